@@ -1,0 +1,1 @@
+"""The services of Sora on Ray, deployed with Ray Serve."""

@@ -1,0 +1,66 @@
+"""The exceptions of the house.
+
+SoraError
+└── InputError              what a caller can fix; a job exits 2, the API answers 4xx
+    ├── ConfigError         a key, value or combination in a config
+    ├── StorageError        a place that can't be read or written
+    │   ├── MissingObject       no such bucket, object or folder
+    │   ├── AccessDenied        credentials missing, wrong or without the right
+    │   └── StorageUnavailable  the server doesn't answer, or the disk is full
+    ├── UnreadableMedia     a file without pictures that can be decoded (``reason``)
+    ├── FingerprintMismatch latents or a checkpoint made with another VAE or text encoder
+    └── CheckpointError     a checkpoint or weights folder that can't be loaded as asked
+
+Every message names the offending value and the remedy. What only this code can break is an assert.
+"""
+
+
+class SoraError(Exception):
+    """Base of every exception that this project raises on purpose."""
+
+
+class InputError(SoraError):
+    """A value that the caller gave and can change; the message says how."""
+
+
+class ConfigError(InputError):
+    """A key, a value or a combination in a config is wrong."""
+
+
+class StorageError(InputError):
+    """A place named by a URI can't be used."""
+
+
+class MissingObject(StorageError):
+    """There is no such bucket, object or folder."""
+
+
+class AccessDenied(StorageError):
+    """The credentials are missing, wrong, or lack the right."""
+
+
+class StorageUnavailable(StorageError):
+    """The storage doesn't answer, or has no room left."""
+
+
+class UnreadableMedia(InputError):
+    """A file that holds no picture this build can decode; ``reason`` is a short snake_case code."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_unreadable, (str(self), self.reason)
+
+
+def _rebuild_unreadable(message: str, reason: str) -> UnreadableMedia:
+    return UnreadableMedia(message, reason=reason)
+
+
+class FingerprintMismatch(InputError):
+    """Latents, text states or weights that were made with another model than the one at hand."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint or weights folder that can't be loaded as asked."""
