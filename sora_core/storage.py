@@ -81,7 +81,8 @@ def _path(uri: str) -> Path:
 def _client_for(_pid: int, _endpoint: str | None, _key: str | None) -> "S3Client":
     """One client a process and account: boto3 clients are thread-safe, but don't survive a fork."""
     config = Config(retries={"mode": "standard", "max_attempts": 6}, connect_timeout=5, read_timeout=60)
-    return boto3.client("s3", config=config, region_name=os.environ.get("AWS_REGION", "us-east-1"))
+    session = boto3.session.Session()  # the default session would keep the first credentials it saw
+    return session.client("s3", config=config, region_name=os.environ.get("AWS_REGION", "us-east-1"))
 
 
 def _client() -> "S3Client":

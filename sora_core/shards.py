@@ -1,0 +1,273 @@
+"""Notice board 1, from curation to training: latent shards in Parquet and the manifest that describes them.
+
+A shard is readable with plain pyarrow, DuckDB or ``datasets``: tensors are float16 lists beside their shape.
+Latents are stored raw (posterior mean and std); a reader whitens them with the manifest's statistics.
+"""
+
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from hashlib import sha256
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sora_core import storage
+from sora_core.errors import CheckpointError, FingerprintMismatch, MissingObject
+from sora_core.shapes import Compression, LatentShape, PixelShape
+
+Half = np.ndarray[Any, np.dtype[np.float16]]
+
+SCHEMA_VERSION = 1
+ROWS_PER_GROUP = 64
+_TENSORS = ("latent_mean", "latent_std", "text")
+
+SCHEMA = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("etag", pa.string(), nullable=False),
+        pa.field("start_s", pa.float64(), nullable=False),
+        pa.field("end_s", pa.float64(), nullable=False),
+        pa.field("fps", pa.float64(), nullable=False),
+        pa.field("frames", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("caption", pa.string(), nullable=False),
+        pa.field("licence", pa.string()),
+        pa.field("latent_shape", pa.list_(pa.int32(), 4), nullable=False),
+        pa.field("latent_mean", pa.list_(pa.float16()), nullable=False),
+        pa.field("latent_std", pa.list_(pa.float16()), nullable=False),
+        pa.field("text_shape", pa.list_(pa.int32(), 2), nullable=False),
+        pa.field("text", pa.list_(pa.float16()), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One clip: where it came from, its caption, its latents ``(c, t, h, w)`` and text states ``(m, d)``."""
+
+    clip_id: str
+    uri: str
+    etag: str
+    start_s: float
+    end_s: float
+    fps: float
+    pixels: PixelShape
+    split: Literal["train", "val"]
+    caption: str
+    licence: str | None
+    latent_mean: Half
+    latent_std: Half
+    text: Half
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One Parquet file of a manifest; ``path`` is relative to the manifest's folder."""
+
+    path: str
+    rows: int
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """The model that made a column: where it was loaded from, and the hash of its config and weights."""
+
+    source: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What a manifest holds, all shards together."""
+
+    clips: int = 0
+    frames: int = 0
+    seconds: float = 0.0
+    latent_values: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a training run must know about its data before it reads a row.
+
+    ``whitening_mean`` and ``whitening_std`` have one value a channel; ``null_text`` is the encoding ``(m, d)`` of the
+    empty caption, which stands in for a dropped one.
+    """
+
+    vae: Encoder
+    text_encoder: Encoder
+    compression: Compression
+    channels: int
+    text_dim: int
+    whitening_mean: tuple[float, ...]
+    whitening_std: tuple[float, ...]
+    null_text: tuple[tuple[float, ...], ...]
+    shards: tuple[Shard, ...]
+    totals: Totals
+    created_at: str
+    config: dict[str, Any] = field(default_factory=dict)
+    version: int = SCHEMA_VERSION
+
+    def check_encoders(self, *, vae: str, text_encoder: str) -> None:
+        """Raise FingerprintMismatch unless the latents and text states come from these models (fingerprints)."""
+        for what, made_by, given in (
+            ("latents", self.vae, vae),
+            ("text states", self.text_encoder, text_encoder),
+        ):
+            if made_by.fingerprint != given:
+                raise FingerprintMismatch(
+                    f"the {what} were made by {made_by.source!r} ({made_by.fingerprint[:12]}), the model at hand is "
+                    f"{given[:12]}: load {made_by.source!r}, or curate again with the other model"
+                )
+
+
+def to_json(manifest: Manifest) -> bytes:
+    return json.dumps(asdict(manifest), indent=1).encode()
+
+
+def from_json(data: bytes) -> Manifest:
+    """Parse a manifest. CheckpointError names missing or surplus keys and another version."""
+    raw = json.loads(data)
+    known = {item.name for item in fields(Manifest)}
+    if set(raw) != known or raw["version"] != SCHEMA_VERSION:
+        raise CheckpointError(
+            f"manifest of version {raw.get('version')} with missing keys {sorted(known - set(raw))} and unknown keys "
+            f"{sorted(set(raw) - known)}: this code reads version {SCHEMA_VERSION}; curate again"
+        )
+    return Manifest(
+        **raw
+        | {
+            "vae": Encoder(**raw["vae"]),
+            "text_encoder": Encoder(**raw["text_encoder"]),
+            "compression": Compression(**raw["compression"]),
+            "whitening_mean": tuple(raw["whitening_mean"]),
+            "whitening_std": tuple(raw["whitening_std"]),
+            "null_text": tuple(tuple(state) for state in raw["null_text"]),
+            "shards": tuple(Shard(**shard) for shard in raw["shards"]),
+            "totals": Totals(**raw["totals"]),
+        }
+    )
+
+
+def write_manifest(manifest: Manifest, data_uri: str) -> None:
+    """Store ``manifest.json`` under a curated folder, whole or not at all."""
+    storage.write_bytes(storage.join(data_uri, "manifest.json"), to_json(manifest))
+
+
+def read_manifest(data_uri: str) -> Manifest:
+    """The manifest of a curated folder. MissingObject when curation hasn't finished there."""
+    uri = storage.join(data_uri, "manifest.json")
+    try:
+        return from_json(storage.read_bytes(uri))
+    except MissingObject as error:
+        raise MissingObject(f"{uri}: no manifest; run jobs.curate with output={data_uri} first") from error
+
+
+# --- rows
+
+
+def _lists(arrays: Sequence[Half]) -> pa.ListArray:
+    """A list column from arrays of any shape, without a Python object a value."""
+    offsets = np.concatenate([[0], np.cumsum([array.size for array in arrays])]).astype(np.int32)
+    values = np.concatenate([array.astype(np.float16).ravel() for array in arrays] or [np.zeros(0, np.float16)])
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+
+
+def to_table(rows: Sequence[Row]) -> pa.Table:
+    """Rows as an Arrow table of `SCHEMA`."""
+    plain = ("clip_id", "uri", "etag", "start_s", "end_s", "fps", "split", "caption", "licence")
+    columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in plain}
+    columns |= {side: [getattr(row.pixels, side) for row in rows] for side in ("frames", "height", "width")}
+    columns["latent_shape"] = [list(row.latent_mean.shape) for row in rows]
+    columns["text_shape"] = [list(row.text.shape) for row in rows]
+    arrays = {name: pa.array(values, SCHEMA.field(name).type) for name, values in columns.items()}
+    arrays |= {name: _lists([getattr(row, name) for row in rows]) for name in _TENSORS}
+    return pa.table([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def from_table(table: pa.Table) -> list[Row]:
+    """The rows of a table of `SCHEMA`; tensors are read-only views of its buffers."""
+    shapes = {name: table.column(name).to_pylist() for name in ("latent_shape", "text_shape")}
+    columns = table.select([name for name in SCHEMA.names if name not in _TENSORS]).to_pylist()
+    tensors = {name: list(_tensors(table.column(name))) for name in _TENSORS}
+    return [
+        Row(
+            **{name: plain[name] for name in ("clip_id", "uri", "etag", "start_s", "end_s", "fps")},
+            pixels=PixelShape(plain["frames"], plain["height"], plain["width"]),
+            split=plain["split"],
+            caption=plain["caption"],
+            licence=plain["licence"],
+            latent_mean=tensors["latent_mean"][i].reshape(shapes["latent_shape"][i]),
+            latent_std=tensors["latent_std"][i].reshape(shapes["latent_shape"][i]),
+            text=tensors["text"][i].reshape(shapes["text_shape"][i]),
+        )
+        for i, plain in enumerate(columns)
+    ]
+
+
+def _tensors(column: pa.ChunkedArray) -> Iterator[Half]:
+    for chunk in column.chunks:
+        offsets = chunk.offsets.to_numpy()
+        values = chunk.values.to_numpy(zero_copy_only=True)
+        yield from (values[a:b] for a, b in pairwise(offsets))
+
+
+def write_shard(rows: Sequence[Row], data_uri: str, path: str) -> Shard:
+    """Store rows as one Parquet file at ``path`` under a curated folder, whole or not at all."""
+    buffer = io.BytesIO()
+    pq.write_table(to_table(rows), buffer, row_group_size=ROWS_PER_GROUP, compression="zstd")
+    data = buffer.getvalue()
+    storage.write_bytes(storage.join(data_uri, path), data)
+    return Shard(path, len(rows), len(data), sha256(data).hexdigest())
+
+
+def read_rows(data_uri: str, shard: Shard, numbers: Iterable[int] | None = None) -> list[Row]:
+    """Rows of a shard in the order of their ``numbers`` (all by default); only their row groups are read."""
+    with storage.open_input(storage.join(data_uri, shard.path)) as source:
+        file = pq.ParquetFile(source)
+        if numbers is None:
+            return from_table(file.read())
+        wanted = list(numbers)
+        groups = sorted({number // ROWS_PER_GROUP for number in wanted})
+        place = {group: i for i, group in enumerate(groups)}
+        found = from_table(file.read_row_groups(groups)) if groups else []
+    return [found[place[number // ROWS_PER_GROUP] * ROWS_PER_GROUP + number % ROWS_PER_GROUP] for number in wanted]
+
+
+# --- the index, from which a training plan is made
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """A clip's place and sizes, without its tensors."""
+
+    shard: int
+    row: int
+    clip_id: str
+    split: Literal["train", "val"]
+    latent: LatentShape
+    text_tokens: int
+
+
+def read_index(manifest: Manifest, data_uri: str) -> list[IndexEntry]:
+    """Every clip of a manifest in a fixed order, from a projection of the small columns."""
+    entries: list[IndexEntry] = []
+    columns = ["clip_id", "split", "latent_shape", "text_shape"]
+    for number, shard in enumerate(manifest.shards):
+        with storage.open_input(storage.join(data_uri, shard.path)) as source:
+            table = pq.read_table(source, columns=columns)
+        entries += [
+            IndexEntry(number, i, row["clip_id"], row["split"], LatentShape(*row["latent_shape"]), row["text_shape"][0])
+            for i, row in enumerate(table.to_pylist())
+        ]
+    return entries

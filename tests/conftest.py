@@ -1,0 +1,65 @@
+"""Real servers for the tests: one embedded S3 and one Ray cluster a session, started when first asked for."""
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Set before anything imports torch or ray: tests share two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from jobs.demo.cluster import LocalCluster
+from jobs.demo.s3 import Credentials, EmbeddedS3
+from sora_core import storage
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def footage() -> Path:
+    """Real footage with a manifest: the large collection where it lies beside the checkout, else the shipped clips."""
+    shared = ROOT.parent / "shared" / "footage"
+    return shared if shared.is_dir() else ROOT / "examples" / "footage"
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[EmbeddedS3]:
+    """A real S3 server; the standard AWS variables of this process point at it."""
+    with tempfile.TemporaryDirectory(prefix="sora-s3-") as folder, EmbeddedS3(Path(folder)) as server:
+        variables = server.credentials.environment()
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        storage.create_bucket("s3://sora-tests")
+        yield server
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+@pytest.fixture(scope="session")
+def s3_credentials(s3_server: EmbeddedS3) -> Credentials:
+    """How to reach the test's S3 server from another process."""
+    return s3_server.credentials
+
+
+@pytest.fixture
+def s3(s3_server: EmbeddedS3) -> str:
+    """A fresh prefix in a bucket of the real S3 server."""
+    return f"s3://sora-tests/{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(s3_server: EmbeddedS3) -> Iterator[LocalCluster]:
+    """A running Ray head that knows the S3 server; RAY_ADDRESS of this process names it."""
+    with (
+        tempfile.TemporaryDirectory(prefix="sora-head-") as folder,
+        LocalCluster(Path(folder), s3_server.credentials.environment()) as cluster,
+    ):
+        os.environ["RAY_ADDRESS"] = cluster.address
+        yield cluster
+        del os.environ["RAY_ADDRESS"]
