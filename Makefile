@@ -1,0 +1,43 @@
+# demo | test | check | fmt | bench are the whole manual.
+PYTHON ?= python3
+BIN := .venv/bin
+KEEP ?=
+
+.PHONY: demo test quick check fmt bench clean
+.DEFAULT_GOAL := demo
+
+# Everything below needs this stamp: an environment of exactly the pinned versions.
+.venv/ready: requirements.lock pyproject.toml
+	@echo "setting up .venv (once, a few minutes)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo "Python 3.11 or later is needed; set PYTHON=/path/to/python3.11"; exit 1)
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@# opencv-python draws windows and so wants libGL; a machine without it gets the same release without windows.
+	@$(BIN)/python -c 'import cv2' 2>/dev/null || $(BIN)/python -m pip install --quiet --no-deps --force-reinstall opencv-python-headless==$$($(BIN)/python -c 'from importlib.metadata import version; print(version("opencv-python"))')
+	@touch $@
+
+demo: .venv/ready
+	@$(BIN)/python -m jobs.demo $(if $(KEEP),--set keep=true)
+
+test: check
+	@$(BIN)/python -m pytest
+
+quick: .venv/ready
+	@$(BIN)/python -m pytest -m "not slow"
+
+check: .venv/ready
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_architecture.py
+
+fmt: .venv/ready
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: .venv/ready
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf .venv demo build *.egg-info
