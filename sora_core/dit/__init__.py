@@ -1,0 +1,1 @@
+"""The diffusion transformer: clips of any shape in one packed sequence, Wan's mathematics."""

@@ -1,0 +1,168 @@
+"""A transformer block: self-attention in each clip, cross-attention to its text, feed-forward."""
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from sora_core.dit.config import DiTConfig
+from sora_core.nn.attention import Segments, attention
+from sora_core.nn.layers import FeedForward, affine_norm, modulated_norm
+from sora_core.nn.rope import rotate
+
+Rotations = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Modulation:
+    """Six numbers a channel for each noise level of the pack, and which level each token has."""
+
+    values: Float[Tensor, "r 6 d"]
+    level: Int[Tensor, " l"]
+
+    def per_token(self, table: Float[Tensor, "1 6 d"]) -> tuple[Float[Tensor, "l d"], ...]:
+        """Shift, scale, gate of self-attention, then of the feed-forward, for every token; float32."""
+        chosen = (table + self.values.float()).flatten(1).index_select(0, self.level)
+        return chosen.chunk(6, dim=1)
+
+
+@dataclass(frozen=True, slots=True)
+class TextStates:
+    """Embedded text of the clips in a pack, and image tokens where the model has them.
+
+    ``key_bias`` is the logarithm of how many tokens each one stands for; None where each stands for itself.
+    """
+
+    text: Float[Tensor, "m d"]
+    segments: Segments
+    key_bias: Float[Tensor, " m"] | None
+    image: Float[Tensor, "k d"] | None = None
+    image_segments: Segments | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValues:
+    """What one layer's cross-attention reads; made from `TextStates`, or kept from an earlier step."""
+
+    key: Float[Tensor, "m d"]
+    value: Float[Tensor, "m d"]
+    segments: Segments
+    key_bias: Float[Tensor, " m"] | None
+    image_key: Float[Tensor, "k d"] | None = None
+    image_value: Float[Tensor, "k d"] | None = None
+    image_segments: Segments | None = None
+
+
+class Attention(nn.Module):
+    """Projections of an attention; query and key are normalised across all heads at once."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.num_heads = config.num_attention_heads
+        self.to_q = nn.Linear(dim, dim)
+        self.to_k = nn.Linear(dim, dim)
+        self.to_v = nn.Linear(dim, dim)
+        self.to_out = nn.ModuleList([nn.Linear(dim, dim)])
+        self.norm_q = nn.RMSNorm(dim, eps=config.eps)
+        self.norm_k = nn.RMSNorm(dim, eps=config.eps)
+
+    def heads(self, x: Float[Tensor, "l d"]) -> Float[Tensor, "l heads e"]:
+        split: Tensor = rearrange(x, "l (heads e) -> l heads e", heads=self.num_heads)
+        return split
+
+
+class SelfAttention(Attention):
+    """Every token of a clip with every other of that clip."""
+
+    def forward(self, x: Float[Tensor, "l d"], rotations: Rotations, segments: Segments) -> Float[Tensor, "l d"]:
+        query, key, value = self.to_q(x), self.to_k(x), self.to_v(x)
+        query = rotate(self.heads(self.norm_q(query)), *rotations).to(value.dtype)
+        key = rotate(self.heads(self.norm_k(key)), *rotations).to(value.dtype)
+        mixed = attention(query, key, self.heads(value), segments, segments)
+        out: Tensor = self.to_out[0](mixed.flatten(1))
+        return out
+
+
+class CrossAttention(Attention):
+    """Every token of a clip with the clip's text, and with its image tokens where the model has them."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__(config)
+        self.has_image = config.added_kv_proj_dim is not None
+        if config.added_kv_proj_dim is not None:
+            self.add_k_proj = nn.Linear(config.added_kv_proj_dim, config.dim)
+            self.add_v_proj = nn.Linear(config.added_kv_proj_dim, config.dim)
+            self.norm_added_k = nn.RMSNorm(config.dim, eps=config.eps)
+
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Make the layer answer zero until it has learned: it has no gate that starts closed."""
+        for parameter in self.to_out.parameters():
+            parameter.zero_()
+
+    def key_values(self, states: TextStates) -> KeyValues:
+        """Keys and values of the text: they depend on no token, so a sampler makes them once a request."""
+        text = states.text
+        value = self.to_v(text)
+        kept = KeyValues(self.norm_k(self.to_k(text)).to(value.dtype), value, states.segments, states.key_bias)
+        if states.image is None:
+            return kept
+        image_value = self.add_v_proj(states.image)
+        image_key = self.norm_added_k(self.add_k_proj(states.image)).to(image_value.dtype)
+        return KeyValues(
+            kept.key,
+            kept.value,
+            kept.segments,
+            kept.key_bias,
+            image_key,
+            image_value,
+            states.image_segments,
+        )
+
+    def forward(
+        self, x: Float[Tensor, "l d"], memory: TextStates | KeyValues, segments: Segments
+    ) -> Float[Tensor, "l d"]:
+        read = memory if isinstance(memory, KeyValues) else self.key_values(memory)
+        query = self.heads(self.norm_q(self.to_q(x))).to(read.value.dtype)
+        key, value = self.heads(read.key), self.heads(read.value)
+        mixed = attention(query, key, value, segments, read.segments, read.key_bias)
+        if read.image_key is not None:
+            assert read.image_value is not None
+            assert read.image_segments is not None
+            image_key, image_value = self.heads(read.image_key), self.heads(read.image_value)
+            mixed = mixed + attention(query, image_key, image_value, segments, read.image_segments)
+        out: Tensor = self.to_out[0](mixed.flatten(1))
+        return out
+
+
+class Block(nn.Module):
+    """``x + gate attn(norm(x))``, ``x + cross(norm(x))``, ``x + gate ffn(norm(x))``; cross-attention has no gate."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.eps = config.eps
+        self.attn1 = SelfAttention(config)
+        self.attn2 = CrossAttention(config)
+        self.norm2 = nn.LayerNorm(config.dim, eps=config.eps) if config.cross_attn_norm else None
+        self.ffn = FeedForward(config.dim, config.ffn_dim, config.dim)
+        self.scale_shift_table = nn.Parameter(torch.zeros(1, 6, config.dim))
+
+    def forward(
+        self,
+        x: Float[Tensor, "l d"],
+        modulation: Modulation,
+        rotations: Rotations,
+        segments: Segments,
+        memory: TextStates | KeyValues,
+    ) -> Float[Tensor, "l d"]:
+        shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = modulation.per_token(self.scale_shift_table)
+        mixed = self.attn1(modulated_norm(x, scale, shift, self.eps), rotations, segments)
+        x = (x.float() + mixed * gate).to(x.dtype)
+        read = x if self.norm2 is None else affine_norm(self.norm2, x)
+        x = x + self.attn2(read, memory, segments)
+        thought = self.ffn(modulated_norm(x, ffn_scale, ffn_shift, self.eps))
+        out: Tensor = (x.float() + thought.float() * ffn_gate).to(x.dtype)
+        return out

@@ -1,0 +1,178 @@
+"""Clips of different shapes as one sequence of tokens, and back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int, Int32
+from torch import Tensor
+
+from sora_core.errors import InputError
+from sora_core.nn.attention import Segments
+from sora_core.shapes import LatentShape, Patch, TokenGrid
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One clip at one moment of its denoising.
+
+    ``sigma`` is its noise level, or one for each token in the order time, height, width (0 for a given token); ``text``
+    holds the states as the encoder gave them, unpadded; ``image`` the image tokens that Wan 2.1 I2V attends to.
+    """
+
+    latent: Float[Tensor, "c t h w"]
+    sigma: float | Float[Tensor, " n"]
+    text: Float[Tensor, "m d"]
+    image: Float[Tensor, "k e"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Clips one after another. Values of a token are ordered (c, pt, ph, pw), tokens of a clip (t, h, w).
+
+    ``levels`` are the distinct noise levels of each clip, one clip after another; ``level`` says which one a token has
+    and ``level_clip`` whose it is: what depends on the noise level alone is computed once for each.
+    """
+
+    tokens: Float[Tensor, "l p"]
+    position: Int[Tensor, "l 3"]
+    levels: Float[Tensor, " r"]
+    level: Int[Tensor, " l"]
+    level_clip: Int[Tensor, " r"]
+    segments: Segments
+    text: Float[Tensor, "m d"]
+    text_segments: Segments
+    image: Float[Tensor, "k e"] | None
+    image_segments: Segments | None
+    grids: tuple[TokenGrid, ...]
+    patch: Patch
+
+    @property
+    def sigma(self) -> Float[Tensor, " l"]:
+        """The noise level of each token."""
+        return self.levels[self.level]
+
+    @property
+    def cu_seqlens(self) -> Int32[Tensor, " n_plus_1"]:
+        return self.segments.offsets
+
+    @property
+    def cu_text(self) -> Int32[Tensor, " n_plus_1"]:
+        return self.text_segments.offsets
+
+    @property
+    def num_tokens(self) -> int:
+        return self.segments.total
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Pack":
+        """The pack on a device; ``dtype`` is for tokens, text and image (noise levels stay float32)."""
+        return replace(
+            self,
+            tokens=self.tokens.to(device, dtype),
+            position=self.position.to(device),
+            levels=self.levels.to(device),
+            level=self.level.to(device),
+            level_clip=self.level_clip.to(device),
+            segments=self.segments.to(device),
+            text=self.text.to(device, dtype),
+            text_segments=self.text_segments.to(device),
+            image=None if self.image is None else self.image.to(device, dtype),
+            image_segments=None if self.image_segments is None else self.image_segments.to(device),
+        )
+
+
+def patchify(latent: Float[Tensor, "c t h w"], patch: Patch) -> Float[Tensor, "l p"]:
+    """Tokens of a latent; InputError when a side doesn't divide by the patch."""
+    patch.grid(LatentShape(*latent.shape))
+    tokens: Tensor = rearrange(
+        latent,
+        "c (t pt) (h ph) (w pw) -> (t h w) (c pt ph pw)",
+        pt=patch.time,
+        ph=patch.height,
+        pw=patch.width,
+    )
+    return tokens
+
+
+def unpatchify(tokens: Float[Tensor, "l p"], grid: TokenGrid, patch: Patch) -> Float[Tensor, "c t h w"]:
+    """The latent whose tokens these are."""
+    latent: Tensor = rearrange(
+        tokens,
+        "(t h w) (c pt ph pw) -> c (t pt) (h ph) (w pw)",
+        t=grid.frames,
+        h=grid.height,
+        w=grid.width,
+        pt=patch.time,
+        ph=patch.height,
+        pw=patch.width,
+    )
+    return latent
+
+
+def grid_positions(grid: TokenGrid) -> Int[Tensor, "l 3"]:
+    """(t, h, w) of every token of a clip."""
+    axes = torch.meshgrid(torch.arange(grid.frames), torch.arange(grid.height), torch.arange(grid.width), indexing="ij")
+    return torch.stack(axes, dim=-1).flatten(0, 2)
+
+
+def pack(clips: Sequence[Clip], patch: Patch = Patch()) -> Pack:  # noqa: B008 - a frozen value
+    """One sequence of the clips in their order.
+
+    InputError for an empty list, a latent that the patch doesn't divide, or a sigma count that isn't the token count.
+    """
+    if not clips:
+        raise InputError("nothing to pack: give at least one clip")
+    grids = tuple(patch.grid(LatentShape(*clip.latent.shape)) for clip in clips)
+    device = clips[0].latent.device
+    levels, level, level_clip, seen = [], [], [], 0
+    for index, (clip, grid) in enumerate(zip(clips, grids, strict=True)):
+        values, which = _levels(clip, grid.num_tokens, index)
+        levels.append(values)
+        level.append(which + seen)
+        level_clip.append(torch.full_like(values, index, dtype=torch.long))
+        seen += len(values)
+    images = _images(clips)
+    return Pack(
+        tokens=torch.cat([patchify(clip.latent, patch) for clip in clips]),
+        position=torch.cat([grid_positions(grid) for grid in grids]).to(device),
+        levels=torch.cat(levels).to(device),
+        level=torch.cat(level).to(device),
+        level_clip=torch.cat(level_clip).to(device),
+        segments=Segments.of(tuple(grid.num_tokens for grid in grids), device),
+        text=torch.cat([clip.text for clip in clips]),
+        text_segments=Segments.of(tuple(len(clip.text) for clip in clips), device),
+        image=torch.cat(images) if images else None,
+        image_segments=Segments.of(tuple(map(len, images)), device) if images else None,
+        grids=grids,
+        patch=patch,
+    )
+
+
+def _levels(clip: Clip, num_tokens: int, index: int) -> tuple[Float[Tensor, " r"], Int[Tensor, " l"]]:
+    """Distinct noise levels of a clip, and which one each token has."""
+    if not isinstance(clip.sigma, Tensor) or clip.sigma.ndim == 0:
+        return torch.tensor([float(clip.sigma)]), torch.zeros(num_tokens, dtype=torch.long)
+    if clip.sigma.shape != (num_tokens,):
+        raise InputError(
+            f"clip {index} has {num_tokens} tokens but sigma of shape {tuple(clip.sigma.shape)}: "
+            f"give one number, or one for each token"
+        )
+    values, which = torch.unique(clip.sigma.float(), return_inverse=True)
+    return values, which
+
+
+def _images(clips: Sequence[Clip]) -> list[Float[Tensor, "k e"]]:
+    """The image tokens of all clips, or none; InputError when some have them and some don't."""
+    images = [clip.image for clip in clips if clip.image is not None]
+    if images and len(images) != len(clips):
+        raise InputError(
+            f"{len(images)} of {len(clips)} clips carry image tokens: a pack needs them for all clips or for none"
+        )
+    return images
+
+
+def unpack(pack: Pack, tokens: Float[Tensor, "l q"]) -> list[Float[Tensor, "c t h w"]]:
+    """The latents whose tokens these are, clip by clip; a model may give other channels than it was fed."""
+    parts = pack.segments.split(tokens)
+    return [unpatchify(part, grid, pack.patch) for part, grid in zip(parts, pack.grids, strict=True)]

@@ -1,0 +1,1 @@
+"""Building blocks of networks: attention over variable lengths, rotary positions, small layers."""

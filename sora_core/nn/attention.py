@@ -1,0 +1,151 @@
+"""Attention inside the clips of a packed sequence: one function, the fastest backend of the device behind it."""
+
+import importlib.util
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float, Int32
+from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Where the clips of a packed sequence begin and end: lengths for the host, offsets ``(n + 1,)`` for kernels.
+
+    Both are kept so that no step has to read a length back from the device.
+    """
+
+    lengths: tuple[int, ...]
+    offsets: Int32[Tensor, "n_plus_1"]
+
+    @classmethod
+    def of(cls, lengths: tuple[int, ...], device: torch.device | str = "cpu") -> "Segments":
+        offsets = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
+        return cls(lengths, offsets)
+
+    def to(self, device: torch.device | str) -> "Segments":
+        return Segments(self.lengths, self.offsets.to(device))
+
+    def split(self, x: Float[Tensor, "l ..."]) -> tuple[Tensor, ...]:
+        """The rows of each clip."""
+        return torch.split(x, list(self.lengths))
+
+    @property
+    def total(self) -> int:
+        return sum(self.lengths)
+
+    @property
+    def longest(self) -> int:
+        return max(self.lengths, default=0)
+
+
+Kernel = Callable[[Tensor, Tensor, Tensor, Segments, Segments, float], Tensor]
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def attention(
+    q: Float[Tensor, "l heads d"],
+    k: Float[Tensor, "m heads d"],
+    v: Float[Tensor, "m heads d"],
+    queries: Segments,
+    keys: Segments,
+    key_bias: Float[Tensor, " m"] | None = None,
+) -> Float[Tensor, "l heads d"]:
+    """Softmax attention in which segment i of ``q`` sees segment i of ``k`` and ``v`` only; differentiable.
+
+    ``key_bias`` is added to the logits of a key, so a bias of ``log w`` makes it count as ``w`` equal keys. It rides in
+    spare channels (``q`` holds 1, ``k`` holds the bias), because the variable-length kernels take no bias.
+    """
+    scale = q.shape[-1] ** -0.5
+    kernel = choose_backend(q.device.type, q.dtype)
+    if key_bias is None:
+        return kernel(q, k, v, queries, keys, scale)
+    width = q.shape[-1]
+    q, k, v = _with_bias_channels(q, k, v, key_bias / scale)
+    return kernel(q, k, v, queries, keys, scale)[..., :width]
+
+
+# Flash kernels want head sizes in multiples of 8.
+_SPARE_CHANNELS = 8
+
+
+def _with_bias_channels(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """q, k, v with spare channels whose product is ``bias``, split in high and low parts so bfloat16 keeps 16 bits."""
+    high = bias.to(k.dtype)
+    low = (bias - high.to(bias.dtype)).to(k.dtype)
+    carried = torch.stack((high, low), dim=-1)[:, None].expand(-1, k.shape[1], -1)
+    empty = _SPARE_CHANNELS - 2
+    ones = F.pad(q.new_ones(*q.shape[:2], 2), (0, empty))
+    return (
+        torch.cat((q, ones), dim=-1),
+        torch.cat((k, F.pad(carried, (0, empty))), dim=-1),
+        F.pad(v, (0, _SPARE_CHANNELS)),
+    )
+
+
+@lru_cache(maxsize=8)
+def choose_backend(device: str, dtype: torch.dtype) -> Kernel:
+    """The fastest exact kernel for a device and dtype; logged once for each."""
+    name, kernel = "equal lengths batched, torch SDPA", _batched_sdpa
+    if device == "cuda" and dtype in (torch.bfloat16, torch.float16):
+        if importlib.util.find_spec("flash_attn") is not None:
+            name, kernel = "flash-attn, variable length", _flash_attn
+        else:
+            name, kernel = "torch varlen_attn", _torch_varlen
+    log.info("attention on %s in %s: %s", device, dtype, name)
+    return kernel
+
+
+def _batched_sdpa(q: Tensor, k: Tensor, v: Tensor, queries: Segments, keys: Segments, scale: float) -> Tensor:
+    """Clips of equal lengths run as one batch.
+
+    Parts are cut with ``split``: a slice for each segment would make the backward quadratic in their number, for each
+    slice's gradient is a zero tensor as long as the pack.
+    """
+    pairs = list(zip(queries.lengths, keys.lengths, strict=True))
+    if len(set(pairs)) == 1:
+        count = len(pairs)
+        batched = [rearrange(x, "(n l) h d -> n h l d", n=count) for x in (q, k, v)]
+        joined: Tensor = rearrange(_sdpa(batched, scale), "n h l d -> (n l) h d")
+        return joined
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, pair in enumerate(pairs):
+        groups.setdefault(pair, []).append(index)
+    q_parts, k_parts, v_parts = queries.split(q), keys.split(k), keys.split(v)
+    out: list[Tensor] = [q] * len(pairs)
+    for members in groups.values():
+        batched = [torch.stack([x[i] for i in members]).transpose(1, 2) for x in (q_parts, k_parts, v_parts)]
+        mixed = _sdpa(batched, scale).transpose(1, 2)
+        for index, part in zip(members, mixed.unbind(0), strict=True):
+            out[index] = part
+    return torch.cat(out)
+
+
+def _sdpa(batched: list[Tensor], scale: float) -> Tensor:
+    query, key, value = batched
+    return F.scaled_dot_product_attention(query, key, value, scale=scale)
+
+
+def _torch_varlen(q: Tensor, k: Tensor, v: Tensor, queries: Segments, keys: Segments, scale: float) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    mixed = varlen_attn(q, k, v, queries.offsets, keys.offsets, queries.longest, keys.longest, scale=scale)
+    assert isinstance(mixed, Tensor)  # a pair only when the log-sum-exp is asked for
+    return mixed
+
+
+def _flash_attn(q: Tensor, k: Tensor, v: Tensor, queries: Segments, keys: Segments, scale: float) -> Tensor:
+    from flash_attn import flash_attn_varlen_func
+
+    out: Tensor = flash_attn_varlen_func(
+        q, k, v, queries.offsets, keys.offsets, queries.longest, keys.longest, softmax_scale=scale
+    )
+    return out

@@ -1,0 +1,69 @@
+"""Small layers with the parameter names of the open weights."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class GeluProjection(nn.Module):
+    """``gelu(x W + b)``; the gate of a feed-forward."""
+
+    def __init__(self, dim: int, inner_dim: int, approximate: str) -> None:
+        super().__init__()
+        self.proj = nn.Linear(dim, inner_dim)
+        self.approximate = approximate
+
+    def forward(self, x: Float[Tensor, "l d"]) -> Float[Tensor, "l f"]:
+        return F.gelu(self.proj(x), approximate=self.approximate)
+
+
+class FeedForward(nn.Module):
+    """Two linear maps with a GELU between; keys ``net.0.proj`` and ``net.2``."""
+
+    def __init__(self, dim: int, inner_dim: int, out_dim: int, approximate: str = "tanh") -> None:
+        super().__init__()
+        self.net = nn.ModuleList(
+            [GeluProjection(dim, inner_dim, approximate), nn.Identity(), nn.Linear(inner_dim, out_dim)]
+        )
+
+    def forward(self, x: Float[Tensor, "l d"]) -> Float[Tensor, "l e"]:
+        for layer in self.net:
+            x = layer(x)
+        return x
+
+
+class PatchEmbedding(nn.Module):
+    """A linear map of flattened patches, its weight kept in the shape of the convolution that it equals."""
+
+    def __init__(self, channels: int, dim: int, patch_size: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(dim, channels, *patch_size))
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, tokens: Float[Tensor, "l p"]) -> Float[Tensor, "l d"]:
+        return F.linear(tokens, self.weight.flatten(1), self.bias)
+
+
+def time_features(time: Float[Tensor, " n"], dim: int) -> Float[Tensor, "n dim"]:
+    """Sinusoids of a time, cosines first: ``cos(t f_i), sin(t f_i)`` with ``f_i = 10000^(-2i / dim)``."""
+    half = dim // 2
+    index = torch.arange(half, dtype=torch.float32, device=time.device)
+    angle = time.float()[:, None] * torch.exp(-math.log(10_000) * index / half)
+    return torch.cat((angle.cos(), angle.sin()), dim=1)
+
+
+def modulated_norm(
+    x: Float[Tensor, "l d"], scale: Float[Tensor, "l d"], shift: Float[Tensor, "l d"], eps: float
+) -> Float[Tensor, "l d"]:
+    """``norm(x) (1 + scale) + shift`` in float32, returned in the dtype of ``x``."""
+    normed = F.layer_norm(x.float(), x.shape[-1:], eps=eps)
+    return (normed * (1 + scale) + shift).to(x.dtype)
+
+
+def affine_norm(norm: nn.LayerNorm, x: Float[Tensor, "l d"]) -> Float[Tensor, "l d"]:
+    """A learned layer norm computed in float32, returned in the dtype of ``x``."""
+    weight, bias = norm.weight.float(), norm.bias.float()
+    return F.layer_norm(x.float(), norm.normalized_shape, weight, bias, norm.eps).to(x.dtype)

@@ -1,0 +1,37 @@
+"""Rotary positions over three axes, as Wan 2.1 places them (Su et al. 2021, RoFormer)."""
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+
+THETA = 10_000.0
+
+
+def axis_dims(head_dim: int) -> tuple[int, int, int]:
+    """Channels of a head that turn with time, height and width: a sixth (even) each for the two in space."""
+    space = 2 * (head_dim // 6)
+    return head_dim - 2 * space, space, space
+
+
+def rotations(position: Int[Tensor, "l 3"], head_dim: int) -> tuple[Float[Tensor, "l f"], Float[Tensor, "l f"]]:
+    """Cosine and sine of every token's angles, float32, ``f = head_dim / 2``.
+
+    Angles are made in float64 and from positions alone: no table to outgrow, and none for ``.to(bfloat16)`` to spoil.
+    """
+    angles = []
+    for axis, dim in enumerate(axis_dims(head_dim)):
+        exponents = torch.arange(0, dim, 2, dtype=torch.float64, device=position.device) / dim
+        angles.append(position[:, axis, None].double() * THETA**-exponents)
+    angle = torch.cat(angles, dim=1)
+    return angle.cos().float(), angle.sin().float()
+
+
+def rotate(
+    x: Float[Tensor, "l heads d"], cosine: Float[Tensor, "l f"], sine: Float[Tensor, "l f"]
+) -> Float[Tensor, "l heads d"]:
+    """Turn each neighbouring pair of channels by its token's angle; computed in float32, returned as given."""
+    first, second = rearrange(x.float(), "l heads (f two) -> two l heads f", two=2)
+    cosine, sine = cosine[:, None], sine[:, None]
+    pairs = torch.stack((first * cosine - second * sine, first * sine + second * cosine), dim=-1)
+    return pairs.flatten(-2).to(x.dtype)
