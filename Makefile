@@ -1,9 +1,9 @@
-# demo | test | check | fmt | bench are the whole manual.
+# demo (KEEP=1, then stop) | test | check | fmt | bench are the whole manual.
 PYTHON ?= python3
 BIN := .venv/bin
 KEEP ?=
 
-.PHONY: demo test quick check fmt bench clean
+.PHONY: demo stop test quick check fmt bench clean
 .DEFAULT_GOAL := demo
 
 # Everything below needs this stamp: an environment of exactly the pinned versions.
@@ -19,6 +19,9 @@ KEEP ?=
 
 demo: .venv/ready
 	@$(BIN)/python -m jobs.demo $(if $(KEEP),--set keep=true)
+
+stop: .venv/ready
+	@$(BIN)/python -m jobs.demo --set stop=true
 
 test: check
 	@$(BIN)/python -m pytest

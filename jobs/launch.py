@@ -7,6 +7,7 @@ import argparse
 import logging
 import os
 import signal
+import socket
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -119,6 +120,18 @@ def _sentences(error: ValidationError, config_class: type[BaseModel]) -> str:
 def write_resolved(config: JobConfig, output: str) -> None:
     """Leave the config as it was understood beside a job's output, as ``config.json``."""
     storage.write_bytes(storage.join(output, "config.json"), config.model_dump_json(indent=1).encode())
+
+
+def require_free_port(port: int) -> None:
+    """ConfigError when something listens on a loopback port that a server is to take."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigError(
+                f"port {port} is taken: end what listens there, or choose another in the config"
+            ) from error
 
 
 # --- Ray

@@ -72,6 +72,12 @@ class LocalCluster:
         """Where Prometheus scrapes this node."""
         return f"http://127.0.0.1:{self.metrics_port}/metrics"
 
+    @property
+    def group(self) -> int:
+        """The process group of all its processes."""
+        assert self._process is not None, "not started"
+        return self._process.pid
+
     def start(self) -> Self:
         """Start the head node and wait until its job API answers; a slow machine gets a few attempts."""
         self._tmp.mkdir(exist_ok=True)

@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from jobs.launch import require_free_port
 from sora_core.errors import ConfigError, StorageUnavailable
 
 STARTUP_S = 40.0
@@ -41,19 +41,13 @@ def free_port() -> int:
     """A port that was free a moment ago, low enough that SeaweedFS's twin at + 10000 exists and is free too."""
     for _ in range(200):
         port = 20000 + secrets.randbelow(12000)
-        if all(_is_free(candidate) for candidate in (port, port + 10000)):
-            return port
-    raise StorageUnavailable("no free pair of ports between 20000 and 42000; end some servers")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+            for candidate in (port, port + 10000):
+                require_free_port(candidate)
+        except ConfigError:
+            continue
+        return port
+    raise StorageUnavailable("no free pair of ports between 20000 and 42000; end some servers")
 
 
 class EmbeddedS3:
@@ -62,8 +56,8 @@ class EmbeddedS3:
     def __init__(self, folder: Path, *, port: int | None = None) -> None:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
-        if port is not None and not _is_free(port):
-            raise ConfigError(f"port {port} is taken: end what listens there or choose another S3 port")
+        if port is not None:
+            require_free_port(port)
         self.port = port or free_port()
         self.credentials = self._credentials()
         self._process: subprocess.Popen[bytes] | None = None
