@@ -1,0 +1,1 @@
+"""Rectified flow: noise and target, solvers, guidance, and which tokens are given."""

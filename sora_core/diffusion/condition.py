@@ -1,0 +1,73 @@
+"""Which latents of a clip are given: they have sigma 0, and sampling leaves them as they are."""
+
+from dataclasses import dataclass
+
+import torch
+from einops import reduce
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from sora_core.errors import InputError
+from sora_core.shapes import Patch
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """``given`` latents where ``mask`` is true; nothing where ``given`` is None."""
+
+    mask: Bool[Tensor, "t h w"]
+    given: Float[Tensor, "c t h w"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.given is not None and self.given.shape[1:] != self.mask.shape:
+            raise InputError(
+                f"given latents of {tuple(self.given.shape[1:])} with a mask of {tuple(self.mask.shape)}: "
+                f"they must have the same frames, height and width"
+            )
+        if self.given is None and bool(self.mask.any()):
+            raise InputError("a mask of given latents without the latents: give both or neither")
+
+    def apply(self, x: Float[Tensor, "c t h w"]) -> Float[Tensor, "c t h w"]:
+        """``x`` with the given latents in their places, exactly."""
+        if self.given is None:
+            return x
+        return torch.where(self.mask.to(x.device), self.given.to(x), x)
+
+    def tokens(self, patch: Patch) -> Bool[Tensor, " n"]:
+        """Which tokens are given. InputError when a patch is given in part only."""
+        pattern = "(t pt) (h ph) (w pw) -> (t h w)"
+        sides = {"pt": patch.time, "ph": patch.height, "pw": patch.width}
+        values = self.mask.float()
+        every: Tensor = reduce(values, pattern, "min", **sides)
+        some: Tensor = reduce(values, pattern, "max", **sides)
+        if not torch.equal(every, some):
+            raise InputError(f"a mask that gives parts of a {patch} patch: align it to whole patches")
+        return every.bool()
+
+    def sigma_tokens(self, sigma: float, patch: Patch) -> float | Float[Tensor, " n"]:
+        """The noise level of each token: ``sigma``, and 0 where given; the number itself when nothing is given."""
+        if self.given is None:
+            return sigma
+        return torch.where(self.tokens(patch), 0.0, sigma)
+
+
+def none(frames: int, height: int, width: int) -> Condition:
+    """Nothing given: text to video."""
+    return Condition(torch.zeros(frames, height, width, dtype=torch.bool))
+
+
+def frames(latent: Float[Tensor, "c k h w"], indices: list[int], num_frames: int) -> Condition:
+    """Whole latent frames given at these places of a clip of ``num_frames`` latent frames."""
+    if len(indices) != latent.shape[1] or not all(0 <= index < num_frames for index in indices):
+        raise InputError(f"{latent.shape[1]} latent frames for places {indices} in a clip of {num_frames}")
+    channels, _, height, width = latent.shape
+    mask = torch.zeros(num_frames, height, width, dtype=torch.bool)
+    given = latent.new_zeros(channels, num_frames, height, width)
+    mask[indices] = True
+    given[:, indices] = latent
+    return Condition(mask, given)
+
+
+def first_frame(latent: Float[Tensor, "c 1 h w"], num_frames: int) -> Condition:
+    """A still given as the first frame: image to video."""
+    return frames(latent, [0], num_frames)
