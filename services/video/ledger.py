@@ -1,0 +1,336 @@
+"""The ledger: every accepted job, who works on it, and how it ended.
+
+Work is at least once, its result exactly once. A worker *claims* a queued job and holds it by a lease that it renews;
+a lease that runs out goes back to the queue. Every write of a worker names its lease (worker and attempt), so one that
+lost its job can neither finish nor fail it. ``clock`` gives Unix seconds; hosts that share a ledger need clocks that
+agree to well within a lease.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+
+import sqlalchemy as sa
+
+from services.video.job import (
+    CANCELLED,
+    OPEN,
+    Backlog,
+    Idempotency,
+    IdempotencyConflict,
+    Job,
+    Lease,
+    NewJob,
+    Page,
+    Renewal,
+    Status,
+    new_id,
+)
+from services.video.tables import available, jobs, models, open_database, requests, transaction, workers
+
+_WORKER_SILENT_S = 60.0
+
+
+class Ledger:
+    """The protocol; each method is one transaction. Raises LedgerUnavailable when the database doesn't answer."""
+
+    def __init__(self, engine: sa.Engine, clock: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    @classmethod
+    def open(cls, url: str, clock: Callable[[], float] = time.time) -> Self:
+        """The ledger at a database URL, its tables created or brought up to date."""
+        return cls(open_database(url), clock)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with available(self._engine), transaction(self._engine, writes=False) as db:
+            yield db
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with available(self._engine), transaction(self._engine, writes=True) as db:
+            yield db
+
+    # --- the API's side
+
+    def create(self, new: Sequence[NewJob], once: Idempotency | None = None) -> list[Job]:
+        """Accept all jobs of a request, or none; a request seen before gives the jobs that it made then.
+
+        IdempotencyConflict when its key came with another request.
+        """
+        now = self._clock()
+        rows = [_row(job, new_id(now), now) for job in new]
+        with self._writing() as db:
+            if once is not None:
+                earlier = _remember(db, once, new[0].owner, [row["id"] for row in rows], now)
+                if earlier is not None:
+                    return _select(db, jobs.c.id.in_(earlier))
+            db.execute(jobs.insert(), rows)
+            return _select(db, jobs.c.id.in_([row["id"] for row in rows]))
+
+    def get(self, job_id: str, owner: str | None = None) -> Job | None:
+        """A job that isn't deleted and, when asked, belongs to ``owner``."""
+        with self._reading() as db:
+            found = _select(db, _visible(job_id, owner))
+        return found[0] if found else None
+
+    def page(self, owner: str, *, after: str | None = None, limit: int = 20, newest_first: bool = True) -> Page:
+        """An owner's jobs in order of creation; ``after`` is the last id of the page before, deleted since or not."""
+        where = [jobs.c.owner == owner, jobs.c.deleted_at.is_(None)]
+        if after is not None:
+            where.append(jobs.c.id < after if newest_first else jobs.c.id > after)
+        order = jobs.c.id.desc() if newest_first else jobs.c.id.asc()
+        with self._reading() as db:
+            rows = db.execute(sa.select(jobs).where(*where).order_by(order).limit(limit + 1)).all()
+        return Page([_job(row) for row in rows[:limit]], has_more=len(rows) > limit)
+
+    def cancel(self, job_id: str, owner: str | None = None) -> Job | None:
+        """Stop a job: at once when it waits, at the next step when a worker has it; a finished one stays as it is."""
+        with self._writing() as db:
+            db.execute(
+                jobs.update()
+                .where(_visible(job_id, owner), jobs.c.status == Status.QUEUED)
+                .values(**_failed(CANCELLED, "cancelled before it started", self._clock()))
+            )
+            db.execute(
+                jobs.update()
+                .where(_visible(job_id, owner), jobs.c.status == Status.IN_PROGRESS)
+                .values(cancel_requested=True)
+            )
+            found = _select(db, _visible(job_id, owner))
+        return found[0] if found else None
+
+    def delete(self, job_id: str, owner: str | None = None) -> Job | None:
+        """Hide a job for good; one in progress is dropped by its worker. Its files and its row go by `purge`."""
+        now = self._clock()
+        with self._writing() as db:
+            found = _select(db, _visible(job_id, owner))
+            db.execute(jobs.update().where(_visible(job_id, owner)).values(deleted_at=now))
+            db.execute(
+                jobs.update()
+                .where(jobs.c.id == job_id, jobs.c.deleted_at == now, jobs.c.status == Status.QUEUED)
+                .values(**_failed(CANCELLED, "deleted before it started", now))
+            )
+        return found[0] if found else None
+
+    def deleted(self, limit: int = 100) -> list[Job]:
+        """Deleted and expired jobs that nobody works on, whose files can go."""
+        expired = jobs.c.expires_at < self._clock()
+        closed = jobs.c.status.not_in(OPEN)
+        query = sa.select(jobs).where(closed, sa.or_(jobs.c.deleted_at.is_not(None), expired)).limit(limit)
+        with self._reading() as db:
+            return [_job(row) for row in db.execute(query)]
+
+    def purge(self, job_id: str) -> None:
+        """Forget a job whose files are gone."""
+        with self._writing() as db:
+            db.execute(jobs.delete().where(jobs.c.id == job_id, jobs.c.status.not_in(OPEN)))
+
+    def backlog(self, owner: str | None = None) -> Backlog:
+        """What is in the ledger and what the workers seen lately manage; jobs of one owner when asked."""
+        mine = [jobs.c.deleted_at.is_(None)] + ([jobs.c.owner == owner] if owner is not None else [])
+        left = jobs.c.tokens * jobs.c.num_steps * (100 - jobs.c.progress) / 100.0
+        count = sa.select(jobs.c.status, sa.func.count()).where(*mine).group_by(jobs.c.status)
+        work = sa.select(sa.func.sum(left)).where(jobs.c.status.in_(OPEN))
+        rate = sa.select(sa.func.sum(workers.c.token_steps_per_s)).where(
+            workers.c.seen_at > self._clock() - _WORKER_SILENT_S
+        )
+        with self._reading() as db:
+            counts = {Status(status): number for status, number in db.execute(count)}
+            return Backlog(
+                {status: counts.get(status, 0) for status in Status},
+                float(db.execute(work).scalar() or 0.0),
+                float(db.execute(rate).scalar() or 0.0),
+            )
+
+    # --- the workers' side
+
+    def waiting(self, limit_per_owner: int = 32) -> list[Job]:
+        """The front of every owner's queue, so that one who waits is seen behind another's thousand jobs."""
+        place = sa.func.row_number().over(partition_by=jobs.c.owner, order_by=(jobs.c.queued_as, jobs.c.id))
+        queued = sa.select(jobs, place.label("place")).where(jobs.c.status == Status.QUEUED).subquery()
+        query = sa.select(queued).where(queued.c.place <= limit_per_owner).order_by(queued.c.queued_as, queued.c.id)
+        with self._reading() as db:
+            return [_job(row) for row in db.execute(query)]
+
+    def claim(self, job_ids: Sequence[str], worker: str, lease_s: float) -> list[Job]:
+        """Take those of the jobs that are still queued, in the order given; no two workers get the same one."""
+        if not job_ids:
+            return []
+        free = sa.select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.status == Status.QUEUED)
+        now = self._clock()
+        with self._writing() as db:
+            won = list(db.execute(free.with_for_update(skip_locked=True)).scalars())
+            db.execute(
+                jobs.update()
+                .where(jobs.c.id.in_(won))
+                .values(
+                    status=Status.IN_PROGRESS,
+                    lease_owner=worker,
+                    lease_expires_at=now + lease_s,
+                    attempts=jobs.c.attempts + 1,
+                    started_at=sa.func.coalesce(jobs.c.started_at, now),
+                )
+            )
+            taken = {job.id: job for job in _select(db, jobs.c.id.in_(won))}
+        return [taken[job_id] for job_id in job_ids if job_id in taken]
+
+    def renew(self, progress: Mapping[Lease, int], lease_s: float) -> Renewal:
+        """Prolong leases and write the jobs' progress (percent); says which of them shall be dropped."""
+        if not progress:
+            return Renewal(frozenset(), frozenset())
+        expires = self._clock() + lease_s
+        ids = [lease.job_id for lease in progress]
+        with self._writing() as db:
+            held = _select(db, jobs.c.id.in_(ids), jobs.c.status == Status.IN_PROGRESS, lock=True)
+            leases = {job.lease: job for job in held if job.deleted_at is None}
+            kept = [lease for lease in progress if lease in leases]
+            if kept:
+                db.execute(
+                    jobs.update()
+                    .where(jobs.c.id == sa.bindparam("job_id"))
+                    .values(progress=sa.bindparam("percent"), lease_expires_at=expires),
+                    [{"job_id": lease.job_id, "percent": progress[lease]} for lease in kept],
+                )
+        cancelled = frozenset(lease for lease in kept if leases[lease].cancel_requested)
+        return Renewal(cancelled, frozenset(progress) - frozenset(kept))
+
+    def finish(self, lease: Lease, result: Mapping[str, Any], *, expires_at: float | None = None) -> bool:
+        """Complete a job; False when the lease is gone, and then the caller's result counts for nothing.
+
+        A cancellation that comes later than the last step comes too late.
+        """
+        return self._end(
+            lease,
+            status=Status.COMPLETED,
+            progress=100,
+            result=dict(result),
+            completed_at=self._clock(),
+            expires_at=expires_at,
+        )
+
+    def fail(self, lease: Lease, code: str, message: str) -> bool:
+        """End a job with its reason; False when the lease is gone."""
+        return self._end(lease, **_failed(code, message, self._clock()))
+
+    def release(self, lease: Lease) -> bool:
+        """Give a job back to the queue untouched: the attempt doesn't count. False when the lease is gone."""
+        return self._end(lease, status=Status.QUEUED, progress=0, attempts=jobs.c.attempts - 1)
+
+    def _end(self, lease: Lease, **values: Any) -> bool:
+        with self._writing() as db:
+            done = db.execute(
+                jobs.update()
+                .where(
+                    jobs.c.id == lease.job_id,
+                    jobs.c.lease_owner == lease.worker,
+                    jobs.c.attempts == lease.attempt,
+                    jobs.c.status == Status.IN_PROGRESS,
+                )
+                .values(lease_owner=None, lease_expires_at=None, **values)
+            )
+        return done.rowcount == 1
+
+    def reclaim(self, max_attempts: int) -> int:
+        """Queue again the jobs whose lease ran out; fail those tried often enough, or no longer wanted. How many."""
+        now = self._clock()
+        stale = (jobs.c.status == Status.IN_PROGRESS) & (jobs.c.lease_expires_at < now)
+        free = {"lease_owner": None, "lease_expires_at": None}
+        unwanted = jobs.c.cancel_requested | jobs.c.deleted_at.is_not(None)
+        lost = f"its worker died or stalled {max_attempts} times"
+        with self._writing() as db:
+            updates = (
+                jobs.update().where(stale, unwanted).values(**free, **_failed(CANCELLED, "cancelled", now)),
+                jobs.update()
+                .where(stale, jobs.c.attempts >= max_attempts)
+                .values(**free, **_failed("worker_lost", lost, now)),
+                jobs.update().where(stale).values(**free, status=Status.QUEUED, progress=0),
+            )
+            return sum(db.execute(update).rowcount for update in updates)
+
+    # --- what the samplers say about themselves
+
+    def publish_model(self, name: str, card: Mapping[str, Any]) -> None:
+        """Tell the API what the served model is and can do; a later sampler's word replaces it."""
+        values = {"card": dict(card), "published_at": self._clock()}
+        with self._writing() as db:
+            if not db.execute(models.update().where(models.c.name == name).values(**values)).rowcount:
+                db.execute(models.insert().values(name=name, **values))
+
+    def model_cards(self) -> list[dict[str, Any]]:
+        """The cards of the models served from this ledger, newest first."""
+        with self._reading() as db:
+            return list(db.execute(sa.select(models.c.card).order_by(models.c.published_at.desc())).scalars())
+
+    def beat(self, worker: str, model: str, token_steps_per_s: float) -> None:
+        """A worker's sign of life and its measured rate; workers that are long silent are forgotten."""
+        values = {"model": model, "seen_at": self._clock(), "token_steps_per_s": token_steps_per_s}
+        with self._writing() as db:
+            if not db.execute(workers.update().where(workers.c.id == worker).values(**values)).rowcount:
+                db.execute(workers.insert().values(id=worker, **values))
+            db.execute(workers.delete().where(workers.c.seen_at < self._clock() - 10 * _WORKER_SILENT_S))
+
+
+# --- rows
+
+
+def _row(new: NewJob, job_id: str, now: float) -> dict[str, Any]:
+    return {
+        "id": job_id,
+        "owner": new.owner,
+        "model": new.model,
+        "status": Status.QUEUED,
+        "progress": 0,
+        "params": new.params,
+        "tokens": new.tokens,
+        "num_steps": new.num_steps,
+        "priority": new.priority,
+        "queued_as": new.queued_as,
+        "attempts": 0,
+        "cancel_requested": False,
+        "created_at": now,
+    }
+
+
+def _job(row: sa.Row[Any]) -> Job:
+    values = {column.name: row._mapping[column.name] for column in jobs.c}
+    return Job(**values | {"status": Status(values["status"])})
+
+
+def _select(db: sa.Connection, *where: sa.ColumnElement[bool], lock: bool = False) -> list[Job]:
+    query = sa.select(jobs).where(*where).order_by(jobs.c.id)
+    return [_job(row) for row in db.execute(query.with_for_update() if lock else query)]
+
+
+def _visible(job_id: str, owner: str | None) -> sa.ColumnElement[bool]:
+    mine = jobs.c.owner == owner if owner is not None else sa.true()
+    return (jobs.c.id == job_id) & jobs.c.deleted_at.is_(None) & mine
+
+
+def _failed(code: str, message: str, now: float) -> dict[str, Any]:
+    return {"status": Status.FAILED, "error_code": code, "error_message": message, "completed_at": now}
+
+
+def _remember(db: sa.Connection, once: Idempotency, owner: str, ids: list[str], now: float) -> list[str] | None:
+    """Note which jobs a request makes; the ids that it made earlier when it is a repetition."""
+    mine = (requests.c.owner == owner) & (requests.c.idempotency_key == once.key)
+    query = sa.select(requests.c.digest, requests.c.job_ids).where(mine)
+    earlier = db.execute(query).one_or_none()
+    if earlier is None:
+        row = {"owner": owner, "idempotency_key": once.key, "digest": once.digest, "job_ids": ids, "created_at": now}
+        try:
+            with db.begin_nested():
+                db.execute(requests.insert().values(row))
+        except sa.exc.IntegrityError:  # another API replica was faster with the same key
+            earlier = db.execute(query).one()
+        else:
+            return None
+    if earlier.digest != once.digest:
+        raise IdempotencyConflict(f"Idempotency-Key {once.key!r} was used for another request; choose a new key")
+    return list(earlier.job_ids)

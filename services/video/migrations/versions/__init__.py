@@ -1,0 +1,1 @@
+"""One module a version; a release never edits an old one."""

@@ -1,0 +1,115 @@
+"""A ledger on both databases, each a real one, with a clock that the test turns."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from services.video.ledger import Ledger
+
+
+class Clock:
+    """Unix time that stands still until the test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _postgres_binaries() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    if found:
+        return found[-1].parent
+    on_path = shutil.which("postgres")
+    return Path(on_path).resolve().parent if on_path else None
+
+
+class PostgresServer:
+    """A PostgreSQL server of its own in a temporary folder, on a free loopback port."""
+
+    def __init__(self, binaries: Path, folder: Path) -> None:
+        self._binaries, self._data, self.port = binaries, folder / "data", free_port()
+        folder.chmod(0o755)
+        self._data.mkdir(mode=0o700)
+        if os.geteuid() == 0:  # the server refuses to run as root
+            shutil.chown(self._data, "postgres")
+        self._call("initdb", "-D", str(self._data), "-U", "sora", "--auth=trust", "--no-sync", "--encoding=UTF8")
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://sora@127.0.0.1:{self.port}/postgres"
+
+    def _call(self, program: str, *arguments: str) -> None:
+        user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        command = [*user, str(self._binaries / program), *arguments]
+        done = subprocess.run(command, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert done.returncode == 0, done.stdout
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
+        log = str(self._data / "server.log")
+        self._call("pg_ctl", "start", "-w", "-D", str(self._data), "-l", log, "-o", options)
+
+    def stop(self) -> None:
+        self._call("pg_ctl", "stop", "-w", "-m", "immediate", "-D", str(self._data))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    binaries = _postgres_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL's server is not installed")
+    with tempfile.TemporaryDirectory(prefix="sora-pg-", ignore_cleanup_errors=True) as folder:
+        server = PostgresServer(binaries, Path(folder))
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty ledger; on PostgreSQL a schema of its own."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/ledger.db"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    schema = f"t{uuid.uuid4().hex[:12]}"
+    engine = sa.create_engine(server.url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as db:
+        db.execute(sa.schema.CreateSchema(schema))
+    engine.dispose()
+    return f"{server.url}?options=-csearch_path%3D{schema}"
+
+
+@pytest.fixture
+def ledger(ledger_url: str, clock: Clock) -> Iterator[Ledger]:
+    opened = Ledger.open(ledger_url, clock)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def unused_port() -> int:
+    return free_port()

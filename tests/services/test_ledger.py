@@ -1,0 +1,353 @@
+"""The rulebook of the ledger, on SQLite and on PostgreSQL alike."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from services.video.job import CANCELLED, Idempotency, IdempotencyConflict, Job, NewJob, Status, new_id
+from services.video.ledger import Ledger
+from services.video.tables import LedgerUnavailable, metadata, open_database
+from sora_core.errors import ConfigError
+
+LEASE_S = 30.0
+
+
+def new_job(owner: str = "ann", **changes: Any) -> NewJob:
+    values: dict[str, Any] = {
+        "owner": owner,
+        "model": "m",
+        "params": {"prompt": "a red ball", "seed": 7},
+        "tokens": 100,
+        "num_steps": 10,
+        "priority": 0,
+        "queued_as": 1_700_000_000.0,
+    }
+    return NewJob(**values | changes)
+
+
+def put(ledger: Ledger, owner: str = "ann", **changes: Any) -> Job:
+    return ledger.create([new_job(owner, **changes)])[0]
+
+
+def claimed(ledger: Ledger, worker: str = "w1", **changes: Any) -> Job:
+    return ledger.claim([put(ledger, **changes).id], worker, LEASE_S)[0]
+
+
+def state(ledger: Ledger, job: Job) -> Status:
+    found = ledger.get(job.id)
+    assert found is not None
+    return found.status
+
+
+def test_a_job_keeps_what_it_was_created_with(ledger: Ledger) -> None:
+    created = put(ledger)
+    found = ledger.get(created.id, "ann")
+    assert found == created
+    assert (found.status, found.progress, found.attempts) == (Status.QUEUED, 0, 0)
+    assert found.params == {"prompt": "a red ball", "seed": 7}
+
+
+def test_a_job_is_seen_by_its_owner_only(ledger: Ledger) -> None:
+    job = put(ledger, "ann")
+    assert ledger.get(job.id, "bob") is None
+    assert ledger.cancel(job.id, "bob") is None
+    assert ledger.delete(job.id, "bob") is None
+    assert ledger.page("bob").jobs == []
+    assert state(ledger, job) is Status.QUEUED
+
+
+def test_ids_sort_by_creation() -> None:
+    ids = [new_id(1_700_000_000.0 + step / 1000) for step in range(200)]
+    assert ids == sorted(ids)
+
+
+# --- claims and leases
+
+
+def test_a_claimed_job_is_in_progress_and_off_the_queue(ledger: Ledger) -> None:
+    job = claimed(ledger)
+    assert (job.status, job.attempts, job.lease_owner) == (Status.IN_PROGRESS, 1, "w1")
+    assert ledger.waiting() == []
+
+
+def test_claims_come_in_the_order_asked_for(ledger: Ledger) -> None:
+    ids = [put(ledger).id for _ in range(4)]
+    wanted = [ids[2], ids[0], ids[3]]
+    assert [job.id for job in ledger.claim(wanted, "w1", LEASE_S)] == wanted
+
+
+def test_no_two_workers_claim_the_same_job(ledger: Ledger) -> None:
+    ids = [job.id for job in ledger.create([new_job() for _ in range(40)])]
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda worker: ledger.claim(ids, f"w{worker}", LEASE_S), range(8)))
+    taken = [job.id for jobs in won for job in jobs]
+    assert sorted(taken) == sorted(ids)
+
+
+def test_a_lease_that_is_renewed_is_not_reclaimed(ledger: Ledger, clock: Any) -> None:
+    job = claimed(ledger)
+    for percent in range(0, 50, 10):
+        clock.forward(LEASE_S * 0.9)
+        renewal = ledger.renew({job.lease: percent}, LEASE_S)
+        assert not renewal.cancelled
+        assert not renewal.lost
+        assert ledger.reclaim(3) == 0
+    found = ledger.get(job.id)
+    assert found is not None
+    assert found.progress == 40
+
+
+def test_an_expired_lease_goes_back_to_the_queue_and_is_finished_once(ledger: Ledger, clock: Any) -> None:
+    first = claimed(ledger, "w1")
+    clock.forward(LEASE_S + 1)
+    assert ledger.reclaim(3) == 1
+    assert [job.id for job in ledger.waiting()] == [first.id]
+    (second,) = ledger.claim([first.id], "w2", LEASE_S)
+    assert second.attempts == 2
+    assert ledger.renew({first.lease: 90}, LEASE_S).lost == {first.lease}
+    assert not ledger.finish(first.lease, {"video": "one"})
+    assert not ledger.fail(first.lease, "broken", "too late")
+    assert not ledger.release(first.lease)
+    assert ledger.finish(second.lease, {"video": "two"})
+    assert not ledger.finish(second.lease, {"video": "three"})
+    found = ledger.get(first.id)
+    assert found is not None
+    assert (found.status, found.progress, found.result) == (Status.COMPLETED, 100, {"video": "two"})
+
+
+def test_the_same_worker_must_not_finish_an_older_attempt(ledger: Ledger, clock: Any) -> None:
+    first = claimed(ledger, "w1")
+    clock.forward(LEASE_S + 1)
+    ledger.reclaim(3)
+    (second,) = ledger.claim([first.id], "w1", LEASE_S)
+    assert not ledger.finish(first.lease, {})
+    assert ledger.finish(second.lease, {})
+
+
+def test_a_job_whose_workers_keep_dying_fails_with_its_reason(ledger: Ledger, clock: Any) -> None:
+    job = put(ledger)
+    for _ in range(3):
+        assert ledger.claim([job.id], "w", LEASE_S)
+        clock.forward(LEASE_S + 1)
+        assert ledger.reclaim(3) == 1
+    found = ledger.get(job.id)
+    assert found is not None
+    assert (found.status, found.error_code) == (Status.FAILED, "worker_lost")
+    assert "3 times" in (found.error_message or "")
+
+
+def test_a_released_job_waits_again_and_the_attempt_does_not_count(ledger: Ledger) -> None:
+    job = claimed(ledger)
+    assert ledger.release(job.lease)
+    (again,) = ledger.waiting()
+    assert (again.id, again.attempts, again.progress) == (job.id, 0, 0)
+
+
+def test_a_failure_keeps_its_reason_and_is_final(ledger: Ledger) -> None:
+    job = claimed(ledger)
+    assert ledger.fail(job.lease, "out_of_memory", "needs 9 GB, 8 are free")
+    found = ledger.get(job.id)
+    assert found is not None
+    assert (found.status, found.error_code, found.error_message) == (
+        Status.FAILED,
+        "out_of_memory",
+        "needs 9 GB, 8 are free",
+    )
+    assert not ledger.finish(job.lease, {})
+    assert found.completed_at is not None
+
+
+# --- cancel and delete
+
+
+def test_a_waiting_job_is_cancelled_at_once(ledger: Ledger) -> None:
+    job = ledger.cancel(put(ledger).id)
+    assert job is not None
+    assert (job.status, job.error_code) == (Status.FAILED, CANCELLED)
+    assert ledger.claim([job.id], "w1", LEASE_S) == []
+
+
+def test_a_running_job_learns_of_its_cancellation_at_the_next_renewal(ledger: Ledger) -> None:
+    job, other = claimed(ledger), claimed(ledger)
+    ledger.cancel(job.id)
+    renewal = ledger.renew({job.lease: 10, other.lease: 20}, LEASE_S)
+    assert renewal.cancelled == {job.lease}
+    assert not renewal.lost
+    assert ledger.fail(job.lease, CANCELLED, "cancelled")
+
+
+def test_cancelling_a_finished_job_changes_nothing(ledger: Ledger) -> None:
+    job = claimed(ledger)
+    ledger.finish(job.lease, {"video": "uri"})
+    assert ledger.cancel(job.id) == ledger.get(job.id)
+    assert state(ledger, job) is Status.COMPLETED
+
+
+def test_a_cancelled_job_whose_worker_dies_is_not_tried_again(ledger: Ledger, clock: Any) -> None:
+    job = claimed(ledger)
+    ledger.cancel(job.id)
+    clock.forward(LEASE_S + 1)
+    ledger.reclaim(3)
+    found = ledger.get(job.id)
+    assert found is not None
+    assert (found.status, found.error_code) == (Status.FAILED, CANCELLED)
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_a_deleted_job_is_gone_for_everybody_and_purged_when_nobody_works_on_it(
+    ledger: Ledger, clock: Any, running: bool
+) -> None:
+    job = claimed(ledger) if running else put(ledger)
+    assert ledger.delete(job.id) is not None
+    assert ledger.get(job.id) is None
+    assert ledger.page("ann").jobs == []
+    assert ledger.delete(job.id) is None
+    if running:
+        assert ledger.deleted() == []
+        assert ledger.renew({job.lease: 10}, LEASE_S).lost == {job.lease}
+        clock.forward(LEASE_S + 1)
+        ledger.reclaim(3)
+    assert [gone.id for gone in ledger.deleted()] == [job.id]
+    ledger.purge(job.id)
+    assert ledger.deleted() == []
+
+
+def test_an_expired_video_is_due_for_removal(ledger: Ledger, clock: Any) -> None:
+    job = claimed(ledger)
+    ledger.finish(job.lease, {}, expires_at=clock() + 10)
+    assert ledger.deleted() == []
+    clock.forward(11)
+    assert [gone.id for gone in ledger.deleted()] == [job.id]
+
+
+# --- requests
+
+
+def test_a_request_is_accepted_whole_or_not_at_all(ledger: Ledger) -> None:
+    with pytest.raises(sa.exc.IntegrityError):
+        ledger.create([new_job(), new_job(model=None)])
+    assert ledger.page("ann").jobs == []
+
+
+def test_a_repeated_idempotency_key_makes_no_second_job(ledger: Ledger) -> None:
+    once = Idempotency("key", "digest")
+    with ThreadPoolExecutor(6) as pool:
+        made = list(pool.map(lambda _: ledger.create([new_job(), new_job()], once), range(6)))
+    assert all(jobs == made[0] for jobs in made)
+    assert len(ledger.page("ann").jobs) == 2
+
+
+def test_an_idempotency_key_belongs_to_one_owner_and_one_request(ledger: Ledger) -> None:
+    job = ledger.create([new_job("ann")], Idempotency("key", "digest"))[0]
+    assert ledger.create([new_job("bob")], Idempotency("key", "digest"))[0].id != job.id
+    with pytest.raises(IdempotencyConflict, match="key"):
+        ledger.create([new_job("ann")], Idempotency("key", "another"))
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_pages_partition_the_list_in_order(ledger: Ledger, newest_first: bool) -> None:
+    ids = [put(ledger).id for _ in range(7)]
+    put(ledger, "bob")
+    seen: list[str] = []
+    more = True
+    while more:
+        page = ledger.page("ann", after=seen[-1] if seen else None, limit=3, newest_first=newest_first)
+        seen += [job.id for job in page.jobs]
+        more = page.has_more
+    assert seen == sorted(ids, reverse=newest_first)
+
+
+def test_a_list_goes_on_after_its_last_item_was_deleted(ledger: Ledger) -> None:
+    ids = [put(ledger).id for _ in range(4)]
+    last = ledger.page("ann", limit=2).jobs[-1]
+    ledger.delete(last.id)
+    ledger.purge(last.id)
+    assert [job.id for job in ledger.page("ann", after=last.id).jobs] == [ids[1], ids[0]]
+
+
+# --- the queue
+
+
+def test_the_queue_shows_the_front_of_every_owner(ledger: Ledger) -> None:
+    ledger.create([new_job("ann", queued_as=float(step)) for step in range(20)])
+    late = put(ledger, "bob", queued_as=1000.0)
+    front = ledger.waiting(limit_per_owner=3)
+    assert [job.queued_as for job in front] == [0.0, 1.0, 2.0, 1000.0]
+    assert front[-1].id == late.id
+
+
+def test_the_backlog_counts_work_left_and_the_rate_of_live_workers(ledger: Ledger, clock: Any) -> None:
+    assert ledger.backlog().wait_s == 0.0
+    half = claimed(ledger, tokens=100, num_steps=10)
+    ledger.renew({half.lease: 50}, LEASE_S)
+    put(ledger, "bob", tokens=50, num_steps=2)
+    assert ledger.backlog().wait_s is None
+    ledger.beat("w1", "m", 200.0)
+    ledger.beat("w2", "m", 100.0)
+    backlog = ledger.backlog()
+    assert (backlog.token_steps, backlog.token_steps_per_s, backlog.wait_s) == (600.0, 300.0, 2.0)
+    assert (backlog.jobs[Status.QUEUED], backlog.jobs[Status.IN_PROGRESS]) == (1, 1)
+    assert ledger.backlog("bob").jobs[Status.IN_PROGRESS] == 0
+    clock.forward(3600)
+    assert ledger.backlog().wait_s is None
+
+
+def test_the_newest_model_card_counts(ledger: Ledger) -> None:
+    ledger.publish_model("m", {"fps": 8})
+    ledger.publish_model("m", {"fps": 24})
+    assert ledger.model_cards() == [{"fps": 24}]
+
+
+# --- the database
+
+
+def test_what_is_accepted_survives_the_process(ledger: Ledger, ledger_url: str) -> None:
+    job = put(ledger)
+    ledger.close()
+    again = Ledger.open(ledger_url)
+    assert again.get(job.id) == job
+    again.close()
+
+
+def test_processes_that_start_together_migrate_once(ledger_url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        engines = list(pool.map(lambda _: open_database(ledger_url), range(4)))
+    for engine in engines:
+        engine.dispose()
+
+
+def test_the_migrations_lead_to_the_tables_of_the_code(ledger: Ledger, ledger_url: str) -> None:
+    engine = open_database(ledger_url)
+    with engine.connect() as db:
+        differences = compare_metadata(MigrationContext.configure(db, opts={"compare_type": True}), metadata)
+    engine.dispose()
+    assert differences == []
+
+
+@pytest.mark.parametrize("url", ["jobs.db", "sqlite://", "sqlite:///:memory:", "mysql://host/db"])
+def test_a_url_of_no_usable_database_is_refused_with_the_remedy(url: str) -> None:
+    with pytest.raises(ConfigError, match="write sqlite"):
+        Ledger.open(url)
+
+
+def test_a_database_that_does_not_answer_is_named_without_its_password(unused_port: int) -> None:
+    with pytest.raises(LedgerUnavailable, match=f"127.0.0.1:{unused_port}") as raised:
+        Ledger.open(f"postgresql://ann:secret@127.0.0.1:{unused_port}/sora")
+    assert "secret" not in str(raised.value)
+
+
+def test_a_restarted_postgres_keeps_every_job(postgres: Any, clock: Any) -> None:
+    ledger = Ledger.open(postgres.url, clock)
+    job = claimed(ledger)
+    postgres.stop()
+    with pytest.raises(LedgerUnavailable):
+        ledger.renew({job.lease: 10}, LEASE_S)
+    postgres.start()
+    assert not ledger.renew({job.lease: 20}, LEASE_S).lost
+    assert ledger.finish(job.lease, {"video": "uri"})
+    assert state(ledger, job) is Status.COMPLETED
+    ledger.close()
