@@ -20,18 +20,11 @@ from torch import Tensor
 from sora_core import storage
 from sora_core.errors import CheckpointError, MissingObject
 from sora_core.shapes import Compression
+from sora_core.shards import Encoder
 
 MODEL = "model.safetensors"
 META = "meta.json"
 STATE = "state"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSource:
-    """A model that this one depends on: where it came from, and the hash that tells whether another is the same."""
-
-    source: str
-    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +55,8 @@ class Meta:
 
     step: int
     dit: dict[str, Any]
-    vae: ModelSource
-    text_encoder: ModelSource
+    vae: Encoder
+    text_encoder: Encoder
     whitening: ChannelStatistics
     compression: Compression
     fps: float

@@ -5,17 +5,18 @@ import pytest
 import torch
 
 from sora_core import checkpoint, storage
-from sora_core.checkpoint import ChannelStatistics, DataSummary, Meta, ModelSource
+from sora_core.checkpoint import ChannelStatistics, DataSummary, Meta
 from sora_core.errors import CheckpointError
 from sora_core.shapes import Compression
+from sora_core.shards import Encoder
 
 
 def meta(step: int = 7) -> Meta:
     return Meta(
         step=step,
         dit={"num_layers": 2},
-        vae=ModelSource("default", "ab"),
-        text_encoder=ModelSource("default", "cd"),
+        vae=Encoder("default", "ab"),
+        text_encoder=Encoder("default", "cd"),
         whitening=ChannelStatistics((0.5, 1 / 3), (1.0, 2.0)),
         compression=Compression(),
         fps=24.0,
