@@ -39,29 +39,29 @@ def demo(config: DemoConfig) -> None:
         return
     for port in (config.api_port, config.dashboard_port, config.s3_port):
         require_free_port(port)
+    s3 = EmbeddedS3(folder / "s3", port=config.s3_port, started=book.add)
+    os.environ.update(s3.credentials.environment())
+    api_key = _api_key(folder)
+    environment = s3.credentials.environment() | {"SORA_API_KEYS": api_key}
+    cluster = LocalCluster(folder / "ray", environment, dashboard_port=config.dashboard_port, started=book.add)
+    finished = False
     try:
-        _chain(config, folder, book)
-        if config.keep:
+        _chain(config, folder, s3, cluster, api_key)
+        finished = True
+    finally:
+        if config.keep and finished:
             say("the servers stay up; end them with: make stop")
-    except BaseException:
-        book.end_all()
-        raise
-    if not config.keep:
-        book.end_all()
+        else:
+            cluster.stop()
+            s3.stop()
+            book.end_all()
 
 
-def _chain(config: DemoConfig, folder: Path, book: ProcessBook) -> None:
+def _chain(config: DemoConfig, folder: Path, s3: EmbeddedS3, cluster: LocalCluster, api_key: str) -> None:
     seconds: dict[str, float] = {}
     with _timed(seconds, "servers", "start S3 and Ray"):
-        s3 = EmbeddedS3(folder / "s3", port=config.s3_port)
         s3.start()
-        book.add(s3.pid)
-        os.environ.update(s3.credentials.environment())
-        api_key = _api_key(folder)
-        environment = s3.credentials.environment() | {"SORA_API_KEYS": api_key}
-        cluster = LocalCluster(folder / "ray", environment, dashboard_port=config.dashboard_port)
         cluster.start()
-        book.add(cluster.group)
         say(f"S3 {s3.credentials.endpoint}   dashboard {cluster.dashboard_url}   metrics {cluster.metrics_url}")
     with _timed(seconds, "footage", f"upload {config.footage} and render the controlled world"):
         storage.create_bucket(BUCKET)

@@ -1,11 +1,13 @@
 """A Ray head node as a child process of its own group, so that ending it ends nothing else on the machine."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -20,7 +22,8 @@ class LocalCluster:
     """``ray start --head`` on loopback, with the dashboard; a context manager.
 
     ``environment`` is what every job and replica on it inherits (the S3 credentials, say). ``num_cpus`` are logical:
-    more than the cores, since an actor waiting for work holds one.
+    more than the cores, since an actor waiting for work holds one. ``started`` hears the process group before
+    anything can go wrong with it.
     """
 
     def __init__(
@@ -31,8 +34,10 @@ class LocalCluster:
         num_cpus: int = 8,
         dashboard_port: int | None = None,
         object_store_bytes: int = 400_000_000,
+        started: Callable[[int], None] = lambda _group: None,
     ) -> None:
         self.folder = folder
+        self._started = started
         self.num_cpus = num_cpus
         self.object_store_bytes = object_store_bytes
         self.dashboard_port = dashboard_port or free_port()
@@ -72,12 +77,6 @@ class LocalCluster:
         """Where Prometheus scrapes this node."""
         return f"http://127.0.0.1:{self.metrics_port}/metrics"
 
-    @property
-    def group(self) -> int:
-        """The process group of all its processes."""
-        assert self._process is not None, "not started"
-        return self._process.pid
-
     def start(self) -> Self:
         """Start the head node and wait until its job API answers; a slow machine gets a few attempts."""
         self._tmp.mkdir(exist_ok=True)
@@ -101,6 +100,7 @@ class LocalCluster:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=self.environment, start_new_session=True, cwd=self.folder
             )
+        self._started(self._process.pid)
         deadline = time.monotonic() + STARTUP_S
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
@@ -111,17 +111,18 @@ class LocalCluster:
         return False
 
     def stop(self) -> None:
-        """End every process of the cluster: politely, then by force."""
+        """End every process of the cluster, politely and then by force; nothing of value is lost with them."""
         if self._process is None:
             return
         group = self._process.pid
-        for kind, patience_s in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
+        for kind, patience_s in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0)):
             _signal_group(group, kind)
             deadline = time.monotonic() + patience_s
             while time.monotonic() < deadline and self._alive(group):
                 time.sleep(0.2)
         self._process.wait()
         self._process = None
+        shutil.rmtree(self._tmp, ignore_errors=True)
 
     def _alive(self, group: int) -> bool:
         """Whether a process of the group is left, apart from a zombie that only waits for us."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -51,10 +52,16 @@ def free_port() -> int:
 
 
 class EmbeddedS3:
-    """SeaweedFS as a child process; a context manager. Objects live under ``folder`` and survive a restart."""
+    """SeaweedFS as a child process; a context manager. Objects live under ``folder`` and survive a restart.
 
-    def __init__(self, folder: Path, *, port: int | None = None) -> None:
+    ``started`` hears the process group before anything can go wrong with it.
+    """
+
+    def __init__(
+        self, folder: Path, *, port: int | None = None, started: Callable[[int], None] = lambda _group: None
+    ) -> None:
         self.folder = folder
+        self._started = started
         self.folder.mkdir(parents=True, exist_ok=True)
         if port is not None:
             require_free_port(port)
@@ -96,6 +103,7 @@ class EmbeddedS3:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=environment, start_new_session=True, cwd=self.folder
             )
+        self._started(self._process.pid)
         self._wait(logs / "stdout.txt")
         return self
 

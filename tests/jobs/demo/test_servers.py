@@ -1,0 +1,66 @@
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from jobs.demo.processes import ProcessBook
+from jobs.demo.s3 import EmbeddedS3
+from sora_core import storage
+from sora_core.errors import ConfigError
+
+FAMILY = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
+
+
+def start_family() -> subprocess.Popen[bytes]:
+    """A process with a child, in a group of its own."""
+    return subprocess.Popen([sys.executable, "-c", FAMILY + "time.sleep(60)"], start_new_session=True)
+
+
+def group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_book_of_a_killed_demo_ends_every_process_it_names(tmp_path: Path) -> None:
+    family = start_family()
+    ProcessBook(tmp_path / "book").add(family.pid)
+    reader = ProcessBook(tmp_path / "book")
+    # Reap as init would: the parent of a killed demo's servers is not us.
+    threading.Thread(target=family.wait, daemon=True).start()
+    assert reader.end_all() == 1
+    assert not group_lives(family.pid)
+    assert reader.end_all() == 0
+
+
+def test_a_pid_that_now_belongs_to_another_process_is_left_alone(tmp_path: Path) -> None:
+    family = start_family()
+    (tmp_path / "book").write_text(f'[[{family.pid}, "12345"]]')
+    assert ProcessBook(tmp_path / "book").end_all() == 0
+    assert group_lives(family.pid)
+    os.killpg(family.pid, 9)
+    family.wait()
+
+
+def test_objects_survive_a_kill_of_the_server_and_the_same_keys_open_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with EmbeddedS3(tmp_path) as first:
+        for name, value in first.credentials.environment().items():
+            monkeypatch.setenv(name, value)
+        storage.create_bucket("s3://kept")
+        storage.write_bytes("s3://kept/x", b"still here")
+        os.killpg(first.pid, 9)
+    with EmbeddedS3(tmp_path) as second:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", second.credentials.endpoint)
+        assert storage.read_bytes("s3://kept/x") == b"still here"
+
+
+def test_a_taken_s3_port_is_named(tmp_path: Path) -> None:
+    with EmbeddedS3(tmp_path) as running, pytest.raises(ConfigError, match=f"port {running.port} is taken"):
+        EmbeddedS3(tmp_path / "other", port=running.port)
