@@ -8,6 +8,7 @@ import pytest
 
 from sora_core import storage
 from sora_core.errors import AccessDenied, MissingObject, StorageError, StorageUnavailable
+from sora_core.storage import objects
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -112,7 +113,7 @@ def test_a_full_disk_is_said_to_be_full_and_leaves_no_part(tmp_path: Path, monke
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(storage, "_publish", full)
+    monkeypatch.setattr(objects, "_publish", full)
     with pytest.raises(StorageUnavailable, match="disk is full"):
         storage.write_bytes(str(tmp_path / "x"), b"data")
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,30 @@
+"""One URI for a bucket and for a folder: ``s3://bucket/key``, ``file:///path`` or a plain path.
+
+Endpoint and credentials are the standard ``AWS_*`` variables, as boto3 reads them; with ``AWS_ENDPOINT_URL`` unset the
+same code talks to AWS. Every failure is a `StorageError` that names the URI and the remedy.
+"""
+
+from sora_core.storage.listing import ObjectInfo, exists, head, list_objects
+from sora_core.storage.objects import (
+    check_readable,
+    check_writable,
+    create_bucket,
+    delete,
+    delete_prefix,
+    download,
+    download_folder,
+    local_file,
+    open_input,
+    presign,
+    read_bytes,
+    upload,
+    upload_folder,
+    write_bytes,
+)
+from sora_core.storage.places import filesystem, is_s3, join, name
+
+__all__ = [
+    "ObjectInfo", "check_readable", "check_writable", "create_bucket", "delete", "delete_prefix", "download",
+    "download_folder", "exists", "filesystem", "head", "is_s3", "join", "list_objects", "local_file", "name",
+    "open_input", "presign", "read_bytes", "upload", "upload_folder", "write_bytes",
+]  # fmt: skip

@@ -1,0 +1,216 @@
+"""Reading, writing and moving objects."""
+
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+from urllib.parse import quote
+
+import botocore.exceptions
+
+from sora_core.errors import MissingObject
+from sora_core.storage.failures import explained
+from sora_core.storage.listing import PARTIAL, list_objects
+from sora_core.storage.places import client, filesystem, is_s3, join, local_path, name, split
+
+
+def read_bytes(uri: str) -> bytes:
+    """The whole object."""
+    with explained(uri):
+        if not is_s3(uri):
+            return local_path(uri).read_bytes()
+        bucket, key = split(uri)
+        return client().get_object(Bucket=bucket, Key=key)["Body"].read()
+
+
+def write_bytes(uri: str, data: bytes, *, if_absent: bool = False) -> bool:
+    """Put an object whole or not at all. With ``if_absent`` the first writer wins; False for the others."""
+    with explained(uri):
+        if is_s3(uri):
+            return _put_s3(uri, data, if_absent)
+        path = local_path(uri)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=PARTIAL)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            return _publish(Path(partial), path, if_absent)
+        finally:
+            Path(partial).unlink(missing_ok=True)
+
+
+def _publish(partial: Path, path: Path, if_absent: bool) -> bool:
+    """Give a finished temporary file its name in one system call."""
+    partial.chmod(0o644)
+    if not if_absent:
+        partial.replace(path)
+        return True
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _put_s3(uri: str, data: bytes, if_absent: bool) -> bool:
+    bucket, key = split(uri)
+    condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
+    try:
+        client().put_object(Bucket=bucket, Key=key, Body=data, **condition)
+    except botocore.exceptions.ClientError as error:
+        if if_absent and error.response["ResponseMetadata"].get("HTTPStatusCode") in (409, 412):
+            return False
+        raise
+    return True
+
+
+def open_input(uri: str) -> BinaryIO:
+    """A seekable reader of ranges, for files of which only a part is needed."""
+    fs, path = filesystem(uri)
+    with explained(uri):
+        return cast(BinaryIO, io.BufferedReader(_RawInput(fs.open_input_file(path)), 1 << 20))
+
+
+def download(uri: str, path: Path | str) -> Path:
+    """Copy an object to a local path, which appears whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + PARTIAL)
+    with explained(uri):
+        if is_s3(uri):
+            bucket, key = split(uri)
+            client().download_file(bucket, key, str(partial))
+        else:
+            shutil.copyfile(local_path(uri), partial)
+        return partial.replace(path)
+
+
+def upload(path: Path | str, uri: str, *, content_type: str | None = None) -> None:
+    """Copy a local file to a URI; multipart above 8 MiB, visible whole or not at all."""
+    with explained(uri):
+        if is_s3(uri):
+            bucket, key = split(uri)
+            extra = {"ContentType": content_type} if content_type else {}
+            client().upload_file(str(path), bucket, key, ExtraArgs=extra)
+            return
+        target = local_path(uri)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(target.name + PARTIAL)
+        shutil.copyfile(path, partial)
+        partial.replace(target)
+
+
+def upload_folder(path: Path | str, uri: str) -> None:
+    """Copy every file below a local folder to below a URI."""
+    for file in sorted(Path(path).rglob("*")):
+        if file.is_file():
+            upload(file, join(uri, file.relative_to(path).as_posix()))
+
+
+def download_folder(uri: str, path: Path | str) -> Path:
+    """Copy every object below a URI to below a local folder. MissingObject when there is none."""
+    prefix = uri.rstrip("/") + "/" if is_s3(uri) else str(local_path(uri)) + "/"
+    found = False
+    for item in list_objects(prefix):
+        found = True
+        download(item.uri, Path(path) / item.uri.removeprefix(prefix))
+    if not found:
+        raise MissingObject(f"{uri}: nothing is stored there; correct the URI")
+    return Path(path)
+
+
+def delete(uri: str) -> None:
+    """Remove an object; a missing one is no error."""
+    with explained(uri):
+        if is_s3(uri):
+            bucket, key = split(uri)
+            client().delete_object(Bucket=bucket, Key=key)
+        else:
+            local_path(uri).unlink(missing_ok=True)
+
+
+def delete_prefix(uri: str) -> None:
+    """Remove everything below a URI."""
+    if not is_s3(uri):
+        with explained(uri):
+            shutil.rmtree(local_path(uri), ignore_errors=True)
+        return
+    for item in list(list_objects(uri)):
+        delete(item.uri)
+
+
+@contextmanager
+def local_file(uri: str) -> Iterator[Path]:
+    """The object as a local file, for libraries that want a path; a download is removed afterwards."""
+    if not is_s3(uri):
+        path = local_path(uri)
+        if not path.is_file():
+            raise MissingObject(f"{uri}: no such file; correct the path")
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="sora-") as folder:
+        yield download(uri, Path(folder) / name(uri))
+
+
+def presign(uri: str, expires_s: int = 3600) -> str:
+    """A URL that reads the object without credentials until it expires; a file URL for a local one."""
+    if not is_s3(uri):
+        return "file://" + quote(str(local_path(uri)))
+    bucket, key = split(uri)
+    return client().generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=expires_s)
+
+
+def check_readable(uri: str) -> None:
+    """Raise the StorageError that a reader of this place would meet; an empty prefix is a MissingObject."""
+    if next(iter(list_objects(uri)), None) is None:
+        raise MissingObject(f"{uri}: nothing is stored there; correct the URI or upload something first")
+
+
+def check_writable(uri: str) -> None:
+    """Raise the StorageError that a writer to this place would meet, by writing and removing a small object."""
+    probe = join(uri, ".write-check")
+    write_bytes(probe, b"")
+    delete(probe)
+
+
+def create_bucket(uri: str) -> None:
+    """Make the bucket of an s3 URI, or the folder of a local one, unless it exists."""
+    with explained(uri):
+        if not is_s3(uri):
+            local_path(uri).mkdir(parents=True, exist_ok=True)
+            return
+        bucket, _ = split(uri)
+        if bucket not in {entry["Name"] for entry in client().list_buckets()["Buckets"]}:
+            client().create_bucket(Bucket=bucket)
+
+
+class _RawInput(io.RawIOBase):
+    """pyarrow's random-access file with the interface that Python's readers expect."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

@@ -1,0 +1,137 @@
+"""The demo as a user runs it, once a session: `python -m jobs.demo`, then everything it promised is looked at."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import OpenAI
+
+from jobs.demo.s3 import free_port
+from sora_core import media, shards, storage
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished demo whose servers are still up."""
+
+    folder: Path
+    settings: list[str]
+    run: dict[str, Any]
+    log: str
+
+
+def run_demo(settings: list[str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "jobs.demo", "--set", *settings]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=1200)
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Command lines of the living processes that were started for a demo folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                about = (entry / "cmdline").read_bytes() + (entry / "cwd").readlink().as_posix().encode()
+            except OSError:
+                continue
+            if str(folder).encode() in about:
+                found.append(about.decode(errors="replace"))
+    return found
+
+
+def settings_for(folder: Path) -> list[str]:
+    ports = {name: free_port() for name in ("api_port", "dashboard_port", "s3_port")}
+    return [f"folder={folder}", *(f"{name}={port}" for name, port in ports.items())]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    folder = tmp_path_factory.mktemp("demo")
+    settings = settings_for(folder)
+    finished = run_demo([*settings, "keep=true"])
+    assert finished.returncode == 0, finished.stdout[-4000:] + finished.stderr[-4000:]
+    yield Made(folder, settings, json.loads((folder / "run.json").read_text()), finished.stdout)
+    run_demo([*settings, "stop=true"])
+    assert processes_of(folder) == []
+
+
+@pytest.fixture
+def environment(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process talks to the demo's S3."""
+    key = json.loads((made.folder / "s3" / "s3.json").read_text())["identities"][0]["credentials"][0]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", made.run["s3_url"])
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["accessKey"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["secretKey"])
+
+
+def test_it_leaves_what_it_promises(made: Made) -> None:
+    for name in ("video.mp4", "sheet.png", "training.png", "curation.html", "run.json"):
+        assert (made.folder / name).stat().st_size > 500, name
+    keys = {"api_url", "api_key", "s3_url", "dashboard_url", "data_uri", "checkpoint_uri", "seconds"}
+    assert set(made.run) == keys
+    assert made.run["api_url"].endswith("/v1")
+    assert sum(made.run["seconds"].values()) < 900
+
+
+def test_the_video_has_the_asked_size_and_length(made: Made) -> None:
+    frames = media.decode_clip(made.folder / "video.mp4")
+    assert frames.shape == (17, 64, 64, 3)
+    assert frames.std() > 5
+
+
+@pytest.mark.usefixtures("environment")
+def test_every_source_of_the_bucket_is_accounted_for(made: Made) -> None:
+    import pyarrow.parquet as pq
+
+    ledger = storage.join(made.run["data_uri"], "ledger")
+    rows = [
+        row for item in storage.list_objects(ledger) for row in pq.read_table(storage.open_input(item.uri)).to_pylist()
+    ]
+    accounted = {row["uri"] for row in rows}
+    stored = {item.uri for item in storage.list_objects("s3://sora/footage")}
+    assert stored <= accounted
+    assert {row["status"] for row in rows} <= {"kept", "dropped", "failed"}
+    kept = [row for row in rows if row["status"] == "kept" and row["clip_id"]]
+    assert shards.read_manifest(made.run["data_uri"]).totals.clips == len(kept)
+
+
+def test_metrics_of_all_three_doors_are_at_rays_endpoint(made: Made) -> None:
+    url = re.search(r"metrics (http://\S+)", made.log)
+    assert url, made.log[-2000:]
+    OpenAI(base_url=made.run["api_url"], api_key=made.run["api_key"]).videos.list()
+    deadline = time.monotonic() + 40
+    missing = {"sora_video_requests"}
+    while missing and time.monotonic() < deadline:
+        text = urllib.request.urlopen(url[1]).read().decode()
+        missing = {name for name in missing if name not in text}
+        time.sleep(1)
+    assert not missing
+
+
+def test_an_interrupted_demo_leaves_no_process(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    command = [sys.executable, "-m", "jobs.demo", "--set", *settings]
+    running = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    deadline = time.monotonic() + 90
+    while not (tmp_path / "ray" / "ray.txt").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(8)
+    os.killpg(running.pid, signal.SIGINT)
+    assert running.wait(60) == 130
+    assert processes_of(tmp_path) == []
