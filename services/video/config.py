@@ -1,0 +1,107 @@
+"""What an operator decides about the service. Secrets may come from the environment, nothing else does."""
+
+import hashlib
+import os
+from typing import Literal, Self
+
+import sqlalchemy as sa
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sora_core.errors import ConfigError
+
+KEYS_VARIABLE = "SORA_API_KEYS"
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ApiSettings(Settings):
+    """The HTTP side. ``keys`` maps an owner's name to the SHA-256 (hex) of the key; ``aliases`` are further names
+    under which clients may ask for the served model."""
+
+    replicas: int = Field(default=1, ge=1)
+    num_cpus: float = Field(default=0.1, ge=0)
+    keys: dict[str, str] = {}
+    aliases: tuple[str, ...] = ()
+    max_waiting: int = Field(default=1000, ge=1, description="queued jobs of all keys; beyond it requests get 429")
+    max_waiting_per_key: int = Field(default=200, ge=1)
+    max_outputs: int = Field(default=8, ge=1, description="the largest n of a request")
+    max_prompt_chars: int = Field(default=4000, ge=1)
+    max_steps: int = Field(default=100, ge=1)
+    max_upload_bytes: int = Field(default=20 * 2**20, ge=1)
+    max_image_pixels: int = Field(default=40_000_000, ge=1)
+    priority_boost_s: float = Field(
+        default=60.0, ge=0, description="a step of priority counts as having come so much earlier"
+    )
+
+
+class Defaults(Settings):
+    """What a request that doesn't say gets; None asks the model."""
+
+    size: str | None = Field(default=None, pattern=r"^\d+x\d+$", description="WxH")
+    num_frames: int | None = Field(default=None, ge=1)
+    num_inference_steps: int = Field(default=30, ge=1)
+    guidance_scale: float | None = Field(default=None, ge=0)
+
+
+class SamplerSettings(Settings):
+    """The replicas that hold the model. ``token_budget`` bounds one packed forward, guidance branches counted."""
+
+    replicas: int = Field(default=1, ge=1)
+    num_cpus: float = Field(default=0.5, ge=0)
+    num_gpus: float = Field(default=0.0, ge=0)
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = Field(default=1, ge=1, description="CPU threads of one replica's arithmetic")
+    token_budget: int = Field(default=32_768, ge=1)
+    max_batch: int = Field(default=32, ge=1)
+    patience_s: float = Field(default=30.0, ge=0, description="how long smaller jobs may overtake one that doesn't fit")
+    lease_s: float = Field(default=30.0, gt=0)
+    max_attempts: int = Field(default=3, ge=1)
+    idle_poll_s: float = Field(default=0.2, gt=0)
+    outage_patience_s: float = Field(
+        default=600.0, ge=0, description="how long a finished video waits for storage or ledger"
+    )
+    crf: int = Field(default=18, ge=0, le=51, description="H.264 quality; lower is better")
+
+
+class ServiceConfig(Settings):
+    """The whole service: ``serve run services.video.app:build checkpoint=... output=... ledger=...``."""
+
+    checkpoint: str = Field(description="URI of a run (its newest checkpoint) or of one checkpoint")
+    output: str = Field(description="URI under which videos are stored")
+    ledger: str = Field(description="sqlite:////absolute/path.db or postgresql://user@host/database")
+    expire_after_s: float | None = Field(default=None, gt=0, description="finished videos are removed after so long")
+    api: ApiSettings = ApiSettings()
+    defaults: Defaults = Defaults()
+    sampler: SamplerSettings = SamplerSettings()
+
+    @model_validator(mode="after")
+    def _check_ledger(self) -> Self:
+        try:
+            url = sa.make_url(self.ledger)
+        except sa.exc.ArgumentError:
+            raise ValueError(f"ledger {self.ledger!r}: write sqlite:////absolute/path.db or postgresql://...") from None
+        if url.get_backend_name() == "sqlite" and not (url.database or "").startswith("/"):
+            raise ValueError(f"ledger {self.ledger!r}: replicas run in other folders; write sqlite:////absolute/path")
+        return self
+
+    def with_environment_keys(self) -> Self:
+        """This config with the keys of ``SORA_API_KEYS`` (``owner=key``, comma-separated) added, hashed.
+
+        ConfigError when then there is no key at all: the service would refuse everybody.
+        """
+        keys = dict(self.api.keys)
+        for entry in filter(None, os.environ.get(KEYS_VARIABLE, "").split(",")):
+            owner, separator, key = entry.strip().partition("=")
+            if not (owner and separator and key):
+                raise ConfigError(f"{KEYS_VARIABLE}: an entry is not owner=key; write ann=sk-1,bob=sk-2")
+            keys[owner] = hash_key(key)
+        if not keys:
+            raise ConfigError(f"no API key: set {KEYS_VARIABLE}=owner=key or api.keys in the config")
+        return self.model_copy(update={"api": self.api.model_copy(update={"keys": keys})})
+
+
+def hash_key(key: str) -> str:
+    """What is kept of an API key. Keys are long and random, so one round of SHA-256 is enough."""
+    return hashlib.sha256(key.encode()).hexdigest()

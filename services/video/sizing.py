@@ -1,0 +1,111 @@
+"""From what a client asks for to a shape that the model can make, or a refusal with the numbers and the remedy."""
+
+import math
+from dataclasses import dataclass
+
+from services.video.config import ApiSettings
+from services.video.errors import refused
+from services.video.schemas import CreateVideo, ModelCard
+from sora_core.errors import InputError
+from sora_core.shapes import Compression, Patch, PixelShape
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request, decided. ``batch_tokens`` is its load on a packed step: guidance counts the clip twice."""
+
+    num_frames: int
+    height: int
+    width: int
+    fps: float
+    seconds: str
+    num_steps: int
+    guidance_scale: float
+    clip_tokens: int
+    batch_tokens: int
+
+
+def plan(request: CreateVideo, card: ModelCard, limits: ApiSettings) -> Plan:
+    """The shape of a request on this model; ApiError 400 that names the parameter, the numbers and what would do."""
+    fps = request.fps if request.fps is not None else card.fps
+    num_frames = _frames(request, card, fps)
+    width, height = _size(request, card)
+    num_steps = request.num_inference_steps or card.default_num_inference_steps
+    if num_steps > limits.max_steps:
+        raise refused("num_inference_steps", f"{num_steps} steps: at most {limits.max_steps}")
+    guidance = card.default_guidance_scale if request.guidance_scale is None else request.guidance_scale
+    tokens = clip_tokens(card, num_frames, height, width)
+    branches = 2 if guidance > 1 else 1
+    _check_room(request, card, PixelShape(num_frames, height, width), tokens, branches)
+    seconds = request.seconds if request.seconds is not None and request.num_frames is None else num_frames / fps
+    return Plan(
+        num_frames, height, width, fps, f"{round(seconds, 3):g}", num_steps, guidance, tokens, tokens * branches
+    )
+
+
+def clip_tokens(card: ModelCard, num_frames: int, height: int, width: int) -> int:
+    """Tokens of a clip on the card's model; InputError for a shape that it can't hold."""
+    compression = Compression(card.frame_multiple, card.size_multiple // card.patch[1])
+    latent = compression.latent(PixelShape(num_frames, height, width), channels=1)
+    return Patch(*card.patch).grid(latent).num_tokens
+
+
+def nearest_frames(seconds: float, fps: float, multiple: int) -> int:
+    """The encodable number of frames (``multiple * k + 1``) nearest to a duration; the longer one on a tie."""
+    return max(0, math.floor((seconds * fps - 1) / multiple + 0.5)) * multiple + 1
+
+
+def _frames(request: CreateVideo, card: ModelCard, fps: float) -> int:
+    if request.num_frames is not None:
+        try:
+            Compression(time=card.frame_multiple).latent_frames(request.num_frames)
+        except InputError as error:
+            raise refused("num_frames", str(error)) from error
+        return request.num_frames
+    if request.seconds is not None:
+        return nearest_frames(request.seconds, fps, card.frame_multiple)
+    return card.default_num_frames
+
+
+def _size(request: CreateVideo, card: ModelCard) -> tuple[int, int]:
+    """Width and height."""
+    width, height = (int(side) for side in (request.size or card.default_size).split("x"))
+    if request.size is None and request.aspect_ratio is not None:
+        return _with_aspect(request.aspect_ratio, width * height, card.size_multiple)
+    step = card.size_multiple
+    if width % step or height % step or not (width and height):
+        near = f"{_near(width, step)}x{_near(height, step)}"
+        raise refused("size", f"size {width}x{height}: both sides must be multiples of {step}; use {near}")
+    return width, height
+
+
+def _with_aspect(aspect_ratio: str, area: int, step: int) -> tuple[int, int]:
+    """The size of about ``area`` pixels whose aspect is nearest to the one asked for."""
+    across, down = (int(part) for part in aspect_ratio.split(":"))
+    if not across or not down:
+        raise refused("aspect_ratio", f"aspect_ratio {aspect_ratio}: both parts must be positive, such as 16:9")
+    ratio = across / down
+    return _near(math.sqrt(area * ratio), step), _near(math.sqrt(area / ratio), step)
+
+
+def _near(side: float, step: int) -> int:
+    return max(step, round(side / step) * step)
+
+
+def _check_room(request: CreateVideo, card: ModelCard, shape: PixelShape, tokens: int, branches: int) -> None:
+    """Refuse at the door what no batch would ever hold."""
+    room = min(card.max_tokens, card.token_budget // branches)
+    if tokens <= room:
+        return
+    per_frame = clip_tokens(card, 1, shape.height, shape.width)
+    asked = f"{shape.width}x{shape.height} for {shape.frames} frames is {tokens} tokens, the limit is {room}"
+    if per_frame > room:
+        largest = math.isqrt(room) * card.size_multiple
+        raise refused("size", f"{asked}: one frame alone is {per_frame}; use at most {largest}x{largest}", "too_large")
+    longest = (room // per_frame * card.patch[0] - 1) * card.frame_multiple + 1
+    by_seconds = request.seconds is not None and request.num_frames is None
+    raise refused(
+        "seconds" if by_seconds else "num_frames",
+        f"{asked}: at this size use num_frames of at most {longest}, or a smaller size",
+        "too_long",
+    )
