@@ -52,7 +52,7 @@ def loss(
     sigma: Float[Tensor, " l"],
     cu_seqlens: Int[Tensor, " n_plus_1"],
 ) -> Float[Tensor, ""]:
-    """Mean over clips of `clip_losses`: a photograph weighs as much as a film. Clips with nothing to learn don't count."""
+    """Mean of `clip_losses`: a photograph weighs as much as a film; clips with nothing to learn don't count."""
     return clip_losses(prediction, target, sigma, cu_seqlens).nanmean()
 
 

@@ -1,4 +1,7 @@
-"""Classifier-free guidance (Ho & Salimans 2022), in an interval (Kynkäänniemi et al. 2024), rescaled (Lin et al. 2023)."""
+"""Classifier-free guidance (Ho & Salimans 2022).
+
+It may act in an interval of noise levels only (Kynkäänniemi et al. 2024) and be rescaled (Lin et al. 2023).
+"""
 
 from dataclasses import dataclass
 
@@ -31,7 +34,7 @@ class Guidance:
 def guide(
     cond: Float[Tensor, "..."], uncond: Float[Tensor, "..."], scale: float, rescale: float = 0.0
 ) -> Float[Tensor, "..."]:
-    """``uncond + scale (cond - uncond)`` of one clip; ``rescale`` mixes in the same brought to the spread of ``cond``."""
+    """``uncond + scale (cond - uncond)`` of one clip, a part ``rescale`` of it brought to the spread of ``cond``."""
     guided = uncond + scale * (cond - uncond)
     if rescale == 0.0:
         return guided

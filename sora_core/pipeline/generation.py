@@ -1,0 +1,104 @@
+"""What is asked of a pipeline, how far it came, and what it can do."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from sora_core.diffusion.condition import Condition
+from sora_core.diffusion.guidance import Guidance
+from sora_core.diffusion.solvers import Solver
+from sora_core.dit.model import Context
+from sora_core.errors import InputError
+from sora_core.shapes import Compression, Patch, PixelShape
+
+DEFAULT_STEPS = 25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Request:
+    """A video to make. ``guidance_scale`` None is the model's own; ``image`` becomes the first frame."""
+
+    prompt: str
+    negative_prompt: str = ""
+    num_frames: int
+    height: int
+    width: int
+    num_inference_steps: int = DEFAULT_STEPS
+    guidance_scale: float | None = None
+    seed: int = 0
+    image: UInt8[np.ndarray, "h w 3"] | None = None
+
+    @property
+    def shape(self) -> PixelShape:
+        return PixelShape(self.num_frames, self.height, self.width)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a loaded model takes: ``frame_step * k + 1`` frames, sides in multiples, tokens a clip, steps a request."""
+
+    max_tokens: int
+    multiple_of: int
+    frame_step: int
+    max_steps: int = 200
+
+    def check(self, request: Request, compression: Compression, patch: Patch) -> int:
+        """Tokens of the requested clip; InputError that names what is beyond the limits and what would fit."""
+        if request.height % self.multiple_of or request.width % self.multiple_of:
+            low = [max(side // self.multiple_of, 1) * self.multiple_of for side in (request.width, request.height)]
+            raise InputError(
+                f"size {request.width}x{request.height}: both sides must be multiples of {self.multiple_of}; "
+                f"{low[0]}x{low[1]} would do"
+            )
+        num_tokens = patch.grid(compression.latent(request.shape, channels=1)).num_tokens
+        if num_tokens > self.max_tokens:
+            raise InputError(
+                f"{request.num_frames} frames of {request.width}x{request.height} are {num_tokens} tokens: this model "
+                f"takes {self.max_tokens}; ask for fewer frames or a smaller size"
+            )
+        if not 1 <= request.num_inference_steps <= self.max_steps:
+            raise InputError(f"num_inference_steps = {request.num_inference_steps}: give 1 to {self.max_steps}")
+        return num_tokens
+
+
+@dataclass(slots=True, eq=False)
+class Generation:
+    """A request on its way from noise to frames. `Pipeline.step` moves it on; nothing else changes it.
+
+    ``clip_tokens`` are the tokens of the clip, ``cost`` the floating-point operations of all its steps.
+    """
+
+    request: Request
+    latent: Float[Tensor, "c t h w"]
+    condition: Condition
+    guidance: Guidance
+    solver: Solver
+    cond: Context
+    uncond: Context
+    clip_tokens: int
+    cost: float
+
+    @property
+    def step(self) -> int:
+        """Evaluations done, each a packed forward."""
+        return self.solver.evaluation
+
+    @property
+    def num_steps(self) -> int:
+        return self.solver.num_evaluations
+
+    @property
+    def done(self) -> bool:
+        return self.solver.done
+
+    @property
+    def guided(self) -> bool:
+        """Whether the next step needs the unconditional branch too."""
+        return not self.done and self.guidance.active(self.solver.sigma)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that the next step adds to a pack: the clip's, twice when guided."""
+        return self.clip_tokens * (2 if self.guided else 1)

@@ -1,0 +1,82 @@
+"""The models of a pipeline and where they come from."""
+
+from dataclasses import dataclass
+
+import torch
+
+from sora_core import checkpoint, storage
+from sora_core.diffusion.flow import ShiftLaw
+from sora_core.dit.config import DiTConfig
+from sora_core.dit.convert import load_strictly
+from sora_core.dit.model import DiT
+from sora_core.errors import FingerprintMismatch
+from sora_core.shards import Encoder
+from sora_core.text import TextEncoder
+from sora_core.vae import VideoAutoencoder
+from sora_core.vae.whitening import Whitening
+
+# A model is asked for at most this many times the tokens of its longest training clip: farther out lie positions it
+# never saw.
+EXTRAPOLATION = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a model is best sampled: where its steps lie and how strongly it leans to the prompt, unless asked."""
+
+    shift: ShiftLaw
+    guidance_scale: float
+    solver: str = "ab2"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that a pipeline is made of; ``fps`` is None where the weights don't say."""
+
+    name: str
+    dit: DiT
+    vae: VideoAutoencoder
+    text_encoder: TextEncoder
+    whitening: Whitening
+    sampling: Sampling
+    fps: float
+    max_tokens: int
+
+
+def load_checkpoint(uri: str, device: str) -> Parts:
+    """The parts that a checkpoint names.
+
+    CheckpointError when it can't be read; FingerprintMismatch when the autoencoder or the text encoder found under
+    their names are others than the model was trained with.
+    """
+    uri = checkpoint.resolve(uri)
+    weights, meta = checkpoint.load_model(uri)
+    dit = load_strictly(DiTConfig.from_dict(meta.dit), weights, uri)
+    vae = VideoAutoencoder.load(meta.vae.source, device=device)
+    _check_same("autoencoder", meta.vae, vae.source, vae.fingerprint)
+    text_encoder = TextEncoder.load(meta.text_encoder.source, device)
+    _check_same("text encoder", meta.text_encoder, text_encoder.source, text_encoder.fingerprint)
+    return Parts(
+        name=_run_name(uri),
+        dit=dit.to(device, torch.float32),
+        vae=vae,
+        text_encoder=text_encoder,
+        whitening=Whitening(meta.whitening.mean, meta.whitening.std),
+        sampling=Sampling(ShiftLaw(meta.shift), meta.guidance_scale),
+        fps=meta.fps,
+        max_tokens=EXTRAPOLATION * meta.max_tokens,
+    )
+
+
+def _check_same(what: str, expected: Encoder, source: str, fingerprint: str) -> None:
+    if fingerprint != expected.fingerprint:
+        raise FingerprintMismatch(
+            f"{what} {source!r} has the fingerprint {fingerprint[:12]}, the checkpoint was trained with "
+            f"{expected.fingerprint[:12]}: put back those weights, or train again with these"
+        )
+
+
+def _run_name(uri: str) -> str:
+    """A run's own name from its checkpoint's URI: the folder that holds ``checkpoints/``."""
+    before, marker, _ = uri.rpartition("/checkpoints/")
+    return storage.name(before) if marker else storage.name(uri)

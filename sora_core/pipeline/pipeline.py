@@ -1,0 +1,162 @@
+"""A loaded model: text encoder, transformer and autoencoder, and the sampling that joins them."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from sora_core.diffusion import condition, flow
+from sora_core.diffusion.condition import Condition
+from sora_core.diffusion.guidance import Guidance, guide
+from sora_core.diffusion.solvers import make_solver, sigmas
+from sora_core.dit.cost import flops
+from sora_core.dit.model import Context
+from sora_core.dit.packing import Clip, pack, unpack
+from sora_core.errors import InputError
+from sora_core.pipeline.frames import fit_image, to_frames, to_video
+from sora_core.pipeline.generation import DEFAULT_STEPS, Generation, Limits, Request
+from sora_core.pipeline.parts import Parts, load_checkpoint
+
+
+class Pipeline:
+    """Makes videos with one model; `load` it, then call it, or `start`, `step` and `decode` requests together."""
+
+    def __init__(self, parts: Parts, device: str = "cpu") -> None:
+        """``parts`` lie on ``device`` already."""
+        self.name = parts.name
+        self.fps = parts.fps
+        self.dit = parts.dit.eval().requires_grad_(False)
+        self.vae = parts.vae
+        self.text_encoder = parts.text_encoder
+        self.whitening = parts.whitening
+        self.sampling = parts.sampling
+        self.device = device
+        patch, compression = self.dit.config.patch, self.vae.compression
+        self.limits = Limits(parts.max_tokens, compression.space * max(patch.height, patch.width), compression.time)
+
+    @classmethod
+    def load(cls, uri: str, device: str | None = None) -> "Pipeline":
+        """The model at a checkpoint's URI (``.../checkpoints/step-<n>``), or the newest of a run's.
+
+        ``device`` None is the first CUDA device, else the CPU. CheckpointError when the checkpoint can't be read,
+        FingerprintMismatch when its autoencoder or text encoder is another than it was trained with.
+        """
+        chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(load_checkpoint(uri, chosen), chosen)
+
+    def __call__(
+        self,
+        prompt: str,
+        *,
+        num_frames: int,
+        height: int,
+        width: int,
+        num_inference_steps: int = DEFAULT_STEPS,
+        guidance_scale: float | None = None,
+        seed: int = 0,
+        image: UInt8[np.ndarray, "hi wi 3"] | None = None,
+        negative_prompt: str = "",
+    ) -> UInt8[np.ndarray, "t h w 3"]:
+        """One video; InputError for what the model can't do."""
+        generation = self.start(
+            Request(
+                prompt=prompt,
+                negative_prompt=negative_prompt,
+                num_frames=num_frames,
+                height=height,
+                width=width,
+                num_inference_steps=num_inference_steps,
+                guidance_scale=guidance_scale,
+                seed=seed,
+                image=image,
+            )
+        )
+        while not generation.done:
+            self.step([generation])
+        return self.decode(generation)
+
+    @torch.no_grad()
+    def start(self, request: Request) -> Generation:
+        """The request at pure noise. InputError before any compute for what the model can't do."""
+        num_tokens = self.limits.check(request, self.vae.compression, self.dit.config.patch)
+        shape = self.vae.compression.latent(request.shape, self.vae.channels)
+        scale = self.sampling.guidance_scale if request.guidance_scale is None else request.guidance_scale
+        guidance = Guidance(scale)
+        texts = self.text_encoder.encode([request.prompt, request.negative_prompt])
+        cond, uncond = (self.dit.context(text.to(self.device, self._dtype)) for text in texts)
+        given = self._condition(request, shape.frames, shape.height, shape.width)
+        solver = make_solver(
+            self.sampling.solver, sigmas(request.num_inference_steps, self.sampling.shift.shift_for(num_tokens))
+        )
+        branches = 2 if guidance.scale != 1 else 1
+        work = flops(self.dit.config, [num_tokens] * branches, [len(text) for text in texts[:branches]])
+        return Generation(
+            request=request,
+            latent=given.apply(flow.noise(request.seed, shape.as_tuple()).to(self.device)),
+            condition=given,
+            guidance=guidance,
+            solver=solver,
+            cond=cond,
+            uncond=uncond,
+            clip_tokens=num_tokens,
+            cost=work * solver.num_evaluations,
+        )
+
+    @torch.no_grad()
+    def step(self, generations: Sequence[Generation]) -> None:
+        """Move each on by one evaluation, all in one packed forward: any mix of shapes, steps and guidance.
+
+        InputError when one is done already.
+        """
+        if any(generation.done for generation in generations):
+            raise InputError("a generation that is done can't be stepped: decode it and leave it out")
+        clips: list[Clip] = []
+        contexts: list[Context] = []
+        for generation in generations:
+            branches = [generation.cond, generation.uncond] if generation.guided else [generation.cond]
+            clips += [self._clip(generation)] * len(branches)
+            contexts += branches
+        packed = pack(clips, self.dit.config.patch).to(self.device, self._dtype)
+        velocities = iter(unpack(packed, self.dit(packed, Context.join(contexts)).float()))
+        for generation in generations:
+            velocity = next(velocities)
+            if generation.guided:
+                guidance = generation.guidance
+                velocity = guide(velocity, next(velocities), guidance.scale, guidance.rescale)
+            moved = generation.solver.step(generation.latent, velocity)
+            generation.latent = generation.condition.apply(moved)
+
+    def decode(self, generation: Generation) -> UInt8[np.ndarray, "t h w 3"]:
+        """All frames of a generation that is done."""
+        return np.concatenate(list(self.decode_stream(generation)))
+
+    @torch.no_grad()
+    def decode_stream(self, generation: Generation) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
+        """Its frames as the autoencoder makes them, a latent frame at a time. InputError when it isn't done."""
+        if not generation.done:
+            raise InputError(
+                f"step {generation.step} of {generation.num_steps}: only a generation that is done can be decoded"
+            )
+        for video in self.vae.decode_stream(self.whitening.invert(generation.latent)[None]):
+            yield to_frames(video[0])
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return self.dit.proj_out.weight.dtype
+
+    def _clip(self, generation: Generation) -> Clip:
+        """The clip as the next forward sees it; its text is in the context already."""
+        sigma = generation.condition.sigma_tokens(generation.solver.sigma, self.dit.config.patch)
+        return Clip(generation.latent, sigma, generation.latent.new_zeros(0, self.dit.config.text_dim))
+
+    def _condition(self, request: Request, frames: int, height: int, width: int) -> Condition:
+        if request.image is None:
+            return condition.none(frames, height, width)
+        return condition.first_frame(self._encode_image(request.image, request.height, request.width), frames)
+
+    def _encode_image(self, image: UInt8[np.ndarray, "h w 3"], height: int, width: int) -> Float[Tensor, "c 1 i j"]:
+        video = to_video(fit_image(image, height, width)[None])[None].to(self.device)
+        latent: Tensor = self.whitening.apply(self.vae.encode(video).mean[0]).float()
+        return latent
