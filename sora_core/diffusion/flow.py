@@ -43,7 +43,8 @@ def clip_losses(
     clip = torch.repeat_interleave(torch.arange(len(lengths), device=error.device), lengths, output_size=len(error))
     sums = torch.zeros(len(lengths), device=error.device).index_add(0, clip, error * free)
     counts = torch.zeros(len(lengths), device=error.device).index_add(0, clip, free)
-    return sums / counts
+    # The division is safe before the NaN is set, or the gradient of the other clips would be NaN too.
+    return (sums / counts.clamp(min=1)).masked_fill(counts == 0, torch.nan)
 
 
 def loss(

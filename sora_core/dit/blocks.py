@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sora_core.dit.config import DiTConfig
 from sora_core.nn.attention import Segments, attention
-from sora_core.nn.layers import FeedForward, affine_norm, modulated_norm
+from sora_core.nn.layers import FeedForward, RMSNorm, affine_norm, modulated_norm
 from sora_core.nn.rope import rotate
 
 Rotations = tuple[Tensor, Tensor]
@@ -66,8 +66,8 @@ class Attention(nn.Module):
         self.to_k = nn.Linear(dim, dim)
         self.to_v = nn.Linear(dim, dim)
         self.to_out = nn.ModuleList([nn.Linear(dim, dim)])
-        self.norm_q = nn.RMSNorm(dim, eps=config.eps)
-        self.norm_k = nn.RMSNorm(dim, eps=config.eps)
+        self.norm_q = RMSNorm(dim, config.eps)
+        self.norm_k = RMSNorm(dim, config.eps)
 
     def heads(self, x: Float[Tensor, "l d"]) -> Float[Tensor, "l heads e"]:
         split: Tensor = rearrange(x, "l (heads e) -> l heads e", heads=self.num_heads)
@@ -95,7 +95,7 @@ class CrossAttention(Attention):
         if config.added_kv_proj_dim is not None:
             self.add_k_proj = nn.Linear(config.added_kv_proj_dim, config.dim)
             self.add_v_proj = nn.Linear(config.added_kv_proj_dim, config.dim)
-            self.norm_added_k = nn.RMSNorm(config.dim, eps=config.eps)
+            self.norm_added_k = RMSNorm(config.dim, config.eps)
 
     @torch.no_grad()
     def silence(self) -> None:

@@ -35,6 +35,18 @@ class FeedForward(nn.Module):
         return x
 
 
+class RMSNorm(nn.Module):
+    """``x / rms(x)`` times a learned weight, in the dtype of ``x`` (the sum of squares in float32)."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Float[Tensor, "l d"]) -> Float[Tensor, "l d"]:
+        return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), self.eps)
+
+
 class PatchEmbedding(nn.Module):
     """A linear map of flattened patches, its weight kept in the shape of the convolution that it equals."""
 
