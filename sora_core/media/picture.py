@@ -1,0 +1,91 @@
+"""Photographs: one frame, upright, RGB."""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from sora_core.errors import UnreadableMedia
+
+# Pillow's own plugins that read pictures and start no other program.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "GIF")
+_MAX_PIXELS = 1 << 28
+_ORIENTATION = 0x0112
+_ROTATION = {3: 180, 6: -90, 8: 90, 5: -90, 7: 90}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """A picture file's header; sides are as displayed, ``rotation`` in degrees counter-clockwise."""
+
+    height: int
+    width: int
+    rotation: int
+    format: str
+    mode: str
+
+
+def open_image(path: Path) -> ImageHeader | None:
+    """The header of a still picture; None for anything else, animations included."""
+    try:
+        with _opened(path) as image:
+            # A phone's MPO holds a picture and its preview, no animation.
+            if getattr(image, "is_animated", False) and image.format != "MPO":
+                return None
+            orientation = image.getexif().get(_ORIENTATION, 1)
+            width, height = image.size[::-1] if orientation >= 5 else image.size
+            return ImageHeader(height, width, _ROTATION.get(orientation, 0), str(image.format).lower(), image.mode)
+    except UnidentifiedImageError:
+        return None
+
+
+def decode_image(source: Path | str | bytes, size: tuple[int, int] | None = None) -> np.ndarray:
+    """A photograph as uint8 ``(h, w, 3)``: EXIF orientation applied, transparency laid on white, area-scaled.
+
+    UnreadableMedia for anything that isn't a whole picture (``truncated_image``, ``bad_dimensions``, ...).
+    """
+    name = "the image" if isinstance(source, bytes) else Path(source).name
+    try:
+        with _opened(source) as image:
+            if image.width * image.height > _MAX_PIXELS:
+                raise UnreadableMedia(
+                    f"{name} is {image.width}x{image.height}, more than {_MAX_PIXELS} pixels; scale it down",
+                    reason="bad_dimensions",
+                )
+            pixels = np.asarray(_rgb(ImageOps.exif_transpose(image)))
+    except UnidentifiedImageError as error:
+        raise UnreadableMedia(
+            f"{name} is no picture that this build reads; use JPEG, PNG or WebP", reason="unreadable_image"
+        ) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UnreadableMedia(f"{name} is cut short or damaged ({error})", reason="truncated_image") from error
+    if size is None or pixels.shape[:2] == size:
+        return pixels
+    resized: np.ndarray = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
+    return resized
+
+
+@contextmanager
+def _opened(source: Path | str | bytes) -> Iterator[Image.Image]:
+    with warnings.catch_warnings():
+        # Damaged EXIF and very large sizes warn; the first is harmless, the second is checked here.
+        warnings.simplefilter("ignore")
+        stream = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
+        with Image.open(stream, formats=_FORMATS) as image:
+            yield image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        # Pillow clips 16-bit grey at 255 instead of scaling it.
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
