@@ -259,15 +259,20 @@ class IndexEntry:
     text_tokens: int
 
 
-def read_index(manifest: Manifest, data_uri: str) -> list[IndexEntry]:
-    """Every clip of a manifest in a fixed order, from a projection of the small columns."""
-    entries: list[IndexEntry] = []
-    columns = ["clip_id", "split", "latent_shape", "text_shape"]
-    for number, shard in enumerate(manifest.shards):
+def read_columns(manifest: Manifest, data_uri: str, names: Sequence[str]) -> pa.Table:
+    """The named small columns of every shard, one row a clip, in the manifest's fixed order."""
+    tables = []
+    for shard in manifest.shards:
         with storage.open_input(storage.join(data_uri, shard.path)) as source:
-            table = pq.read_table(source, columns=columns)
-        entries += [
-            IndexEntry(number, i, row["clip_id"], row["split"], LatentShape(*row["latent_shape"]), row["text_shape"][0])
-            for i, row in enumerate(table.to_pylist())
-        ]
-    return entries
+            tables.append(pq.read_table(source, columns=list(names)))
+    return pa.concat_tables(tables) if tables else SCHEMA.empty_table().select(list(names))
+
+
+def read_index(manifest: Manifest, data_uri: str) -> list[IndexEntry]:
+    """Every clip of a manifest with its place and sizes, in the manifest's fixed order."""
+    table = read_columns(manifest, data_uri, ["clip_id", "split", "latent_shape", "text_shape"])
+    places = [(number, row) for number, shard in enumerate(manifest.shards) for row in range(shard.rows)]
+    return [
+        IndexEntry(*place, row["clip_id"], row["split"], LatentShape(*row["latent_shape"]), row["text_shape"][0])
+        for place, row in zip(places, table.to_pylist(), strict=True)
+    ]
