@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
+from av.error import FFmpegError
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sora_core.errors import UnreadableMedia
@@ -48,7 +50,8 @@ def open_image(path: Path) -> ImageHeader | None:
 def decode_image(source: Path | str | bytes, size: tuple[int, int] | None = None) -> np.ndarray:
     """A photograph as uint8 ``(h, w, 3)``: EXIF orientation applied, transparency laid on white, area-scaled.
 
-    UnreadableMedia for anything that isn't a whole picture (``truncated_image``, ``bad_dimensions``, ...).
+    UnreadableMedia for anything that isn't a whole picture (``truncated_image``, ``damaged_image``,
+    ``bad_dimensions``, ``unreadable_image``).
     """
     name = "the image" if isinstance(source, bytes) else Path(source).name
     try:
@@ -58,6 +61,7 @@ def decode_image(source: Path | str | bytes, size: tuple[int, int] | None = None
                     f"{name} is {image.width}x{image.height}, more than {_MAX_PIXELS} pixels; scale it down",
                     reason="bad_dimensions",
                 )
+            is_jpeg = image.format in ("JPEG", "MPO")
             pixels = np.asarray(_rgb(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError as error:
         raise UnreadableMedia(
@@ -65,10 +69,25 @@ def decode_image(source: Path | str | bytes, size: tuple[int, int] | None = None
         ) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise UnreadableMedia(f"{name} is cut short or damaged ({error})", reason="truncated_image") from error
+    if is_jpeg and not _is_whole_jpeg(source):
+        raise UnreadableMedia(f"{name}: part of the picture is missing; upload it again", reason="damaged_image")
     if size is None or pixels.shape[:2] == size:
         return pixels
     resized: np.ndarray = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
     return resized
+
+
+def _is_whole_jpeg(source: Path | str | bytes) -> bool:
+    """Whether every block of a JPEG is there; Pillow fills what is missing with grey and says nothing."""
+    file = io.BytesIO(source) if isinstance(source, bytes) else f"file:{source}"
+    try:
+        with av.open(file, format="jpeg_pipe") as container:
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            stream.codec_context.options = {"err_detect": "explode"}
+            return next(container.decode(stream), None) is not None
+    except FFmpegError:
+        return False
 
 
 @contextmanager
