@@ -16,7 +16,7 @@ class Condition:
     """``given`` latents where ``mask`` is true; nothing where ``given`` is None."""
 
     mask: Bool[Tensor, "t h w"]
-    given: Float[Tensor, "c t h w"] | None = None
+    given: Float[Tensor, "c t2 h2 w2"] | None = None
 
     def __post_init__(self) -> None:
         if self.given is not None and self.given.shape[1:] != self.mask.shape:

@@ -3,7 +3,7 @@
 Each is the state of one request, fed one velocity at a time, so requests at different steps share a packed forward.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Float64
@@ -21,6 +21,7 @@ def sigmas(num_steps: int, shift: float = 1.0) -> Float64[Tensor, " n_plus_1"]:
     return shifted(torch.linspace(1, 0, num_steps + 1, dtype=torch.float64), shift)
 
 
+@runtime_checkable
 class Solver(Protocol):
     """One request's way from noise to data: read `sigma`, give the velocity there to `step`, until `done`."""
 

@@ -79,6 +79,18 @@ def test_backend_is_chosen_and_named_once(caplog: pytest.LogCaptureFixture) -> N
     ]
 
 
+def test_bfloat16_in_chunks_equals_its_definition_with_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_SCORES", 1)
+    queries, keys = Segments.of((600, 300)), Segments.of((10, 20))
+    inputs = [draw(s.lengths, seed, torch.bfloat16).requires_grad_() for seed, s in enumerate((queries, keys, keys))]
+    weight = draw(queries.lengths, 5)
+    ours, wanted = attention(*inputs, queries, keys), dense(*inputs, queries, keys)
+    got = torch.autograd.grad((ours * weight).sum(), inputs)
+    expected = torch.autograd.grad((wanted * weight).sum(), inputs)
+    for one, other in zip((ours, *got), (wanted, *expected), strict=True):
+        assert (one.double() - other.double()).norm() / other.double().norm() < 1e-2
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_cuda_kernels_equal_the_definition() -> None:
