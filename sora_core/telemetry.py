@@ -101,6 +101,7 @@ VIDEO_STEP_SECONDS = _seconds("sora_video_step_seconds", "Wall time of one packe
 VIDEO_DECODE_SECONDS = _seconds("sora_video_decode_seconds", "Latents to stored mp4, one job")
 VIDEO_JOB_SECONDS = _seconds("sora_video_job_seconds", "Accepted to finished, one job", "status")
 VIDEO_QUEUE_DEPTH = _gauge("sora_video_queue_jobs", "Jobs in the ledger, by status", "status")
+VIDEO_PREDICTED_WAIT_SECONDS = _gauge("sora_video_predicted_wait_seconds", "Time to work off the accepted jobs")
 
 
 def catalogue() -> dict[str, Metric]:

@@ -1,6 +1,7 @@
 """What a job is: the values that go into the ledger and come out of it."""
 
 import itertools
+import re
 import secrets
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,6 +27,7 @@ class NewJob:
     queue counts from, earlier than now for a raised priority.
     """
 
+    id: str
     owner: str
     model: str
     params: dict[str, Any]
@@ -121,6 +123,7 @@ class Backlog:
         return self.token_steps / self.token_steps_per_s if self.token_steps_per_s > 0 else None
 
 
+ID_PATTERN = re.compile("^video_[0-9a-f]{32}$")
 _counter = itertools.count(secrets.randbits(12))
 
 

@@ -25,7 +25,6 @@ from services.video.job import (
     Page,
     Renewal,
     Status,
-    new_id,
 )
 from services.video.tables import available, jobs, models, open_database, requests, transaction, workers
 
@@ -65,7 +64,7 @@ class Ledger:
         IdempotencyConflict when its key came with another request.
         """
         now = self._clock()
-        rows = [_row(job, new_id(now), now) for job in new]
+        rows = [_row(job, now) for job in new]
         with self._writing() as db:
             if once is not None:
                 earlier = _remember(db, once, new[0].owner, [row["id"] for row in rows], now)
@@ -280,9 +279,9 @@ class Ledger:
 # --- rows
 
 
-def _row(new: NewJob, job_id: str, now: float) -> dict[str, Any]:
+def _row(new: NewJob, now: float) -> dict[str, Any]:
     return {
-        "id": job_id,
+        "id": new.id,
         "owner": new.owner,
         "model": new.model,
         "status": Status.QUEUED,

@@ -34,7 +34,7 @@ class CreateVideo(BaseModel):
     fps: float | None = Field(default=None, gt=0, le=120, description="rate at which the video plays")
     aspect_ratio: str | None = Field(default=None, pattern=r"^\d{1,4}:\d{1,4}$", description="W:H; size wins over it")
     num_inference_steps: int | None = Field(default=None, ge=1)
-    guidance_scale: float | None = Field(default=None, ge=0, le=100, description="1 or less leaves guidance out")
+    guidance_scale: float | None = Field(default=None, ge=0, le=100, description="1 leaves guidance out")
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     n: int = Field(default=1, ge=1, description="videos to make, from consecutive seeds")
     priority: int = Field(default=0, ge=-10, le=10, description="moves a request among the key's own")

@@ -35,7 +35,7 @@ def plan(request: CreateVideo, card: ModelCard, limits: ApiSettings) -> Plan:
         raise refused("num_inference_steps", f"{num_steps} steps: at most {limits.max_steps}")
     guidance = card.default_guidance_scale if request.guidance_scale is None else request.guidance_scale
     tokens = clip_tokens(card, num_frames, height, width)
-    branches = 2 if guidance > 1 else 1
+    branches = 2 if guidance != 1 else 1
     _check_room(request, card, PixelShape(num_frames, height, width), tokens, branches)
     seconds = request.seconds if request.seconds is not None and request.num_frames is None else num_frames / fps
     return Plan(

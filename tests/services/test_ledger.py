@@ -18,6 +18,7 @@ LEASE_S = 30.0
 
 def new_job(owner: str = "ann", **changes: Any) -> NewJob:
     values: dict[str, Any] = {
+        "id": new_id(1_700_000_000.0),
         "owner": owner,
         "model": "m",
         "params": {"prompt": "a red ball", "seed": 7},

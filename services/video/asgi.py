@@ -1,0 +1,104 @@
+"""What every HTTP answer has: a request id, the error envelope when it fails, and its place in the metrics."""
+
+import logging
+import re
+import uuid
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.video.errors import ApiError, unavailable
+from services.video.tables import LedgerUnavailable
+from sora_core import telemetry
+from sora_core.errors import InputError, StorageError
+
+log = logging.getLogger(__name__)
+
+_REQUEST_ID = "x-request-id"
+_CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+class RequestEdge:
+    """Outermost middleware: names the request, counts it, and turns what nobody expected into a 500."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope))
+        status = 0
+
+        async def send_named(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[_REQUEST_ID] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_named)
+        except Exception:
+            log.exception("%s %s failed (%s)", scope["method"], scope["path"], request_id)
+            if status:
+                raise
+            message = f"an error of this server; its log names it by {request_id}"
+            await envelope(ApiError(500, message, code="internal_error", kind="server_error"))(
+                scope, receive, send_named
+            )
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            telemetry.VIDEO_REQUESTS.inc(1, {"route": route, "status": str(status)})
+
+
+def _request_id(headers: Headers) -> str:
+    """The caller's or the proxy's own id when it is a plain one, else a new one."""
+    given = headers.get(_REQUEST_ID, "")
+    return given if re.fullmatch(r"[\w-]{1,128}", given) else f"req_{uuid.uuid4().hex}"
+
+
+def envelope(error: ApiError) -> JSONResponse:
+    """The error as the clients read it."""
+    body = {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}
+    return JSONResponse({"error": body}, error.status, headers=error.headers)
+
+
+def install(app: FastAPI) -> None:
+    """Give an application the request edge and the envelope for all that it can raise."""
+    app.add_middleware(RequestEdge)
+
+    @app.exception_handler(ApiError)
+    async def _api_error(_: Request, error: ApiError) -> JSONResponse:
+        return envelope(error)
+
+    @app.exception_handler(HTTPException)
+    async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
+        message = f"{request.method} {request.url.path}: {error.detail}"
+        code = _CODES.get(error.status_code)
+        return envelope(ApiError(error.status_code, message, code=code, headers=error.headers))
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        param = str(first["loc"][-1])
+        return envelope(ApiError(400, f"{param}: {first['msg']}", param=param, code="invalid_value"))
+
+    @app.exception_handler(InputError)
+    async def _input_error(_: Request, error: InputError) -> JSONResponse:
+        return envelope(ApiError(400, str(error), code="invalid_value"))
+
+    @app.exception_handler(StorageError)
+    async def _storage_error(_: Request, error: StorageError) -> JSONResponse:
+        log.error("storage: %s", error)
+        return envelope(unavailable("the storage of the videos doesn't answer: try again later", retry_after_s=5))
+
+    @app.exception_handler(LedgerUnavailable)
+    async def _ledger_error(_: Request, error: LedgerUnavailable) -> JSONResponse:
+        log.error("%s", error)
+        return envelope(unavailable("the ledger of jobs doesn't answer: try again later", retry_after_s=5))

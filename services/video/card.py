@@ -1,0 +1,62 @@
+"""What a loaded pipeline says about itself to the API, which holds no model."""
+
+import math
+import time
+
+from services.video.config import ServiceConfig
+from services.video.schemas import ModelCard
+from services.video.sizing import nearest_frames
+from sora_core.errors import ConfigError, InputError
+from sora_core.pipeline import Pipeline, Request
+from sora_core.pipeline.parts import EXTRAPOLATION
+
+_DEFAULT_SECONDS = 4
+_DEFAULT_ASPECT = 16 / 9
+_FEWEST_TOKENS_A_FRAME = 48
+_MOST_TOKENS_A_FRAME = 80 * 45  # 1280x720 in patches of 16 pixels
+
+
+def model_card(pipeline: Pipeline, config: ServiceConfig) -> ModelCard:
+    """The card of a pipeline under a config. ConfigError when the default shape is one that it can't make."""
+    num_frames, size = default_shape(pipeline)
+    patch = pipeline.dit.config.patch
+    card = ModelCard(
+        id=pipeline.name,
+        created=int(time.time()),
+        checkpoint=config.checkpoint,
+        inputs=("text", "image"),
+        fps=pipeline.fps,
+        size_multiple=pipeline.limits.multiple_of,
+        frame_multiple=pipeline.limits.frame_step,
+        patch=(patch.time, patch.height, patch.width),
+        max_tokens=pipeline.limits.max_tokens,
+        token_budget=config.sampler.token_budget,
+        default_size=config.defaults.size or size,
+        default_num_frames=config.defaults.num_frames or num_frames,
+        default_num_inference_steps=config.defaults.num_inference_steps,
+        default_guidance_scale=_default(config.defaults.guidance_scale, pipeline.sampling.guidance_scale),
+    )
+    width, height = (int(side) for side in card.default_size.split("x"))
+    request = Request(prompt="", num_frames=card.default_num_frames, height=height, width=width)
+    try:
+        pipeline.limits.check(request, pipeline.vae.compression, patch)
+    except InputError as error:
+        raise ConfigError(f"defaults: {error}") from error
+    return card
+
+
+def _default(chosen: float | None, own: float) -> float:
+    return own if chosen is None else chosen
+
+
+def default_shape(pipeline: Pipeline) -> tuple[int, str]:
+    """Frames and size of about the longest clip that the model was trained on: a few seconds, 16:9."""
+    tokens = pipeline.limits.max_tokens // EXTRAPOLATION
+    step = pipeline.limits.frame_step
+    latent_frames = (nearest_frames(_DEFAULT_SECONDS, pipeline.fps, step) - 1) // step + 1
+    latent_frames = max(1, min(latent_frames, tokens // _FEWEST_TOKENS_A_FRAME))
+    per_frame = min(tokens // latent_frames, _MOST_TOKENS_A_FRAME)
+    rows = max(1, math.floor(math.sqrt(per_frame / _DEFAULT_ASPECT)))
+    columns = max(1, min(per_frame // rows, round(rows * _DEFAULT_ASPECT)))
+    side = pipeline.limits.multiple_of
+    return (latent_frames - 1) * step + 1, f"{columns * side}x{rows * side}"

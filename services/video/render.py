@@ -1,0 +1,90 @@
+"""From a finished generation to stored files: mp4, thumbnail and sprite sheet, streamed as the frames are decoded."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from services.video.files import CONTENT_TYPES, FILE_NAMES, attempt_folder
+from services.video.job import Job
+from services.video.patience import Patience
+from sora_core import media, storage
+from sora_core.pipeline import Generation, Pipeline
+
+SHEET_COLUMNS = 5
+_SHEET_FRAMES = SHEET_COLUMNS**2
+_SHEET_FRAME_WIDTH = 320
+_JPEG_QUALITY = 80
+
+
+@dataclass(slots=True)
+class _Samples:
+    """The frames kept for the pictures while all frames pass by on their way to the encoder."""
+
+    indices: frozenset[int]
+    first: UInt8[np.ndarray, "h w 3"] | None = None
+    sheet: list[UInt8[np.ndarray, "i j 3"]] = field(default_factory=list)
+
+    def see(self, index: int, frame: UInt8[np.ndarray, "h w 3"]) -> None:
+        if index == 0:
+            self.first = frame
+        if index in self.indices:
+            self.sheet.append(_reduced(frame))
+
+
+def _reduced(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "i j 3"]:
+    height, width = frame.shape[:2]
+    if width <= _SHEET_FRAME_WIDTH:
+        return frame
+    size = (_SHEET_FRAME_WIDTH, max(1, round(height * _SHEET_FRAME_WIDTH / width)))
+    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BOX))
+
+
+class Renderer:
+    """Decodes, encodes and stores; every attempt at a job has a folder of its own, so a late one disturbs nothing."""
+
+    def __init__(self, pipeline: Pipeline, output: str, patience: Patience, *, crf: int) -> None:
+        self._pipeline = pipeline
+        self._output = output
+        self._patience = patience
+        self._crf = crf
+
+    def render(self, job: Job, generation: Generation, on_frame: Callable[[int], None]) -> dict[str, Any]:
+        """Store a job's files; where they are and how large. ``on_frame`` hears the frames done and may raise."""
+        count = generation.request.num_frames
+        kept = frozenset(np.linspace(0, count - 1, min(count, _SHEET_FRAMES)).round().astype(int).tolist())
+        samples = _Samples(kept)
+        with tempfile.TemporaryDirectory(prefix="sora-") as folder:
+            paths = {variant: Path(folder) / name for variant, name in FILE_NAMES.items()}
+            frames = self._frames(generation, samples, on_frame)
+            media.encode_mp4(paths["video"], frames, job.params["fps"], crf=self._crf)
+            assert samples.first is not None
+            media.write_thumbnail(paths["thumbnail"], samples.first)
+            sheet = media.contact_sheet(np.stack(samples.sheet), SHEET_COLUMNS)
+            Image.fromarray(sheet).save(paths["spritesheet"], quality=_JPEG_QUALITY, progressive=True)
+            return {variant: self._store(job, variant, path) for variant, path in paths.items()}
+
+    def discard(self, job: Job) -> None:
+        """Remove what an attempt stored that doesn't count."""
+        storage.delete_prefix(attempt_folder(self._output, job))
+
+    def _frames(
+        self, generation: Generation, samples: _Samples, on_frame: Callable[[int], None]
+    ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+        index = 0
+        for chunk in self._pipeline.decode_stream(generation):
+            for frame in chunk:
+                on_frame(index)
+                samples.see(index, frame)
+                yield frame
+                index += 1
+
+    def _store(self, job: Job, variant: str, path: Path) -> dict[str, Any]:
+        uri = storage.join(attempt_folder(self._output, job), path.name)
+        self._patience.call(lambda: storage.upload(path, uri, content_type=CONTENT_TYPES[variant]))
+        return {"uri": uri, "bytes": path.stat().st_size}
