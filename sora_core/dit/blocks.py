@@ -4,15 +4,13 @@ from dataclasses import dataclass
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Complex64, Float, Int
 from torch import Tensor, nn
 
 from sora_core.dit.config import DiTConfig
 from sora_core.nn.attention import Segments, attention
 from sora_core.nn.layers import FeedForward, RMSNorm, affine_norm, modulated_norm
 from sora_core.nn.rope import rotate
-
-Rotations = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +21,10 @@ class Modulation:
     level: Int[Tensor, " l"]
 
     def per_token(self, table: Float[Tensor, "1 6 d"]) -> tuple[Float[Tensor, "l d"], ...]:
-        """Shift, scale, gate of self-attention, then of the feed-forward, for every token; float32."""
-        chosen = (table + self.values.float()).flatten(1).index_select(0, self.level)
-        return chosen.chunk(6, dim=1)
+        """Shift, ``1 + scale``, gate of self-attention, then of the feed-forward, for every token; float32."""
+        shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = (table + self.values.float()).unbind(1)
+        rows = torch.cat((shift, 1 + scale, gate, ffn_shift, 1 + ffn_scale, ffn_gate), dim=1)
+        return rows.index_select(0, self.level).chunk(6, dim=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +76,12 @@ class Attention(nn.Module):
 class SelfAttention(Attention):
     """Every token of a clip with every other of that clip."""
 
-    def forward(self, x: Float[Tensor, "l d"], rotations: Rotations, segments: Segments) -> Float[Tensor, "l d"]:
+    def forward(
+        self, x: Float[Tensor, "l d"], turns: Complex64[Tensor, "l f"], segments: Segments
+    ) -> Float[Tensor, "l d"]:
         query, key, value = self.to_q(x), self.to_k(x), self.to_v(x)
-        query = rotate(self.heads(self.norm_q(query)), *rotations).to(value.dtype)
-        key = rotate(self.heads(self.norm_k(key)), *rotations).to(value.dtype)
+        query = rotate(self.heads(self.norm_q(query)), turns).to(value.dtype)
+        key = rotate(self.heads(self.norm_k(key)), turns).to(value.dtype)
         mixed = attention(query, key, self.heads(value), segments, segments)
         out: Tensor = self.to_out[0](mixed.flatten(1))
         return out
@@ -154,15 +155,15 @@ class Block(nn.Module):
         self,
         x: Float[Tensor, "l d"],
         modulation: Modulation,
-        rotations: Rotations,
+        turns: Complex64[Tensor, "l f"],
         segments: Segments,
         memory: TextStates | KeyValues,
     ) -> Float[Tensor, "l d"]:
-        shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = modulation.per_token(self.scale_shift_table)
-        mixed = self.attn1(modulated_norm(x, scale, shift, self.eps), rotations, segments)
+        shift, factor, gate, ffn_shift, ffn_factor, ffn_gate = modulation.per_token(self.scale_shift_table)
+        mixed = self.attn1(modulated_norm(x, factor, shift, self.eps), turns, segments)
         x = (x.float() + mixed * gate).to(x.dtype)
         read = x if self.norm2 is None else affine_norm(self.norm2, x)
         x = x + self.attn2(read, memory, segments)
-        thought = self.ffn(modulated_norm(x, ffn_scale, ffn_shift, self.eps))
+        thought = self.ffn(modulated_norm(x, ffn_factor, ffn_shift, self.eps))
         out: Tensor = (x.float() + thought.float() * ffn_gate).to(x.dtype)
         return out

@@ -138,7 +138,7 @@ class DiT(nn.Module):
         """The last norm and map, from the open weights' order of values (pt, ph, pw, c) to the pack's."""
         table = (self.scale_shift_table + embedded.float()[:, None]).flatten(1)
         shift, scale = table.index_select(0, pack.level).chunk(2, dim=1)
-        values = self.proj_out(modulated_norm(x, scale, shift, self.config.eps))
+        values = self.proj_out(modulated_norm(x, 1 + scale, shift, self.config.eps))
         ordered: Tensor = rearrange(values, "l (patch c) -> l (c patch)", c=self.config.out_channels)
         return ordered
 

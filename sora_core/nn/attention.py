@@ -155,7 +155,8 @@ def _matmul(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     rows = max(256, _MAX_SCORES // (batch * heads * key.shape[2]))
     transposed = key.transpose(2, 3)
     chunks = torch.split(query * scale, rows, dim=2)
-    return torch.cat([(chunk @ transposed).softmax(-1) @ value for chunk in chunks], dim=2)
+    mixed = [(chunk @ transposed).softmax(-1) @ value for chunk in chunks]
+    return mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=2)
 
 
 def _torch_varlen(q: Tensor, k: Tensor, v: Tensor, queries: Segments, keys: Segments, scale: float) -> Tensor:

@@ -67,15 +67,21 @@ def time_features(time: Float[Tensor, " n"], dim: int) -> Float[Tensor, "n dim"]
     return torch.cat((angle.cos(), angle.sin()), dim=1)
 
 
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """What matrix products of ``x`` run in: its own dtype, or autocast's. Casting once saves one cast a product."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
 def modulated_norm(
-    x: Float[Tensor, "l d"], scale: Float[Tensor, "l d"], shift: Float[Tensor, "l d"], eps: float
+    x: Float[Tensor, "l d"], factor: Float[Tensor, "l d"], shift: Float[Tensor, "l d"], eps: float
 ) -> Float[Tensor, "l d"]:
-    """``norm(x) (1 + scale) + shift`` in float32, returned in the dtype of ``x``."""
+    """``norm(x) factor + shift`` in float32, returned in the dtype of the products that follow."""
     normed = F.layer_norm(x.float(), x.shape[-1:], eps=eps)
-    return (normed * (1 + scale) + shift).to(x.dtype)
+    return torch.addcmul(shift, normed, factor).to(compute_dtype(x))
 
 
 def affine_norm(norm: nn.LayerNorm, x: Float[Tensor, "l d"]) -> Float[Tensor, "l d"]:
-    """A learned layer norm computed in float32, returned in the dtype of ``x``."""
+    """A learned layer norm computed in float32, returned in the dtype of the products that follow."""
     weight, bias = norm.weight.float(), norm.bias.float()
-    return F.layer_norm(x.float(), norm.normalized_shape, weight, bias, norm.eps).to(x.dtype)
+    return F.layer_norm(x.float(), norm.normalized_shape, weight, bias, norm.eps).to(compute_dtype(x))

@@ -7,7 +7,7 @@ POSITION = torch.tensor([[0, 0, 0], [2, 5, 1], [7, 3, 3], [1, 0, 6]])
 
 
 def turned(x: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-    return rotate(x, *rotations(position, x.shape[-1]))
+    return rotate(x, rotations(position, x.shape[-1]))
 
 
 def test_scores_depend_on_relative_positions_alone() -> None:
