@@ -1,0 +1,161 @@
+"""Frames -> what they show, measured by classical vision. What can't be told is None, never a guess."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sora_core.world.render import GROUNDS
+from sora_core.world.scene import COLOURS, SHAPES, Attributes
+
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float32]
+
+MIN_SATURATION, MIN_VALUE = 0.66, 0.55
+"""Objects are brighter and purer than every background."""
+
+STILL = 0.10
+"""A drift below this many sides of the picture is none."""
+
+_TEMPLATE = 32  # pixels a side of the box in which outlines are compared
+_MIN_OBJECT = 0.012  # of the short side squared: anything smaller is speckle
+_MAX_OBJECT = 0.40  # of the picture: anything larger is no object
+_MIN_PART = 0.35  # a component smaller than this share of the largest one is no further object
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The attributes seen in a clip; None where it can't be told, and ``direction`` of a photograph."""
+
+    colour: str | None
+    shape: str | None
+    background: str | None
+    direction: str | None
+    count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """One connected patch of pure colour: its mask within its own box, and the (row, column) of its centroid."""
+
+    mask: Mask
+    centroid: tuple[float, float]
+
+
+def read(frames: NDArray[np.uint8]) -> Reading:
+    """Measure a clip (t, h, w, 3)."""
+    hsv = np.stack([cv2.cvtColor(frame.astype(np.float32) / 255, cv2.COLOR_RGB2HSV) for frame in frames])
+    pure = (hsv[..., 1] > MIN_SATURATION) & (hsv[..., 2] > MIN_VALUE)
+    objects = [_objects(mask) for mask in pure]
+    seen = sum(map(bool, objects)) > len(frames) / 2
+    return Reading(
+        colour=_colour(hsv[..., 0][pure]) if seen else None,
+        shape=_shape(objects) if seen else None,
+        background=_background(frames, pure),
+        direction=_direction(objects, frames.shape[1:3]) if seen and len(frames) > 1 else None,
+        count=_count(objects) if seen else None,
+    )
+
+
+def score(reading: Reading, truth: Attributes) -> dict[str, bool]:
+    """Attribute -> whether it was read as the truth says; only attributes that the truth defines."""
+    hits = {
+        "colour": reading.colour == truth.colour,
+        "shape": reading.shape == truth.shape,
+        "background": reading.background == truth.background,
+        "count": reading.count == truth.count,
+    }
+    if truth.direction is not None:
+        hits["direction"] = reading.direction == truth.direction
+    return hits
+
+
+def _objects(mask: Mask) -> list[_Object]:
+    """The large connected components of a frame's mask (h, w); none when what there is can't be an object."""
+    _, labels, stats, centroids = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    if not len(areas) or not _MIN_OBJECT * min(mask.shape) ** 2 <= areas.max() <= _MAX_OBJECT * mask.size:
+        return []
+    found = []
+    for label in 1 + np.flatnonzero(areas >= _MIN_PART * areas.max()):
+        x, y, width, height = stats[label, :4]
+        box = labels[y : y + height, x : x + width] == label
+        found.append(_Object(box, (float(centroids[label][1]), float(centroids[label][0]))))
+    return found
+
+
+def _colour(hues: Floats) -> str | None:
+    """The name nearest to the circular mean of hues in degrees, if they agree and it lies well inside its sector."""
+    mean = np.exp(1j * np.deg2rad(hues.astype(np.float64))).mean()
+    sector = 360 / len(COLOURS)
+    place = np.rad2deg(np.angle(mean)) % 360 / sector
+    if abs(mean) < 0.8 or abs(place - round(place)) > 0.4:
+        return None
+    return COLOURS[round(place) % len(COLOURS)]
+
+
+def _count(objects: list[list[_Object]]) -> int | None:
+    """The number of objects in most frames."""
+    counts = np.bincount([len(found) for found in objects if found])
+    most = int(counts.argmax())
+    return most if counts[most] > len(objects) / 2 else None
+
+
+def _direction(objects: list[list[_Object]], sides: tuple[int, ...]) -> str | None:
+    """Where the centroids drift over the clip, by a line fitted through their means; None when askew."""
+    times = np.array([time for time, found in enumerate(objects) if found])
+    places = np.array([np.mean([one.centroid for one in found], axis=0) for found in objects if found])
+    slope = np.polyfit(times, places, 1)[0] if len(times) > 1 else np.zeros(2)
+    down, right = slope * (len(objects) - 1) / np.array(sides)
+    if max(abs(down), abs(right)) < STILL:
+        return "still"
+    if min(abs(down), abs(right)) > 0.6 * max(abs(down), abs(right)):
+        return None
+    if abs(right) > abs(down):
+        return "right" if right > 0 else "left"
+    return "down" if down > 0 else "up"
+
+
+def _shape(objects: list[list[_Object]]) -> str | None:
+    """The template that overlaps best with the mean outline of all objects, if it overlaps well."""
+    outlines = [_fit(one.mask) for found in objects for one in found]
+    outline = np.mean(outlines, axis=0) > 0.5
+    overlap = {
+        name: (outline & template).sum() / max(1, (outline | template).sum()) for name, template in _templates().items()
+    }
+    best = max(overlap, key=lambda name: overlap[name])
+    return best if overlap[best] > 0.7 else None
+
+
+def _fit(mask: Mask) -> Floats:
+    """A mask stretched to the template's box."""
+    fitted: Floats = cv2.resize(mask.astype(np.float32), (_TEMPLATE, _TEMPLATE), interpolation=cv2.INTER_LINEAR)
+    return fitted
+
+
+@cache
+def _templates() -> dict[str, Mask]:
+    """Each shape's outline in its own box."""
+    y, x = np.mgrid[0:_TEMPLATE, 0:_TEMPLATE] / (_TEMPLATE - 1) * 2 - 1
+    far = np.hypot(x, y)
+    inside = {
+        "ball": far < 1,
+        "square": np.ones_like(far, bool),
+        "triangle": 2 * np.abs(x) < y + 1,
+        "ring": (far < 1) & (far > 0.5),
+    }
+    return {name: inside[name] for name in SHAPES}
+
+
+def _background(frames: NDArray[np.uint8], pure: Mask) -> str | None:
+    """The ground whose colour is nearest to the mean of what isn't object, if it is near."""
+    near = np.stack([cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) for mask in pure]).astype(bool)
+    rest = frames[~near]
+    if len(rest) < 0.1 * near.size:
+        return None
+    mean = rest.mean(axis=0) / 255
+    distance = {name: float(np.linalg.norm(mean - ground.colour)) for name, ground in GROUNDS.items()}
+    best = min(distance, key=lambda name: distance[name])
+    return best if distance[best] < 0.2 else None
