@@ -14,6 +14,12 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+from jaxtyping import install_import_hook
+
+# Shapes and types of every annotated tensor function are checked here, and cost nothing in production.
+_TENSOR_ROOMS = [f"sora_core.{room}" for room in ("nn", "dit", "diffusion", "vae", "text", "training", "pipeline")]
+install_import_hook(_TENSOR_ROOMS, "beartype.beartype")
+
 from jobs.demo.cluster import LocalCluster
 from jobs.demo.s3 import Credentials, EmbeddedS3
 from sora_core import storage
