@@ -12,7 +12,7 @@ from sora_core.pipeline.parts import EXTRAPOLATION
 
 _DEFAULT_SECONDS = 4
 _DEFAULT_ASPECT = 16 / 9
-_FEWEST_TOKENS_A_FRAME = 48
+_FEWEST_TOKENS_A_FRAME = 16
 _MOST_TOKENS_A_FRAME = 80 * 45  # 1280x720 in patches of 16 pixels
 
 

@@ -13,6 +13,10 @@ import pytest
 import sqlalchemy as sa
 
 from services.video.ledger import Ledger
+from sora_core.pipeline import Pipeline
+
+from .live import LiveService, config_in
+from .tiny_model import save_tiny_checkpoint
 
 
 class Clock:
@@ -113,3 +117,32 @@ def ledger(ledger_url: str, clock: Clock) -> Iterator[Ledger]:
 @pytest.fixture
 def unused_port() -> int:
     return free_port()
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URI of a run with one whole checkpoint of random weights."""
+    return save_tiny_checkpoint(str(tmp_path_factory.mktemp("run") / "tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline(tiny_run: str) -> Pipeline:
+    return Pipeline.load(tiny_run, "cpu")
+
+
+@pytest.fixture
+def idle(tmp_path: Path, tiny_run: str, tiny_pipeline: Pipeline, unused_port: int) -> Iterator[LiveService]:
+    """A service whose sampler stands still unless the test moves it."""
+    with LiveService(config_in(tmp_path, tiny_run), tiny_pipeline, unused_port) as service:
+        service.publish()
+        yield service
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory, tiny_run: str, tiny_pipeline: Pipeline) -> Iterator[LiveService]:
+    """A service at work."""
+    folder = tmp_path_factory.mktemp("live")
+    with LiveService(config_in(folder, tiny_run), tiny_pipeline, free_port()) as service:
+        service.publish()
+        service.work()
+        yield service

@@ -1,0 +1,96 @@
+"""The service without Ray: the real application under uvicorn, a real sampler in a thread, a real ledger."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import openai
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from services.video.api import create_app
+from services.video.card import model_card
+from services.video.config import ServiceConfig, hash_key
+from services.video.ledger import Ledger
+from services.video.metrics import PrometheusBackend
+from services.video.sampler import Sampler
+from sora_core import telemetry
+from sora_core.pipeline import Pipeline
+
+KEYS = {"ann": "sk-ann", "bob": "sk-bob"}
+
+
+def config_in(folder: Path, run_uri: str, **changes: Any) -> ServiceConfig:
+    """A config whose ledger and output lie in a folder; ``api`` and ``sampler`` take further settings."""
+    api = {"keys": {owner: hash_key(key) for owner, key in KEYS.items()}} | changes.pop("api", {})
+    sampler = {"idle_poll_s": 0.02, "lease_s": 5.0, "outage_patience_s": 20.0} | changes.pop("sampler", {})
+    values = {"ledger": f"sqlite:///{folder}/ledger.db", "output": str(folder / "out"), "checkpoint": run_uri}
+    return ServiceConfig.model_validate({**values, "api": api, "sampler": sampler, **changes})
+
+
+class LiveService:
+    """Runs while the ``with`` block does. ``sampler`` works only between `work` and `rest`, or by its own `tick`."""
+
+    def __init__(self, config: ServiceConfig, pipeline: Pipeline, port: int) -> None:
+        self.config = config
+        self.pipeline = pipeline
+        self.ledger = Ledger.open(config.ledger)
+        self.url = f"http://127.0.0.1:{port}"
+        self.registry = CollectorRegistry()
+        self.sampler = self.new_sampler()
+        self._thread: threading.Thread | None = None
+        app = create_app(config, self.ledger, self.registry)
+        settings = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", ws="none", lifespan="off")
+        self._server = uvicorn.Server(settings)
+        self._serving = threading.Thread(target=self._server.run, name="uvicorn")
+
+    def new_sampler(self) -> Sampler:
+        return Sampler(self.config, self.pipeline, self.ledger)
+
+    def publish(self) -> None:
+        """What a sampler replica says when it has loaded its model."""
+        card = model_card(self.pipeline, self.config)
+        self.ledger.publish_model(card.id, card.model_dump(mode="json"))
+
+    def client(self, owner: str = "ann", **options: Any) -> openai.OpenAI:
+        """The stock client, as this owner."""
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=KEYS[owner], **{"max_retries": 0, **options})
+
+    def work(self) -> None:
+        self._thread = threading.Thread(target=self.sampler.run, name="sampler")
+        self._thread.start()
+
+    def rest(self) -> None:
+        if self._thread is not None:
+            self.sampler.stop()
+            self._thread.join()
+            self._thread, self.sampler = None, self.new_sampler()
+
+    def __enter__(self) -> Self:
+        telemetry.bind(PrometheusBackend(self.registry))
+        self._serving.start()
+        eventually(lambda: self._server.started)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.rest()
+        self._server.should_exit = True
+        self._serving.join()
+        self.ledger.close()
+        telemetry.bind(None)
+
+
+def eventually(condition: Callable[[], Any], within_s: float = 60.0) -> Any:
+    """The condition's first true value; fails when it stays false for so long."""
+    give_up = time.monotonic() + within_s
+    while time.monotonic() < give_up:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not within {within_s} s")
