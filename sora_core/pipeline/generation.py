@@ -42,6 +42,7 @@ class Limits:
     max_tokens: int
     multiple_of: int
     frame_step: int
+    takes_image: bool
     max_steps: int = 200
 
     def check(self, request: Request, compression: Compression, patch: Patch) -> int:
@@ -60,6 +61,8 @@ class Limits:
             )
         if not 1 <= request.num_inference_steps <= self.max_steps:
             raise InputError(f"num_inference_steps = {request.num_inference_steps}: give 1 to {self.max_steps}")
+        if request.image is not None and not self.takes_image:
+            raise InputError("this model has not learned to start from an image: leave the image out")
         return num_tokens
 
 

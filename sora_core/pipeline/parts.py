@@ -31,7 +31,10 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything that a pipeline is made of; ``fps`` is None where the weights don't say."""
+    """Everything that a pipeline is made of.
+
+    ``max_tokens`` is the longest clip it may be asked for; ``takes_image`` says whether it has learned given frames.
+    """
 
     name: str
     dit: DiT
@@ -41,6 +44,7 @@ class Parts:
     sampling: Sampling
     fps: float
     max_tokens: int
+    takes_image: bool
 
 
 def load_checkpoint(uri: str, device: str) -> Parts:
@@ -65,6 +69,7 @@ def load_checkpoint(uri: str, device: str) -> Parts:
         sampling=Sampling(ShiftLaw(meta.shift), meta.guidance_scale),
         fps=meta.fps,
         max_tokens=EXTRAPOLATION * meta.max_tokens,
+        takes_image=True,
     )
 
 

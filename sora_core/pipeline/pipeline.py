@@ -17,6 +17,7 @@ from sora_core.dit.packing import Clip, pack, unpack
 from sora_core.errors import InputError
 from sora_core.pipeline.frames import fit_image, to_frames, to_video
 from sora_core.pipeline.generation import DEFAULT_STEPS, Generation, Limits, Request
+from sora_core.pipeline.open_weights import is_open_weights, load_open_weights
 from sora_core.pipeline.parts import Parts, load_checkpoint
 
 
@@ -34,17 +35,20 @@ class Pipeline:
         self.sampling = parts.sampling
         self.device = device
         patch, compression = self.dit.config.patch, self.vae.compression
-        self.limits = Limits(parts.max_tokens, compression.space * max(patch.height, patch.width), compression.time)
+        multiple_of = compression.space * max(patch.height, patch.width)
+        self.limits = Limits(parts.max_tokens, multiple_of, compression.time, parts.takes_image)
 
     @classmethod
     def load(cls, uri: str, device: str | None = None) -> "Pipeline":
         """The model at a checkpoint's URI (``.../checkpoints/step-<n>``), or the newest of a run's.
 
-        ``device`` None is the first CUDA device, else the CPU. CheckpointError when the checkpoint can't be read,
-        FingerprintMismatch when its autoencoder or text encoder is another than it was trained with.
+        Also a pipeline folder of open Wan weights in the diffusers layout (with ``model_index.json``). ``device`` None
+        is the first CUDA device, else the CPU. CheckpointError when the model can't be read, FingerprintMismatch when
+        its autoencoder or text encoder is another than it was trained with.
         """
         chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(load_checkpoint(uri, chosen), chosen)
+        load = load_open_weights if is_open_weights(uri) else load_checkpoint
+        return cls(load(uri, chosen), chosen)
 
     def __call__(
         self,

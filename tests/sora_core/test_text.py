@@ -1,15 +1,15 @@
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
+from transformers import UMT5EncoderModel
 
 from sora_core.errors import CheckpointError
 from sora_core.text import TextEncoder
+
+from .umt5 import DIM, write_umt5
 
 PROMPTS = ["a red ball moves left", "", "a blue square stays", "two dogs run over the grass at night", "a red ball"]
 
@@ -20,24 +20,8 @@ def default() -> TextEncoder:
 
 
 @pytest.fixture
-def umt5(tmp_path: Path) -> Callable[[], Path]:
-    """A random encoder and a word tokenizer in the layout of the published pipelines."""
-
-    def write() -> Path:
-        config = UMT5Config(vocab_size=12, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
-        torch.manual_seed(0)
-        UMT5EncoderModel(config).save_pretrained(tmp_path / "text_encoder")
-        words = ["<pad>", "</s>", "<unk>", "a", "red", "ball", "moves", "left", "blue", "square", "dog", "&"]
-        tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
-        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-        tokenizer.post_processor = processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 1)])
-        fast = PreTrainedTokenizerFast(
-            tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-        )
-        fast.save_pretrained(tmp_path / "tokenizer")
-        return tmp_path
-
-    return write
+def umt5(tmp_path: Path) -> Path:
+    return write_umt5(tmp_path)
 
 
 def test_states_do_not_depend_on_neighbours(default: TextEncoder) -> None:
@@ -65,31 +49,29 @@ def test_states_can_be_trained_on(default: TextEncoder) -> None:
     assert weight.grad is not None
 
 
-def test_fingerprint_tells_encoders_apart(default: TextEncoder, umt5: Callable[[], Path]) -> None:
-    folder = umt5()
-    one = TextEncoder.load(str(folder)).fingerprint
-    assert one == TextEncoder.load(str(folder)).fingerprint != default.fingerprint
-    path = folder / "text_encoder" / "model.safetensors"
+def test_fingerprint_tells_encoders_apart(default: TextEncoder, umt5: Path) -> None:
+    one = TextEncoder.load(str(umt5)).fingerprint
+    assert one == TextEncoder.load(str(umt5)).fingerprint != default.fingerprint
+    path = umt5 / "text_encoder" / "model.safetensors"
     weights = load_file(path)
     weights["encoder.final_layer_norm.weight"] += 1
     save_file(weights, path, metadata={"format": "pt"})
-    assert TextEncoder.load(str(folder)).fingerprint != one
+    assert TextEncoder.load(str(umt5)).fingerprint != one
 
 
-def test_published_layout_equals_the_model_it_holds(umt5: Callable[[], Path]) -> None:
-    folder = umt5()
-    encoder = TextEncoder.load(str(folder))
-    model = UMT5EncoderModel.from_pretrained(folder / "text_encoder").eval()
+def test_published_layout_equals_the_model_it_holds(umt5: Path) -> None:
+    encoder = TextEncoder.load(str(umt5))
+    model = UMT5EncoderModel.from_pretrained(umt5 / "text_encoder").eval()
     ids = torch.tensor([[3, 4, 5, 1, 0, 0]])  # as the published pipeline pads, with a mask
     with torch.no_grad():
         wanted = model(input_ids=ids, attention_mask=(ids > 0).long()).last_hidden_state[0, :4]
     torch.testing.assert_close(encoder.encode(["a  red\nball"])[0], wanted, rtol=1e-5, atol=1e-5)
-    assert encoder.dim == 16
+    assert encoder.dim == DIM
     assert encoder.max_tokens == 512
 
 
-def test_prompts_are_unescaped_as_the_open_pipelines_do(umt5: Callable[[], Path]) -> None:
-    encoder = TextEncoder.load(str(umt5()))
+def test_prompts_are_unescaped_as_the_open_pipelines_do(umt5: Path) -> None:
+    encoder = TextEncoder.load(str(umt5))
     escaped, plain = encoder.encode(["red &amp;amp; blue", "red & blue"])
     assert torch.equal(escaped, plain)
 
@@ -102,17 +84,16 @@ def test_a_prompt_beyond_the_encoder_is_cut_with_a_warning(
     assert "402 tokens is cut to 256" in caplog.text
 
 
-def test_wrong_encoders_are_refused_by_name(umt5: Callable[[], Path], tmp_path: Path) -> None:
+def test_wrong_encoders_are_refused_by_name(umt5: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="'no/such' is neither a folder nor a hub id"):
         TextEncoder.load("no/such")
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(CheckpointError, match="can't be loaded"):
         TextEncoder.load(str(empty))
-    folder = umt5()
-    path = folder / "text_encoder" / "model.safetensors"
+    path = umt5 / "text_encoder" / "model.safetensors"
     weights = load_file(path)
     weights["surplus"] = weights.pop("encoder.final_layer_norm.weight")
     save_file(weights, path, metadata={"format": "pt"})
     with pytest.raises(CheckpointError, match=r"encoder.final_layer_norm.weight.*surplus"):
-        TextEncoder.load(str(folder))
+        TextEncoder.load(str(umt5))

@@ -1,0 +1,95 @@
+"""A pipeline from open Wan weights, in the folder layout in which diffusers publishes them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sora_core import storage
+from sora_core.diffusion.flow import ShiftLaw
+from sora_core.dit.convert import load_wan
+from sora_core.errors import CheckpointError
+from sora_core.pipeline.parts import Parts, Sampling
+from sora_core.text import TextEncoder
+from sora_core.vae import VideoAutoencoder
+from sora_core.vae.whitening import Whitening
+
+_INDEX = "model_index.json"
+_CLASSES = ("WanPipeline", "WanImageToVideoPipeline")
+_GUIDANCE = 5.0
+# 81 frames at 720p, the longest clip that these models were published for.
+_MAX_TOKENS = 75_600
+# The folder doesn't say: Wan 2.1 was trained at 16 frames a second, the 2.2 model with a timestep a token at 24.
+_FPS, _FPS_TOKEN_TIMES = 16.0, 24.0
+
+
+def is_open_weights(uri: str) -> bool:
+    """Whether a local folder is a diffusers pipeline."""
+    return not storage.is_s3(uri) and (storage.local_path(uri) / _INDEX).is_file()
+
+
+def load_open_weights(uri: str, device: str) -> Parts:
+    """The parts of a text-to-video folder, or of one whose tokens have their own timesteps (text and image to video).
+
+    CheckpointError for a layout that needs more than one transformer or image channels, and for a part that is
+    missing or doesn't fit.
+    """
+    folder = storage.local_path(uri)
+    index = _read(folder / _INDEX)
+    _check_index(index, folder)
+    dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
+    dit = load_wan(folder, dtype=dtype, device=device)
+    if dit.config.in_channels != dit.config.out_channels:
+        raise CheckpointError(
+            f"{folder}: a transformer with {dit.config.in_channels} channels in and {dit.config.out_channels} out: "
+            f"image channels are not served; use a text-to-video or TI2V folder"
+        )
+    token_times = bool(index.get("expand_timesteps"))
+    return Parts(
+        name=storage.name(uri),
+        dit=dit,
+        vae=VideoAutoencoder.load(uri, device=device),
+        text_encoder=TextEncoder.load(str(folder), device, dtype),
+        whitening=_whitening(folder / "vae" / "config.json"),
+        sampling=Sampling(ShiftLaw(_shift(folder / "scheduler" / "scheduler_config.json")), _GUIDANCE),
+        fps=_FPS_TOKEN_TIMES if token_times else _FPS,
+        max_tokens=_MAX_TOKENS,
+        takes_image=token_times,
+    )
+
+
+def _check_index(index: dict[str, Any], folder: Path) -> None:
+    kind = index.get("_class_name")
+    if kind not in _CLASSES:
+        raise CheckpointError(f"{folder}: a {kind!r}; only {' and '.join(_CLASSES)} folders can be served")
+    if index.get("boundary_ratio") is not None:
+        raise CheckpointError(
+            f"{folder}: boundary_ratio = {index['boundary_ratio']}: models of two transformers are not served; "
+            f"use Wan 2.1 T2V or Wan 2.2 TI2V-5B"
+        )
+
+
+def _whitening(path: Path) -> Whitening:
+    values = _read(path)
+    try:
+        return Whitening(tuple(values["latents_mean"]), tuple(values["latents_std"]))
+    except KeyError as error:
+        raise CheckpointError(f"{path}: no {error.args[0]}; fetch the folder again") from error
+
+
+def _shift(path: Path) -> float:
+    """The timestep shift, under either of the names that schedulers give it."""
+    values = _read(path)
+    shift = values.get("flow_shift", values.get("shift"))
+    if not isinstance(shift, int | float):
+        raise CheckpointError(f"{path}: neither flow_shift nor shift; fetch the folder again")
+    return float(shift)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: can't be read as JSON ({error}); fetch the folder again") from error
+    return values

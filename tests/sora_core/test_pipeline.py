@@ -1,0 +1,324 @@
+"""Prompt to frames on small random models, real in every part."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sora_core import checkpoint
+from sora_core.checkpoint import DataSummary, Meta
+from sora_core.dit.config import DiTConfig
+from sora_core.dit.convert import save_wan
+from sora_core.dit.model import DiT
+from sora_core.errors import CheckpointError, FingerprintMismatch, InputError
+from sora_core.pipeline import Generation, Pipeline, Request
+from sora_core.pipeline.frames import fit_image, to_frames, to_video
+from sora_core.pipeline.parts import EXTRAPOLATION
+from sora_core.shards import Encoder
+from sora_core.text import TextEncoder
+from sora_core.vae import VideoAutoencoder
+from sora_core.vae.folder import new_model, write_model
+from sora_core.vae.whitening import Whitening
+
+from .umt5 import DIM, write_umt5
+
+CHANNELS = 4
+VAE = {
+    "base_dim": 8,
+    "z_dim": CHANNELS,
+    "dim_mult": [1, 1, 1],
+    "num_res_blocks": 1,
+    "temperal_downsample": [True, True],
+    "patch_size": 2,
+    "in_channels": 12,
+    "out_channels": 12,
+}
+DIT: dict[str, Any] = {
+    "num_attention_heads": 2,
+    "attention_head_dim": 16,
+    "in_channels": CHANNELS,
+    "out_channels": CHANNELS,
+    "ffn_dim": 32,
+    "num_layers": 2,
+}
+PROMPT = "a red ball moves left"
+
+
+def random_dit(**changes: Any) -> DiT:
+    dit = DiT(DiTConfig(**(DIT | changes)))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in dit.parameters():
+            parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
+    return dit
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training run's folder with one checkpoint, at step 7, as training leaves it."""
+    root = tmp_path_factory.mktemp("runs")
+    torch.manual_seed(0)
+    write_model(new_model(**VAE), root / "vae", torch.float32)
+    vae, text = VideoAutoencoder.load(str(root / "vae")), TextEncoder.load()
+    dit = random_dit(text_dim=text.dim, pooled_text=True)
+    meta = Meta(
+        step=7,
+        dit=dit.config.to_dict(),
+        vae=Encoder(vae.source, vae.fingerprint),
+        text_encoder=Encoder(text.source, text.fingerprint),
+        whitening=Whitening((0.1,) * CHANNELS, (0.5,) * CHANNELS),
+        compression=vae.compression,
+        fps=12.0,
+        max_tokens=48,
+        shift=3.0,
+        guidance_scale=2.0,
+        git_revision=None,
+        training={},
+        data=DataSummary("file:///nowhere", 1, 1.0, {"unknown": 1}),
+    )
+    checkpoint.save_model(checkpoint.step_uri(str(root / "balls"), 7), dit.state_dict(), meta)
+    return root / "balls"
+
+
+@pytest.fixture(scope="module")
+def pipe(run: Path) -> Pipeline:
+    return Pipeline.load(str(run), "cpu")
+
+
+def ask(**changes: Any) -> Request:
+    values: dict[str, Any] = {
+        "prompt": PROMPT,
+        "num_frames": 9,
+        "height": 32,
+        "width": 48,
+        "num_inference_steps": 4,
+        "seed": 5,
+    }
+    return Request(**(values | changes))
+
+
+def finish(pipe: Pipeline, *requests: Request) -> list[Generation]:
+    """All requests in one batch, each leaving when it is done."""
+    generations = [pipe.start(request) for request in requests]
+    while running := [generation for generation in generations if not generation.done]:
+        pipe.step(running)
+    return generations
+
+
+MIX = [
+    ask(),
+    ask(prompt="a blue square", num_frames=1, height=64, width=64, seed=6),
+    ask(guidance_scale=1.0, num_inference_steps=2, seed=7),
+    ask(num_frames=5, width=32, num_inference_steps=6, image=np.full((40, 40, 3), 200, np.uint8)),
+    ask(negative_prompt="blurred", seed=8),
+]
+
+
+def test_a_call_gives_frames_of_the_asked_size(pipe: Pipeline) -> None:
+    video = pipe(PROMPT, num_frames=5, height=48, width=32, num_inference_steps=2, seed=1)
+    assert video.shape == (5, 48, 32, 3)
+    assert video.dtype == np.uint8
+    assert video.std() > 1
+
+
+def test_a_request_does_not_depend_on_its_neighbours(pipe: Pipeline) -> None:
+    """Mixed sizes, lengths, step counts, guidance and conditions in one packed forward: one seed means the same."""
+    for request, together in zip(MIX, finish(pipe, *MIX), strict=True):
+        alone = finish(pipe, request)[0].latent
+        assert (together.latent - alone).norm() / alone.norm() < 1e-4
+
+
+def test_joining_late_changes_nothing(pipe: Pipeline) -> None:
+    first, second = pipe.start(MIX[0]), pipe.start(MIX[4])
+    pipe.step([first])
+    while not (first.done and second.done):
+        pipe.step([one for one in (second, first) if not one.done])
+    alone = finish(pipe, MIX[4])[0].latent
+    assert (second.latent - alone).norm() / alone.norm() < 1e-4
+
+
+def test_the_seed_decides(pipe: Pipeline) -> None:
+    same, again, other = (finish(pipe, ask(seed=seed))[0].latent for seed in (5, 5, 6))
+    assert torch.equal(same, again)
+    assert (same - other).norm() > 0.1 * same.norm()
+
+
+def test_prompt_and_negative_prompt_steer(pipe: Pipeline) -> None:
+    base, prompted, negated = (
+        one.latent for one in finish(pipe, ask(), ask(prompt="dogs"), ask(negative_prompt="dogs"))
+    )
+    assert (base - prompted).norm() > 1e-3 * base.norm()
+    assert (base - negated).norm() > 1e-3 * base.norm()
+
+
+def test_scale_one_is_the_prompt_alone(pipe: Pipeline) -> None:
+    plain = pipe.start(ask(guidance_scale=1.0))
+    assert not plain.guided
+    assert plain.num_tokens == plain.clip_tokens == 18
+    guided = pipe.start(ask(guidance_scale=1.5))
+    assert guided.num_tokens == 36
+    same, other = (finish(pipe, ask(guidance_scale=1.0, negative_prompt=text))[0].latent for text in ("", "dogs"))
+    assert torch.equal(same, other)
+
+
+def test_the_model_brings_its_own_guidance(pipe: Pipeline) -> None:
+    own, said = (finish(pipe, ask(guidance_scale=scale))[0].latent for scale in (None, 2.0))
+    assert torch.equal(own, said)
+
+
+def test_a_given_first_frame_is_left_as_it_is(pipe: Pipeline) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (32, 48, 3), np.uint8)
+    generation = pipe.start(ask(image=image))
+    given = pipe.whitening.apply(pipe.vae.encode(to_video(image[None])[None]).mean[0])
+    while not generation.done:
+        assert torch.equal(generation.latent[:, :1], given)
+        pipe.step([generation])
+    assert torch.equal(generation.latent[:, :1], given)
+    free = finish(pipe, ask())[0].latent
+    assert (generation.latent[:, 1:] - free[:, 1:]).norm() > 1e-3 * free.norm()
+
+
+def test_frames_stream_as_they_are_decoded(pipe: Pipeline) -> None:
+    generation = finish(pipe, ask())[0]
+    parts = list(pipe.decode_stream(generation))
+    assert [len(part) for part in parts] == [1, 4, 4]
+    assert np.array_equal(np.concatenate(parts), pipe.decode(generation))
+
+
+def test_progress_and_cost_are_known_from_the_start(pipe: Pipeline) -> None:
+    generation = pipe.start(ask(num_inference_steps=3))
+    assert (generation.step, generation.num_steps) == (0, 3)
+    assert generation.cost == pytest.approx(3 / 6 * pipe.start(ask(num_inference_steps=6)).cost)
+    assert pipe.start(ask(num_frames=17)).cost > 1.5 * generation.cost
+    pipe.step([generation])
+    assert generation.step == 1
+
+
+def test_only_what_is_running_steps_and_only_what_is_done_decodes(pipe: Pipeline) -> None:
+    generation = pipe.start(ask(num_inference_steps=1))
+    with pytest.raises(InputError, match="step 0 of 1"):
+        pipe.decode(generation)
+    pipe.step([generation])
+    with pytest.raises(InputError, match="can't be stepped"):
+        pipe.step([generation])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"height": 40}, r"size 48x40: both sides must be multiples of 16; 48x32 would do"),
+        ({"num_frames": 8}, "8 frames.*use 5 or 9"),
+        ({"num_frames": 0}, "0 frames"),
+        ({"height": 0}, "size 48x0"),
+        ({"height": 512, "width": 512}, f"3072 tokens: this model takes {48 * EXTRAPOLATION}"),
+        ({"num_inference_steps": 0}, "num_inference_steps = 0: give 1 to"),
+        ({"image": np.zeros((0, 4, 3), np.uint8)}, "an image of shape"),
+    ],
+)
+def test_what_the_model_cannot_do_is_refused_with_the_remedy(
+    pipe: Pipeline, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        pipe.start(ask(**changes))
+
+
+def test_a_run_a_checkpoint_and_their_names(run: Path, pipe: Pipeline) -> None:
+    exact = Pipeline.load(str(run / "checkpoints" / "step-7"), "cpu")
+    assert exact.name == pipe.name == "balls"
+    assert pipe.fps == 12.0
+    assert all(torch.equal(value, exact.dit.state_dict()[name]) for name, value in pipe.dit.state_dict().items())
+
+
+def test_other_encoders_than_trained_with_are_refused(run: Path, tmp_path: Path) -> None:
+    weights, meta = checkpoint.load_model(str(run))
+    for part in ("vae", "text_encoder"):
+        encoder = getattr(meta, part)
+        wrong = dataclasses.replace(meta, **{part: Encoder(encoder.source, "0" * 64)})
+        checkpoint.save_model(str(tmp_path / part), weights, wrong)
+        with pytest.raises(FingerprintMismatch, match="000000000000: put back those weights"):
+            Pipeline.load(str(tmp_path / part), "cpu")
+
+
+def test_weights_that_do_not_fit_are_refused(run: Path, tmp_path: Path) -> None:
+    weights, meta = checkpoint.load_model(str(run))
+    weights["surplus"] = weights.pop("proj_out.bias")
+    checkpoint.save_model(str(tmp_path), weights, meta)
+    with pytest.raises(CheckpointError, match=r"missing \['proj_out.bias'\], surplus \['surplus'\]"):
+        Pipeline.load(str(tmp_path), "cpu")
+    with pytest.raises(CheckpointError, match="no whole checkpoint"):
+        Pipeline.load(str(tmp_path / "nowhere"), "cpu")
+
+
+# --- pictures
+
+
+def test_frames_survive_the_way_to_the_autoencoder_and_back() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 3), np.uint8)
+    assert np.array_equal(to_frames(to_video(frames)), frames)
+
+
+def test_a_still_of_another_aspect_is_cut_not_stretched() -> None:
+    """A disc stays round."""
+    rows, columns = np.mgrid[:90, :160]
+    disc = ((rows - 45) ** 2 + (columns - 80) ** 2 < 30**2).astype(np.uint8) * 255
+    fitted = fit_image(np.repeat(disc[..., None], 3, axis=2), 64, 64)[..., 0] > 127
+    assert fitted.shape == (64, 64)
+    height, width = (np.ptp(np.nonzero(fitted.any(axis))[0]) for axis in (1, 0))
+    assert abs(int(height) - int(width)) <= 1
+    assert height == pytest.approx(60 * 64 / 90, abs=2)
+
+
+# --- open weights in the published layout
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Callable[..., Path]:
+    """A small random model as a published Wan pipeline folder."""
+
+    def write(**changes: Any) -> Path:
+        write_umt5(tmp_path)
+        save_wan(random_dit(text_dim=DIM, text_padding_len=512), tmp_path / "transformer")
+        torch.manual_seed(0)
+        statistics = {"latents_mean": [0.2] * CHANNELS, "latents_std": [0.7] * CHANNELS}
+        write_model(new_model(**VAE, **statistics), tmp_path / "vae", torch.float32)
+        (tmp_path / "scheduler").mkdir()
+        (tmp_path / "scheduler" / "scheduler_config.json").write_text('{"flow_shift": 5.0}')
+        index = {"_class_name": "WanPipeline", "expand_timesteps": True, "boundary_ratio": None} | changes
+        (tmp_path / "model_index.json").write_text(json.dumps(index))
+        return tmp_path
+
+    return write
+
+
+def test_a_published_folder_is_served(published: Callable[..., Path]) -> None:
+    pipe = Pipeline.load(str(published()), "cpu")
+    assert (pipe.fps, pipe.sampling.shift.shift_for(1), pipe.whitening.std[0]) == (24.0, 5.0, 0.7)
+    image = np.zeros((32, 48, 3), np.uint8)
+    for generation in finish(pipe, ask(), ask(image=image, seed=1)):
+        assert pipe.decode(generation).shape == (9, 32, 48, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"_class_name": "FluxPipeline"}, "a 'FluxPipeline'; only WanPipeline"),
+        ({"boundary_ratio": 0.9}, "models of two transformers are not served"),
+    ],
+)
+def test_folders_that_cannot_be_served_are_refused(
+    published: Callable[..., Path], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        Pipeline.load(str(published(**changes)), "cpu")
+
+
+def test_a_model_that_learned_no_given_frames_refuses_an_image(published: Callable[..., Path]) -> None:
+    pipe = Pipeline.load(str(published(expand_timesteps=False)), "cpu")
+    assert pipe.fps == 16.0
+    with pytest.raises(InputError, match="has not learned to start from an image"):
+        pipe.start(ask(image=np.zeros((32, 48, 3), np.uint8)))
