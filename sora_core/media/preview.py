@@ -36,7 +36,7 @@ def _shrunk(frame: np.ndarray, max_side: int) -> np.ndarray:
     return resized
 
 
-def contact_sheet(frames: np.ndarray, columns: int) -> np.ndarray:
+def contact_sheet(frames: np.ndarray, columns: int = 6) -> np.ndarray:
     """Frames ``(t, h, w, 3)`` side by side, row by row, as one uint8 ``(H, W, 3)``; empty places are black."""
     num_frames, height, width, channels = frames.shape
     rows = math.ceil(num_frames / columns)
@@ -44,3 +44,8 @@ def contact_sheet(frames: np.ndarray, columns: int) -> np.ndarray:
     sheet[:num_frames] = frames
     grid = sheet.reshape(rows, columns, height, width, channels)
     return grid.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
+
+
+def write_image(path: Path | str, frame: np.ndarray) -> None:
+    """Save uint8 ``(h, w, 3)`` as the kind of picture that the path's suffix names."""
+    Image.fromarray(frame).save(path)
