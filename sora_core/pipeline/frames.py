@@ -12,7 +12,7 @@ from sora_core.errors import InputError
 
 def to_video(frames: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "3 t h w"]:
     """Values in [-1, 1], channels first."""
-    video: Tensor = rearrange(torch.tensor(frames), "t h w c -> c t h w")
+    video: Tensor = rearrange(torch.from_numpy(np.array(frames, order="C")), "t h w c -> c t h w")
     return video.float() / 127.5 - 1
 
 
