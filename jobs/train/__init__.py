@@ -1,0 +1,1 @@
+"""Latents to a checkpoint: ``python -m jobs.train``."""

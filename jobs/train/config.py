@@ -1,0 +1,147 @@
+"""What a person may choose about a training run."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+from jobs.launch import JobConfig
+from sora_core.diffusion.flow import ShiftLaw
+from sora_core.dit.config import DiTConfig
+from sora_core.training.draws import DrawRules
+from sora_core.training.masks import KINDS
+from sora_core.training.optim import OptimRules
+from sora_core.training.plan import PlanRules
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(_Part):
+    """Sizes of the transformer; channels and text width come with the data."""
+
+    num_layers: PositiveInt = 4
+    num_attention_heads: PositiveInt = 4
+    attention_head_dim: PositiveInt = 32
+    ffn_dim: PositiveInt = 512
+    patch_size: tuple[PositiveInt, PositiveInt, PositiveInt] = (1, 2, 2)
+    pooled_text: bool = True
+    activation_checkpointing: bool = False
+
+    def dit(self, channels: int, text_dim: int) -> DiTConfig:
+        """The transformer for latents of so many channels and text states of so many values."""
+        return DiTConfig(
+            num_attention_heads=self.num_attention_heads,
+            attention_head_dim=self.attention_head_dim,
+            in_channels=channels,
+            out_channels=channels,
+            text_dim=text_dim,
+            ffn_dim=self.ffn_dim,
+            num_layers=self.num_layers,
+            patch_size=self.patch_size,
+            pooled_text=self.pooled_text,
+        )
+
+
+class OptimizerConfig(_Part):
+    """AdamW, with Muon for the blocks' matrices unless ``muon_lr`` is 0; the rates fall to 0 by half a cosine."""
+
+    lr: PositiveFloat = 1.5e-3
+    muon_lr: Annotated[float, Field(ge=0)] = 0.02
+    betas: tuple[Share, Share] = (0.9, 0.95)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    warmup_clips: Annotated[int, Field(ge=0)] = 500
+    clip_norm: PositiveFloat = 1.0
+    ema_decay: Share = 0.995
+
+    def rules(self) -> OptimRules:
+        return OptimRules(
+            self.lr, self.muon_lr or None, self.betas, self.weight_decay, self.warmup_clips, self.clip_norm
+        )
+
+
+class SampleConfig(_Part):
+    """The videos made at the end: of ``prompts``, else of captions of the data."""
+
+    count: Annotated[int, Field(ge=0)] = 8
+    prompts: tuple[str, ...] = ()
+    num_inference_steps: PositiveInt = 16
+
+
+class ValidationConfig(_Part):
+    """The loss on clips kept out of training, at noise levels in the middle of ``sigma_bins`` equal bins."""
+
+    every: PositiveInt = 200
+    clips: Annotated[int, Field(ge=0)] = 32
+    sigma_bins: PositiveInt = 5
+
+
+class TrainConfig(JobConfig):
+    """Train a video diffusion transformer on a curated folder."""
+
+    data: str
+    output: str
+    steps: PositiveInt
+    checkpoint_every: PositiveInt
+    seed: int = 0
+    model: ModelConfig = ModelConfig()
+    pack_tokens: PositiveInt = 1280
+    packs_per_step: PositiveInt = 2
+    optimizer: OptimizerConfig = OptimizerConfig()
+    shift: PositiveFloat = 6.0
+    shift_tokens: PositiveInt | None = None
+    caption_dropout: Share = 0.1
+    given: dict[str, Share] = Field(default={"first_frame": 0.1})
+    guidance_scale: PositiveFloat = 1.5
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    num_workers: PositiveInt | tuple[PositiveInt, PositiveInt] = 2
+    use_gpu: bool = False
+    max_failures: Annotated[int, Field(ge=-1)] = 3
+    keep_checkpoints: PositiveInt | None = None
+    prefetch_steps: PositiveInt = 8
+    cache_bytes: PositiveInt = 1 << 30
+    log_every_s: PositiveFloat = 5.0
+    validation: ValidationConfig = ValidationConfig()
+    samples: SampleConfig = SampleConfig()
+
+    @model_validator(mode="after")
+    def _check_given(self) -> Self:
+        unknown = sorted(set(self.given) - set(KINDS))
+        if unknown:
+            raise ValueError(f"given: unknown kinds of mask {unknown}; the kinds are {', '.join(KINDS)}")
+        if sum(self.given.values()) > 1:
+            raise ValueError(f"given: the shares add up to {sum(self.given.values())}; they can't exceed 1")
+        return self
+
+    def plan_rules(self) -> PlanRules:
+        # A block's linear maps cost 12 D^2 + 4 D F operations a token, its attention 4 D a pair of tokens.
+        dim = self.model.num_attention_heads * self.model.attention_head_dim
+        return PlanRules(self.seed, self.pack_tokens, self.packs_per_step, linear_work=3 * dim + self.model.ffn_dim)
+
+    def draw_rules(self) -> DrawRules:
+        return DrawRules(self.seed, self.caption_dropout, self.given)
+
+    @property
+    def shift_law(self) -> ShiftLaw:
+        return ShiftLaw(self.shift, self.shift_tokens)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+
+    @property
+    def max_workers(self) -> int:
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[1]
+
+
+def differences(now: object, before: object, path: str = "") -> Iterator[str]:
+    """Every leaf that differs between two nested dicts, as ``key: before -> now``."""
+    if isinstance(now, dict) and isinstance(before, dict):
+        for key in sorted({*now, *before}):
+            yield from differences(now.get(key), before.get(key), f"{path}.{key}" if path else str(key))
+    elif now != before:
+        yield f"{path}: {before!r} -> {now!r}"

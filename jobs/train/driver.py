@@ -1,0 +1,92 @@
+"""The command: check everything that can be checked, then let Ray Train run the workers."""
+
+import logging
+import os
+
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from jobs.launch import ray_session, write_resolved
+from jobs.train.config import TrainConfig, differences
+from jobs.train.data import Dataset
+from jobs.train.gallery import is_published
+from jobs.train.loop import worker
+from sora_core import checkpoint, storage
+from sora_core.checkpoint import Meta
+from sora_core.errors import CheckpointError, ConfigError
+from sora_core.text import TextEncoder
+from sora_core.training.plan import Plan
+from sora_core.vae import VideoAutoencoder
+
+logger = logging.getLogger(__name__)
+
+# Ray Train looks at its workers this often; a report waits for the next look.
+_POLL_S = "0.5"
+
+
+def train(config: TrainConfig) -> None:
+    """Train to ``config.steps`` from where the output stands. InputError, before any step, for what can't work."""
+    done = check(config)
+    if done == config.steps and is_published(config.output):
+        logger.info("%s: all %d steps are done already", config.output, done)
+        return
+    write_resolved(config, config.output)
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", _POLL_S)
+    # One logical core a worker, and one for whatever the cluster itself wants.
+    with ray_session(num_cpus=config.max_workers + 1):
+        fit(config)
+
+
+def check(config: TrainConfig) -> int:
+    """The number of steps done. InputError for data, a place or a config that training would fail on."""
+    dataset = Dataset.open(config.data)
+    manifest = dataset.manifest
+    dit = config.model.dit(manifest.channels, manifest.text_dim)
+    Plan(dataset.tokens(dit.patch), config.plan_rules())
+    storage.check_writable(config.output)
+    newest = checkpoint.latest(config.output)
+    if newest is not None:
+        check_resume(config, dataset, checkpoint.read_meta(newest))
+    if config.samples.count:
+        vae, text_encoder = manifest.vae.source, manifest.text_encoder.source
+        manifest.check_encoders(
+            vae=VideoAutoencoder.load(vae).fingerprint, text_encoder=TextEncoder.load(text_encoder).fingerprint
+        )
+    return checkpoint.read_meta(newest).step if newest else 0
+
+
+def check_resume(config: TrainConfig, dataset: Dataset, before: Meta) -> None:
+    """InputError when a run can't go on with this config and data: it names what changed."""
+    manifest = dataset.manifest
+    manifest.check_encoders(vae=before.vae.fingerprint, text_encoder=before.text_encoder.fingerprint)
+    model = config.model.dit(manifest.channels, manifest.text_dim).to_dict()
+    if changed := list(differences(model, before.dit)):
+        raise CheckpointError(
+            f"{config.output} holds {before.step} steps of another model ({'; '.join(changed)}): "
+            "restore those values, or choose another output"
+        )
+    if config.steps < before.step:
+        raise ConfigError(
+            f"steps = {config.steps}, but {config.output} has done {before.step}: raise steps, or choose another output"
+        )
+    now = config.model_dump(mode="json") | {"output": None}
+    for change in differences(now, before.training | {"output": None}):
+        logger.warning("changed since step %d: %s", before.step, change)
+
+
+def fit(config: TrainConfig) -> None:
+    """Run the workers; a lost one makes Ray start them all again, each from the newest checkpoint."""
+    filesystem, path = storage.filesystem(storage.join(config.output, "ray"))
+    trainer = TorchTrainer(
+        worker,
+        train_loop_config=config.model_dump(mode="json"),
+        torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
+        scaling_config=ScalingConfig(num_workers=config.num_workers, use_gpu=config.use_gpu),
+        run_config=RunConfig(
+            name="train",
+            storage_path=path,
+            storage_filesystem=filesystem,
+            failure_config=FailureConfig(max_failures=config.max_failures),
+        ),
+    )
+    trainer.fit()

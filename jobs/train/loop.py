@@ -1,0 +1,109 @@
+"""One worker's run, from the newest checkpoint to the last step."""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import closing
+from itertools import takewhile
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+
+from jobs.launch import bind_ray_metrics
+from jobs.train.config import TrainConfig
+from jobs.train.data import Dataset, RowGroups
+from jobs.train.gallery import publish
+from jobs.train.keeper import keeping
+from jobs.train.loader import Prefetch
+from jobs.train.record import StepTiming
+from jobs.train.state import restore
+from jobs.train.summary import describe
+from jobs.train.validate import Validation
+from sora_core import checkpoint
+from sora_core.checkpoint import Meta
+from sora_core.dit.model import DiT
+from sora_core.training.draws import draw_step
+from sora_core.training.parallel import rank_and_size
+from sora_core.training.plan import Plan, Position
+from sora_core.training.step import Objective
+from sora_core.training.trainer import Trainer
+from sora_core.vae.whitening import Whitening
+
+logger = logging.getLogger(__name__)
+
+
+def worker(values: dict[str, Any]) -> None:
+    """What Ray Train runs on every worker; ``values`` are the config's."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    config = TrainConfig.model_validate(values)
+    rank, _ = rank_and_size()
+    if rank == 0:
+        bind_ray_metrics()
+    device = ray.train.torch.get_device()
+    train_steps(config, device, lambda step, loss: ray.train.report({"step": step, "loss": loss}))
+    if rank == 0:
+        publish(config, str(device))
+
+
+def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int, float], None]) -> None:
+    """Load, noise, DiT, loss, step, average, checkpoint, report: until ``config.steps`` are done."""
+    rank, size = rank_and_size()
+    dataset = Dataset.open(config.data)
+    rows = RowGroups(dataset, config.cache_bytes)
+    newest = checkpoint.latest(config.output)
+    trainer = build(config, dataset, device, checkpoint.read_meta(newest) if newest else None)
+    position = restore(newest, trainer) if newest else Position()
+    validation = Validation.of(config, rows.examples(dataset.val[: config.validation.clips]))
+    plan = Plan(dataset.tokens(trainer.objective.patch), config.plan_rules())
+    steps = takewhile(lambda planned: planned.step <= config.steps, plan.steps(position))
+    meta = describe(config, dataset, trainer.dit.config, trainer.objective.whitening)
+    if rank == 0:
+        _introduce(config, dataset, trainer, position, newest)
+    prefetch = Prefetch(steps, dataset.train, rows, rank, size, config.prefetch_steps)
+    with keeping(config, meta, rank) as keeper, closing(prefetch):
+        for batch in prefetch:
+            start = time.perf_counter()
+            planned, last = batch.planned, batch.planned.step == config.steps
+            draws = draw_step(config.draw_rules(), planned.step, planned.num_clips)
+            result = trainer.step(planned, batch.packs, draws, flag=keeper.due)
+            spent_s = batch.wait_s + time.perf_counter() - start
+            val_loss = validation.run(trainer) if last or planned.step % config.validation.every == 0 else {}
+            keeper.step(planned.step, result, StepTiming(spent_s, batch.wait_s, planned.num_tokens), val_loss)
+            if last or planned.step % config.checkpoint_every == 0:
+                keeper.checkpoint(trainer, planned.after)
+            if result.flags:
+                report(planned.step, result.loss)
+
+
+def build(config: TrainConfig, dataset: Dataset, device: torch.device, before: Meta | None) -> Trainer:
+    """A trainer for this data; latents are whitened as they were when the run began."""
+    manifest = dataset.manifest
+    mean, std = manifest.whitening_mean, manifest.whitening_std
+    if before is not None:
+        mean, std = before.whitening.mean, before.whitening.std
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        dit = DiT(config.model.dit(manifest.channels, manifest.text_dim))
+    dit.activation_checkpointing = config.model.activation_checkpointing
+    objective = Objective(dit.config.patch, Whitening(mean, std), config.shift_law, torch.tensor(manifest.null_text))
+    return Trainer(
+        dit,
+        objective,
+        config.optimizer.rules(),
+        num_steps=config.steps,
+        ema_decay=config.optimizer.ema_decay,
+        precision=config.dtype,
+        device=device,
+    )
+
+
+def _introduce(config: TrainConfig, dataset: Dataset, trainer: Trainer, position: Position, newest: str | None) -> None:
+    _, size = rank_and_size()
+    logger.info(
+        "%s: step %d of %d, %d clips, %.2f M parameters, %d workers",
+        newest or "a new run", position.step, config.steps, len(dataset.train), trainer.dit.num_params / 1e6, size,
+    )  # fmt: skip
+    if not dataset.val:
+        logger.info("no clip is kept for validation: there will be no validation loss")

@@ -1,0 +1,40 @@
+"""What a checkpoint says about itself."""
+
+import subprocess
+from pathlib import Path
+
+from jobs.train.config import TrainConfig
+from jobs.train.data import Dataset
+from sora_core.checkpoint import ChannelStatistics, Meta
+from sora_core.dit.config import DiTConfig
+from sora_core.vae.whitening import Whitening
+
+
+def describe(config: TrainConfig, dataset: Dataset, dit: DiTConfig, whitening: Whitening) -> Meta:
+    """The meta of a run before its first step."""
+    manifest = dataset.manifest
+    return Meta(
+        step=0,
+        dit=dit.to_dict(),
+        vae=manifest.vae,
+        text_encoder=manifest.text_encoder,
+        whitening=ChannelStatistics(whitening.mean, whitening.std),
+        compression=manifest.compression,
+        fps=dataset.usual_fps(),
+        max_tokens=int(dataset.tokens(dit.patch).max()),
+        shift=config.shift,
+        guidance_scale=config.guidance_scale,
+        git_revision=git_revision(),
+        training=config.model_dump(mode="json"),
+        data=dataset.summary(),
+    )
+
+
+def git_revision() -> str | None:
+    """The commit of this code, None where it isn't a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None

@@ -1,0 +1,1 @@
+"""What a training step is made of: the plan, the draws, the loss, the optimisers, the average, the workers' sum."""

@@ -1,0 +1,86 @@
+"""The loss of a pack: noise on clean latents, the model's velocity, how far it is off."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sora_core.diffusion import condition, flow
+from sora_core.diffusion.condition import Condition
+from sora_core.diffusion.flow import ShiftLaw
+from sora_core.dit.packing import Clip, Pack, pack, patchify
+from sora_core.errors import SoraError
+from sora_core.shapes import LatentShape, Patch
+from sora_core.training.draws import Draw
+from sora_core.vae.whitening import Whitening
+
+Velocity = Callable[[Pack], Tensor]
+
+
+class NonFiniteLoss(SoraError):
+    """A loss or gradient that is infinite or not a number; the weights are as they were before the step."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """A clip as the shards hold it: the posterior of its latent, raw, and its text states."""
+
+    clip_id: str
+    latent_mean: Float[Tensor, "c t h w"]
+    latent_std: Float[Tensor, "c t h w"]
+    text: Float[Tensor, "m d"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """A noised clip, and the velocity ``(n, p)`` that the model should answer."""
+
+    clip: Clip
+    target: Float[Tensor, "n p"]
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What turns an example and a draw into a task. ``null_text`` stands in for a dropped caption."""
+
+    patch: Patch
+    whitening: Whitening
+    shift: ShiftLaw
+    null_text: Float[Tensor, "m d"]
+
+    def clean(self, example: Example, posterior_seed: int) -> Float[Tensor, "c t h w"]:
+        """A whitened latent drawn from the clip's posterior."""
+        spread = flow.noise(posterior_seed, example.latent_mean.shape)
+        return self.whitening.apply(example.latent_mean.float() + example.latent_std.float() * spread)
+
+    def task(self, example: Example, draw: Draw) -> Task:
+        """The clip at the noise level that the draw and the clip's number of tokens make."""
+        shape = LatentShape(*example.latent_mean.shape)
+        num_tokens = self.patch.grid(shape).num_tokens
+        sigma = float(flow.sample_sigma(torch.tensor([draw.u], dtype=torch.float64), [num_tokens], self.shift))
+        latent = self.clean(example, draw.posterior_seed)
+        mask = draw.mask(shape, self.patch)
+        given = Condition(mask, latent) if bool(mask.any()) else condition.none(*mask.shape)
+        return self.noised(latent, sigma, draw.noise_seed, given, self.null_text if draw.drop_caption else example.text)
+
+    def noised(
+        self, latent: Float[Tensor, "c t h w"], sigma: float, noise_seed: int, given: Condition, text: Tensor
+    ) -> Task:
+        """A clean latent as a task at one noise level."""
+        noise = flow.noise(noise_seed, latent.shape)
+        noisy = given.apply(flow.add_noise(latent, noise, sigma))
+        clip = Clip(noisy, given.sigma_tokens(sigma, self.patch), text.float())
+        return Task(clip, patchify(flow.target(latent, noise), self.patch))
+
+
+def task_losses(
+    velocity: Velocity, tasks: Sequence[Task], patch: Patch, device: torch.device, precision: torch.dtype
+) -> Float[Tensor, " n"]:
+    """The loss of each task, all in one packed forward; differentiable. Matrices multiply in ``precision``."""
+    packed = pack([task.clip for task in tasks], patch).to(device)
+    target = torch.cat([task.target for task in tasks]).to(device)
+    with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
+        predicted = velocity(packed)
+    return flow.clip_losses(predicted, target, packed.sigma, packed.cu_seqlens)
