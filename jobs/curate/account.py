@@ -1,0 +1,134 @@
+"""The books are closed: every object and every clip accounted for, then the manifest and the table of reasons."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import torch
+
+from jobs.curate import ledger
+from jobs.curate.config import CurateConfig
+from jobs.curate.latents import Encoders
+from jobs.curate.listing import Plan
+from sora_core import shards
+from sora_core.errors import InputError, MissingObject, SoraError
+from sora_core.shards import Manifest, Shard, Totals
+from sora_core.vae.whitening import Whitening, WhiteningStatistics
+
+# How far channels are made equal; in between learns better than either end.
+_WHITENING_POWER = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Rows by ``(status, reason)``: of objects, and of clips."""
+
+    sources: Counter[tuple[str, str]]
+    clips: Counter[tuple[str, str]]
+
+    def num(self, what: Counter[tuple[str, str]], status: str) -> int:
+        return sum(number for (found, _), number in what.items() if found == status)
+
+    def __str__(self) -> str:
+        lines = [f"{'':10}{'reason':24}{'objects':>9}{'clips':>9}"]
+        order = {"kept": 0, "dropped": 1, "failed": 2}
+        for status, reason in sorted({*self.sources, *self.clips}, key=lambda key: (order[key[0]], key[1])):
+            numbers = (self.sources[status, reason], self.clips[status, reason])
+            lines.append(f"{status:10}{reason:24}{numbers[0]:>9}{numbers[1]:>9}")
+        lines.append(f"{'':10}{'together':24}{self.sources.total():>9}{self.clips.total():>9}")
+        return "\n".join(lines)
+
+
+def prove(plan: Plan, output: str) -> Account:
+    """Check that rows in == kept + dropped + failed, and count them. SoraError when the ledger doesn't add up."""
+    rows = ledger.read_rows(output, ["uri", "clip_id", "status", "reason"]).to_pylist()
+    objects = Counter(row["uri"] for row in rows if row["clip_id"] is None)
+    clips = Counter(row["clip_id"] for row in rows if row["clip_id"] is not None)
+    latents = sum(shard.rows for part in ledger.read_parts(output) for shard in part.shards)
+    account = Account(
+        *(
+            Counter((row["status"], row["reason"] or "") for row in rows if (row["clip_id"] is None) == is_object)
+            for is_object in (True, False)
+        )
+    )
+    faults = [
+        f"{len(plan.keys.keys() ^ objects.keys())} objects are missing or unknown"
+        if plan.keys.keys() != objects.keys()
+        else "",
+        "objects have several rows" if objects and max(objects.values()) > 1 else "",
+        "clips have several rows" if clips and max(clips.values()) > 1 else "",
+        f"{latents} latents for {account.num(account.clips, 'kept')} kept clips"
+        if latents != account.num(account.clips, "kept")
+        else "",
+    ]
+    if any(faults):
+        raise SoraError(f"the ledger under {output} doesn't add up: {'; '.join(filter(None, faults))}")
+    return account
+
+
+def write_manifest(config: CurateConfig, encoders: Encoders, account: Account) -> Manifest:
+    """The manifest of everything in the ledger; one that says the same already is left alone.
+
+    InputError when no clip was kept.
+    """
+    written = sorted(
+        (shard for part in ledger.read_parts(config.output) for shard in part.shards), key=lambda shard: shard.path
+    )
+    if not written:
+        reasons = ", ".join(sorted({reason for _, reason in {*account.sources, *account.clips}}))
+        raise InputError(
+            f"no clip of {config.source} was kept ({reasons}): see {config.output}/report.html, then change the "
+            "thresholds, the captions or the footage"
+        )
+    current = _current(config.output)
+    if current and list(current.shards) == written and _encoders_of(current) == encoders:
+        return current
+    whitening, totals = _statistics(config.output, written)
+    manifest = Manifest(
+        vae=encoders.vae,
+        text_encoder=encoders.text_encoder,
+        compression=encoders.compression,
+        channels=encoders.channels,
+        text_dim=encoders.text_dim,
+        whitening_mean=whitening.mean,
+        whitening_std=whitening.std,
+        null_text=encoders.null_text,
+        shards=tuple(written),
+        totals=totals,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        config=config.model_dump(mode="json"),
+    )
+    shards.write_manifest(manifest, config.output)
+    return manifest
+
+
+def _current(output: str) -> Manifest | None:
+    try:
+        return shards.read_manifest(output)
+    except (MissingObject, InputError):
+        return None
+
+
+def _encoders_of(manifest: Manifest) -> Encoders:
+    return Encoders(
+        vae=manifest.vae,
+        text_encoder=manifest.text_encoder,
+        compression=manifest.compression,
+        channels=manifest.channels,
+        text_dim=manifest.text_dim,
+        null_text=manifest.null_text,
+    )
+
+
+def _statistics(output: str, written: list[Shard]) -> tuple[Whitening, Totals]:
+    """Whitening of the training clips (of all where none is for training) and the totals, a shard at a time."""
+    statistics = {"train": WhiteningStatistics(), "val": WhiteningStatistics()}
+    clips = frames = values = 0
+    seconds = 0.0
+    for shard in written:
+        for row in shards.read_rows(output, shard):
+            statistics[row.split].update(torch.from_numpy(row.latent_mean.astype("float32")))
+            clips, frames, values = clips + 1, frames + row.pixels.frames, values + row.latent_mean.size
+            seconds += row.end_s - row.start_s
+    chosen = statistics["train"] if statistics["train"].count else statistics["val"]
+    return chosen.result(_WHITENING_POWER), Totals(clips, frames, seconds, values)

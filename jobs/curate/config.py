@@ -1,0 +1,63 @@
+"""What a person chooses about curation."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from jobs.launch import JobConfig
+from sora_core.shapes import Compression
+
+
+class Thresholds(JobConfig):
+    """What a clip must measure to be kept; see `jobs.curate.score` for the units. A score that is unknown passes."""
+
+    min_sharpness: float = Field(ge=0)
+    min_luma: float = Field(ge=0, le=255)
+    max_luma: float = Field(ge=0, le=255)
+    min_contrast: float = Field(ge=0)
+    min_motion: float = Field(ge=0)
+    max_motion: float = Field(gt=0)
+    max_frozen: float = Field(ge=0, le=1)
+
+
+class CurateConfig(JobConfig):
+    """Footage to latents: everything that a clip's rows depend on, and how many actors make them."""
+
+    source: str
+    """Folder or bucket prefix with the footage and its captions."""
+    output: str
+    """Folder or bucket prefix for latents, ledger, manifest and report."""
+    vae: str
+    text_encoder: str
+    vae_dtype: Literal["float32", "bfloat16"]
+    fps: float | None = Field(default=None, gt=0, le=240)
+    """Frames a second of every clip; each file's own when left out."""
+    max_area: int = Field(ge=256)
+    """Pixels of a frame; larger ones are scaled down, smaller ones stay."""
+    max_frames: int = Field(ge=1)
+    """Longer shots are divided into clips of this many frames."""
+    min_frames: int = Field(ge=1)
+    """Shorter shots and remainders are dropped. A file of one frame is a photograph and needs no more."""
+    caption_default: str | None = None
+    """Caption of footage that has none; without it such clips are dropped."""
+    val_fraction: float = Field(ge=0, lt=1)
+    """Share of sources whose clips are kept apart for validation."""
+    thresholds: Thresholds
+    num_examiners: int = Field(ge=1)
+    num_encoders: int = Field(ge=1)
+    gpus_per_encoder: float = Field(ge=0)
+    clips_per_batch: int = Field(ge=1)
+    """Clips of one shape that the autoencoder encodes together."""
+    sources_per_part: int = Field(ge=1)
+    bytes_per_part: int = Field(ge=1)
+    """A part, the unit of work that is committed whole, closes at this many sources or bytes of footage."""
+
+    @model_validator(mode="after")
+    def _lengths_fit_the_autoencoder(self) -> Self:
+        for name in ("min_frames", "max_frames"):
+            frames = getattr(self, name)
+            if Compression().trim_frames(frames) != frames:
+                raise ValueError(f"{name} = {frames} must be 4k + 1, such as {Compression().trim_frames(frames)}")
+        if self.min_frames > self.max_frames:
+            raise ValueError(f"min_frames = {self.min_frames} is above max_frames = {self.max_frames}")
+        return self

@@ -1,0 +1,172 @@
+"""One look at a source: probe, split into shots and clips, score, judge. One decode pass, bounded memory."""
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from jobs.curate.captions import Caption, read_sidecar
+from jobs.curate.config import CurateConfig
+from jobs.curate.judge import judge
+from jobs.curate.listing import identity_of, is_named_as_media
+from jobs.curate.rows import Clip, Examined, Scores, Source, short_hash
+from jobs.curate.score import ANALYSIS_HEIGHT, Meter, score_image
+from jobs.curate.split import Span, divide
+from sora_core import media, storage, telemetry
+from sora_core.errors import AccessDenied, InputError, MissingObject, StorageUnavailable, UnreadableMedia
+from sora_core.media import MediaInfo, ShotFinder
+from sora_core.shapes import fit_area
+
+logger = logging.getLogger(__name__)
+
+# Cuts show as well in a thumbnail, at a tenth of the cost.
+_SHOT_HEIGHT = 72
+_PREVIEW_SIDE = 112
+# Pictures kept of one source while it passes by; twice as many are thinned to every other.
+_MAX_KEYFRAMES = 128
+_KEYFRAME_EVERY_S = 0.5
+
+
+def examine(source: Source, config: CurateConfig) -> Examined:
+    """Everything about a source that needs a look at it. Whatever is wrong with it becomes a row with a reason."""
+    started = time.monotonic()
+    try:
+        source = bind_caption(source, config)
+        with fetched(source) as path:
+            info = media.probe(path)
+            row = Examined(source, info.kind, "kept", None, list(_clips(source, path, info, config)))
+    except (AccessDenied, StorageUnavailable):
+        # Not the source's fault: nothing else would be readable or writable either.
+        raise
+    except MissingObject:
+        row = Examined(source, None, "failed", "object_missing")
+    except UnreadableMedia as error:
+        row = _unreadable(source, error)
+    except Exception:
+        logger.exception("%s can't be examined", source.uri)
+        row = Examined(source, None, "failed", "internal_error")
+    seconds = time.monotonic() - started
+    telemetry.CURATE_STAGE_SECONDS.observe(seconds, {"stage": "examine"})
+    return replace(row, examine_s=seconds)
+
+
+def _unreadable(source: Source, error: UnreadableMedia) -> Examined:
+    if error.reason == "unreadable_container" and not is_named_as_media(source.uri):
+        return Examined(source, None, "dropped", "not_media")
+    logger.info("%s: %s", source.uri, error)
+    return Examined(source, None, "failed", error.reason)
+
+
+def bind_caption(source: Source, config: CurateConfig) -> Source:
+    """The source with the words of its sidecar, which go before a table's; the default where nobody said any."""
+    said = read_sidecar(source.caption_uri) if source.caption_uri else Caption(None, None)
+    return replace(
+        source,
+        caption=said.text or source.caption or config.caption_default,
+        licence=said.licence or source.licence,
+    )
+
+
+@contextmanager
+def fetched(source: Source) -> Iterator[Path]:
+    """The source as a local file, gone afterwards."""
+    if not storage.is_s3(source.uri):
+        with storage.local_file(source.uri) as path:
+            yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="sora-curate-") as folder:
+        # Keys may be longer than a file's name may be.
+        yield storage.download(source.uri, Path(folder) / "source")
+
+
+def _clips(source: Source, path: Path, info: MediaInfo, config: CurateConfig) -> Iterator[Clip]:
+    if info.kind == "image":
+        picture = media.decode_image(path)
+        fps = config.fps or 1.0
+        preview = media.to_webp([picture], max_side=_PREVIEW_SIDE)
+        yield _clip(source, info, config, Span(0.0, 0.0, 1), fps, score_image(picture), preview)
+        return
+    seen = look(path, info)
+    fps = config.fps or info.fps or 1.0
+    still = len(seen.meter.times_s) == 1
+    for start_s, end_s in seen.shots:
+        least = 1 if still else config.min_frames
+        for span in [Span(start_s, start_s, 1)] if still else divide(start_s, end_s, fps, config.max_frames, least):
+            scores = seen.meter.scores(span.start_s, span.end_s)
+            yield _clip(source, info, config, span, fps, scores, seen.preview(span))
+
+
+def _clip(
+    source: Source, info: MediaInfo, config: CurateConfig, span: Span, fps: float, scores: Scores, preview: bytes
+) -> Clip:
+    """A span with its size and its verdict; the first reason wins."""
+    try:
+        fit = fit_area(info.height, info.width, config.max_area)
+        sides = (fit.height, fit.width, fit.scaled_height, fit.scaled_width)
+        reason = None
+    except InputError:
+        sides, reason = (0, 0, 0, 0), "too_small"
+    is_short = span.frames < config.min_frames and span.end_s > span.start_s
+    reason = reason or ("too_short" if is_short else None) or judge(scores, config.thresholds)
+    reason = reason or (None if source.caption else "no_caption")
+    return Clip(
+        clip_id=short_hash(identity_of(source), round(span.start_s, 6), span.frames, fps, sides),
+        start_s=span.start_s,
+        end_s=span.end_s,
+        fps=fps,
+        frames=span.frames,
+        height=sides[0],
+        width=sides[1],
+        scaled_height=sides[2],
+        scaled_width=sides[3],
+        scores=scores,
+        status="dropped" if reason else "kept",
+        reason=reason,
+        preview=preview,
+    )
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one pass over a video left: its shots, its measures, and a few small pictures."""
+
+    shots: list[tuple[float, float]]
+    meter: Meter
+    keyframes: list[tuple[float, np.ndarray]] = field(default_factory=list)
+
+    def preview(self, span: Span) -> bytes:
+        """A WebP of the middle of a span."""
+        middle_s = (span.start_s + span.end_s) / 2
+        _, frame = min(self.keyframes, key=lambda keyframe: abs(keyframe[0] - middle_s))
+        return media.to_webp([frame], max_side=_PREVIEW_SIDE)
+
+
+def look(path: Path, info: MediaInfo) -> Seen:
+    """Decode a video once, frame by frame; memory doesn't grow with its length but for a few numbers a frame."""
+    finder, meter = ShotFinder(), Meter()
+    keyframes: list[tuple[float, np.ndarray]] = []
+    every_s = _KEYFRAME_EVERY_S
+    for time_s, frame in media.iter_frames(path, height=ANALYSIS_HEIGHT):
+        meter.add(time_s, frame)
+        small = _shrunk(frame, _SHOT_HEIGHT)
+        finder.add(time_s, small)
+        if not keyframes or time_s - keyframes[-1][0] >= every_s:
+            keyframes.append((time_s, _shrunk(frame, _PREVIEW_SIDE)))
+            if len(keyframes) == _MAX_KEYFRAMES:
+                keyframes, every_s = keyframes[::2], 2 * every_s
+    telemetry.CURATE_DECODED_FRAMES.inc(len(meter.times_s))
+    return Seen(finder.shots(1 / (info.fps or 1.0)), meter, keyframes)
+
+
+def _shrunk(frame: np.ndarray, height: int) -> np.ndarray:
+    if frame.shape[0] <= height:
+        return frame
+    width = max(1, round(frame.shape[1] * height / frame.shape[0]))
+    small: np.ndarray = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+    return small

@@ -1,0 +1,178 @@
+"""Kept clips to latents and text states: the one stage that wants a GPU."""
+
+import logging
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from einops import rearrange
+
+from jobs.curate.config import CurateConfig
+from jobs.curate.examine import fetched
+from jobs.curate.listing import identity_of
+from jobs.curate.rows import Clip, Examined, Source
+from sora_core import media, telemetry
+from sora_core.errors import MissingObject, UnreadableMedia
+from sora_core.shapes import Compression, PixelShape
+from sora_core.shards import Encoder, Half, Row
+from sora_core.text import TextEncoder
+from sora_core.vae import VideoAutoencoder
+
+logger = logging.getLogger(__name__)
+
+# Decoded clips that wait for others of their shape.
+_MAX_WAITING_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Encoders:
+    """What the manifest says about the two models that make latents and text states."""
+
+    vae: Encoder
+    text_encoder: Encoder
+    compression: Compression
+    channels: int
+    text_dim: int
+    null_text: tuple[tuple[float, ...], ...]
+
+
+class LatentEncoder:
+    """Both models, loaded once for a process."""
+
+    def __init__(self, config: CurateConfig, device: str) -> None:
+        self._config = config
+        self._device = device
+        self._vae = VideoAutoencoder.load(config.vae, dtype=getattr(torch, config.vae_dtype), device=device)
+        self._text = TextEncoder.load(config.text_encoder, device=device)
+
+    def describe(self) -> Encoders:
+        """The models' identities, and the states of the empty caption."""
+        [null] = self._text.encode([""])
+        return Encoders(
+            vae=Encoder(self._vae.source, self._vae.fingerprint),
+            text_encoder=Encoder(self._text.source, self._text.fingerprint),
+            compression=self._vae.compression,
+            channels=self._vae.channels,
+            text_dim=self._text.dim,
+            null_text=tuple(tuple(state) for state in null.tolist()),
+        )
+
+    def rows(self, examined: Sequence[Examined], failures: dict[str, str]) -> Iterator[Row]:
+        """A row for each kept clip that decodes, in an order that depends on ``examined`` alone.
+
+        Reasons of the others go to ``failures`` by clip id. Pixels in memory are bounded, whatever the footage.
+        """
+        wanted = {row.source.caption or "" for row in examined if any(clip.status == "kept" for clip in row.clips)}
+        text = self._text_states(wanted)
+        waiting: dict[tuple[int, int, int], list[Decoded]] = {}
+        waiting_bytes = 0
+        for item in _decoded(examined, failures):
+            shape = (item.clip.frames, item.clip.height, item.clip.width)
+            alike = waiting.setdefault(shape, [])
+            alike.append(item)
+            waiting_bytes += item.frames.nbytes
+            full = [shape] if len(alike) == self._config.clips_per_batch else []
+            for ready in list(waiting) if waiting_bytes > _MAX_WAITING_BYTES else full:
+                batch = waiting.pop(ready)
+                waiting_bytes -= sum(member.frames.nbytes for member in batch)
+                yield from self._encode(batch, text)
+        for batch in waiting.values():
+            yield from self._encode(batch, text)
+
+    def _text_states(self, captions: set[str]) -> dict[str, Half]:
+        """States of each distinct caption."""
+        ordered = sorted(captions)
+        states = self._text.encode(ordered)
+        return {caption: state.numpy().astype(np.float16) for caption, state in zip(ordered, states, strict=True)}
+
+    def _encode(self, batch: list["Decoded"], text: dict[str, Half]) -> Iterator[Row]:
+        """Clips of one shape through the autoencoder together."""
+        started = time.monotonic()
+        frames = torch.from_numpy(np.stack([item.frames for item in batch])).to(self._device)
+        posterior = self._vae.encode(rearrange(frames, "b t h w c -> b c t h w").float() / 127.5 - 1)
+        means, stds = posterior.mean.half().cpu().numpy(), posterior.std.half().cpu().numpy()
+        for item, mean, std in zip(batch, means, stds, strict=True):
+            telemetry.CURATE_STAGE_SECONDS.observe((time.monotonic() - started) / len(batch), {"stage": "encode"})
+            words = text[item.source.caption or ""]
+            yield _row(item.source, item.clip, mean, std, words, self._config.val_fraction)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A kept clip with its pixels, uint8 ``(t, h, w, 3)``."""
+
+    source: Source
+    clip: Clip
+    frames: np.ndarray
+
+
+def _decoded(examined: Iterable[Examined], failures: dict[str, str]) -> Iterator[Decoded]:
+    for row in examined:
+        clips = [clip for clip in row.clips if clip.status == "kept"]
+        if not clips:
+            continue
+        try:
+            with fetched(row.source) as path:
+                for clip in clips:
+                    frames = _frames_or_none(path, row, clip, failures)
+                    if frames is not None:
+                        yield Decoded(row.source, clip, frames)
+        except MissingObject:
+            failures.update(dict.fromkeys([clip.clip_id for clip in clips], "object_missing"))
+
+
+def _frames_or_none(path: Path, row: Examined, clip: Clip, failures: dict[str, str]) -> np.ndarray | None:
+    try:
+        frames = _frames(path, row.kind, clip)
+    except UnreadableMedia as error:
+        failures[clip.clip_id] = error.reason
+        return None
+    except Exception:
+        logger.exception("clip %s of %s can't be decoded", clip.clip_id, row.source.uri)
+        failures[clip.clip_id] = "internal_error"
+        return None
+    if len(frames) < clip.frames:
+        failures[clip.clip_id] = "cut_short"
+        return None
+    return frames
+
+
+def _frames(path: Path, kind: str | None, clip: Clip) -> np.ndarray:
+    """A clip's pixels, scaled, then cut around the middle."""
+    scaled = (clip.scaled_height, clip.scaled_width)
+    if kind == "image":
+        frames = media.decode_image(path, scaled)[None]
+    else:
+        end_s = clip.end_s if clip.frames > 1 else None
+        frames = media.decode_clip(path, clip.start_s, end_s, fps=clip.fps, size=scaled, max_frames=clip.frames)
+        telemetry.CURATE_DECODED_FRAMES.inc(len(frames))
+    top, left = (clip.scaled_height - clip.height) // 2, (clip.scaled_width - clip.width) // 2
+    return frames[:, top : top + clip.height, left : left + clip.width]
+
+
+def split_of(identity: str, val_fraction: float) -> Literal["train", "val"]:
+    """Which split a source belongs to: all its clips together, so that no scene is on both sides."""
+    return "val" if zlib.crc32(identity.encode()) / 2**32 < val_fraction else "train"
+
+
+def _row(source: Source, clip: Clip, mean: Half, std: Half, text: Half, val_fraction: float) -> Row:
+    return Row(
+        clip_id=clip.clip_id,
+        uri=source.uri,
+        etag=source.etag,
+        start_s=clip.start_s,
+        end_s=clip.end_s,
+        fps=clip.fps,
+        pixels=PixelShape(clip.frames, clip.height, clip.width),
+        split=split_of(identity_of(source), val_fraction),
+        caption=source.caption or "",
+        licence=source.licence,
+        latent_mean=mean,
+        latent_std=std,
+        text=text,
+    )

@@ -1,0 +1,134 @@
+"""The bucket as a plan of work: every object is a source to examine, or a row that says why not."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from jobs.curate import captions
+from jobs.curate.captions import Caption
+from jobs.curate.config import CurateConfig
+from jobs.curate.rows import Examined, Source, short_hash
+from sora_core import storage
+from sora_core.errors import MissingObject
+from sora_core.storage import ObjectInfo
+
+# Raised when a stage computes something else than before: all footage is then done again.
+STAGES_VERSION = 1
+# Objects that nobody keeps pictures in. Anything else is opened, whatever its name says.
+_NOT_MEDIA = frozenset({
+    ".txt", ".json", ".jsonl", ".csv", ".tsv", ".md", ".rst", ".html", ".htm", ".xml", ".yaml", ".yml", ".toml",
+    ".ini", ".log", ".pdf", ".doc", ".docx", ".srt", ".vtt", ".ass", ".py", ".ipynb", ".sh", ".js", ".css",
+    ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".parquet", ".arrow", ".feather", ".npy",
+    ".npz", ".pt", ".pth", ".safetensors", ".pkl", ".db", ".sqlite", ".lock", ".tmp", ".part", ".partial",
+    ".crdownload", ".m3u8", ".mpd", ".ds_store", ".gitignore",
+})  # fmt: skip
+# Names that promise pictures.
+_MEDIA = frozenset({
+    ".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".m2v", ".ts", ".m2ts", ".mts", ".ogv",
+    ".ogg", ".wmv", ".asf", ".flv", ".3gp", ".mxf", ".264", ".h264", ".265", ".hevc", ".ivf", ".obu", ".y4m",
+    ".gif", ".apng", ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".ppm",
+})  # fmt: skip
+# Settings that change who does the work and in what portions, not what comes out; the encoders' names stand for
+# weights, which enter by their fingerprints.
+_NOT_IN_KEY = {
+    "source", "output", "vae", "text_encoder", "num_examiners", "num_encoders", "gpus_per_encoder", "clips_per_batch",
+    "sources_per_part", "bytes_per_part",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the bucket holds: ``sources`` to examine, ``others`` that are rows already."""
+
+    sources: list[Source]
+    others: list[Examined]
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Key by URI of every object."""
+        return {source.uri: source.key for source in [*self.sources, *(row.source for row in self.others)]}
+
+
+def settings_of(config: CurateConfig, encoders: Sequence[str]) -> dict[str, Any]:
+    """Everything that a row depends on besides its source; ``encoders`` are fingerprints."""
+    return config.model_dump(mode="json", exclude=_NOT_IN_KEY) | {"encoders": list(encoders), "stages": STAGES_VERSION}
+
+
+def make_plan(config: CurateConfig, settings: dict[str, Any]) -> Plan:
+    """List the source. MissingObject when there is no such place or nothing in it."""
+    inside = storage.filesystem(config.output)[1].rstrip("/") + "/"
+    objects = [
+        item for item in storage.list_objects(config.source) if not item.uri.removeprefix("s3://").startswith(inside)
+    ]
+    if not objects:
+        raise MissingObject(f"source = {config.source}: nothing is stored there; correct it or upload footage first")
+    return bind(objects, *captions.read_tables(objects), settings)
+
+
+def bind(objects: Sequence[ObjectInfo], table: dict[str, Caption], tables: set[str], settings: dict[str, Any]) -> Plan:
+    """Give every object its caption and key, in order of URI."""
+    by_uri = {item.uri: item for item in objects}
+    media = [item for item in objects if not _is_other(item.uri)]
+    sidecars = {item.uri: _sidecar(item, by_uri) for item in media}
+    used = tables | {sidecar.uri for sidecar in sidecars.values() if sidecar}
+    plan = Plan([], [])
+    bound = [_source(item, sidecars[item.uri], table.get(item.uri), settings) for item in media]
+    # Of equal objects the first with a caption stands for all.
+    first: dict[str, str] = {}
+    for source in sorted(bound, key=lambda source: (not (source.caption_uri or source.caption), source.uri)):
+        first.setdefault(identity_of(source), source.uri)
+    for source in bound:
+        original = first[identity_of(source)]
+        if original == source.uri:
+            plan.sources.append(source)
+        else:
+            copy = replace(source, key=short_hash(source.key, original))
+            plan.others.append(Examined(copy, None, "dropped", "duplicate_object"))
+    for item in objects:
+        if _is_other(item.uri):
+            reason = "sidecar" if item.uri in used else "not_media"
+            key = short_hash(item.uri, item.etag, reason)
+            plan.others.append(Examined(Source(item.uri, item.etag, item.size, key), None, "dropped", reason))
+    return plan
+
+
+def identity_of(item: ObjectInfo | Source) -> str:
+    """The content of an object. In a bucket equal ETags are equal bytes; a local file's is only its size and time."""
+    return f"{item.etag}-{item.size}" if storage.is_s3(item.uri) else f"{item.etag}-{item.uri}"
+
+
+def _is_other(uri: str) -> bool:
+    name = storage.name(uri).lower()
+    return PurePosixPath(name).suffix in _NOT_MEDIA or name in _NOT_MEDIA
+
+
+def _sidecar(item: ObjectInfo, by_uri: dict[str, ObjectInfo]) -> ObjectInfo | None:
+    return next((by_uri[uri] for uri in captions.sidecar_names(item.uri) if uri in by_uri), None)
+
+
+def _source(item: ObjectInfo, sidecar: ObjectInfo | None, caption: Caption | None, settings: dict[str, Any]) -> Source:
+    text, licence = (caption.text, caption.licence) if caption else (None, None)
+    key = short_hash(
+        item.uri, item.etag, item.size, [sidecar.uri, sidecar.etag] if sidecar else None, text, licence, settings
+    )
+    return Source(item.uri, item.etag, item.size, key, sidecar.uri if sidecar else None, text, licence)
+
+
+def is_named_as_media(uri: str) -> bool:
+    """Whether the name promises pictures, so that a file without any is a failure and no stranger."""
+    return PurePosixPath(storage.name(uri).lower()).suffix in _MEDIA
+
+
+def parts(sources: Sequence[Source], max_sources: int, max_bytes: int) -> Iterator[list[Source]]:
+    """Consecutive sources as units of work. They depend on the listing alone, so a part done again is the same part."""
+    part: list[Source] = []
+    size = 0
+    for source in sources:
+        if part and (len(part) == max_sources or size + source.size > max_bytes):
+            yield part
+            part, size = [], 0
+        part.append(source)
+        size += source.size
+    if part:
+        yield part

@@ -1,0 +1,156 @@
+"""Footage to latents, read from top to bottom.
+
+list -> [examine: probe, split, score, judge] -> [encode: decode, latents, text states, commit] -> prove -> manifest
+-> report. Between the actors travel paths, spans and scores; each stage fetches and decodes what it needs itself, so
+no pixel crosses the object store. Ray Data's own checkpoints are not used: they duplicate or lose rows when one
+source becomes many clips. Instead each part of the listing is committed whole (`jobs.curate.ledger`).
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+
+from jobs.curate import account, ledger, resume
+from jobs.curate.commit import commit
+from jobs.curate.config import CurateConfig
+from jobs.curate.examine import examine
+from jobs.curate.latents import Encoders, LatentEncoder
+from jobs.curate.listing import Plan, make_plan, parts, settings_of
+from jobs.curate.progress import Progress, say
+from jobs.curate.report import write_report
+from jobs.curate.rows import Source, examined_from_table, examined_to_table, sources_from_table, sources_to_table
+from jobs.launch import bind_ray_metrics, ray_session, write_resolved
+from sora_core import storage
+from sora_core.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+# Logical cores of a local cluster: actors that wait for work hold a share, and Ray Data needs one to move blocks.
+_LOCAL_CPUS = 8
+
+
+def curate(config: CurateConfig) -> None:
+    """Do what is missing under ``config.output`` and prove that nothing is forgotten."""
+    storage.check_readable(config.source)
+    storage.check_writable(config.output)
+    encoders = LatentEncoder(config, "cpu").describe()
+    plan = make_plan(config, settings_of(config, [encoders.vae.fingerprint, encoders.text_encoder.fingerprint]))
+    done = resume.tidy(config.output, plan.keys.values())
+    others = [row for row in plan.others if row.source.key not in done]
+    if others:
+        ledger.write_part(others, [], config.output)
+    work = missing_parts(plan, done, config)
+    num_sources = sum(map(len, work))
+    say(f"curate: {len(plan.keys)} objects under {config.source}, {len(done)} done before, {num_sources} to do")
+    if work:
+        with ray_session(num_cpus=_LOCAL_CPUS):
+            bind_ray_metrics()
+            process(work, config)
+    close(plan, config, encoders)
+
+
+def missing_parts(plan: Plan, done: set[str], config: CurateConfig) -> list[list[Source]]:
+    """Units of work without what is done. The cuts depend on the whole listing, so an interrupted run redoes the same
+    batches that an uninterrupted one would have done."""
+    cut = parts(plan.sources, config.sources_per_part, config.bytes_per_part)
+    missing = ([source for source in part if source.key not in done] for part in cut)
+    return [part for part in missing if part]
+
+
+def process(work: list[list[Source]], config: CurateConfig) -> None:
+    """The two stages that take time, on as many actors as the config says."""
+    progress = Progress(sum(map(len, work)))
+    for table in run_stages(work, config):
+        for row in table.to_pylist():
+            progress.add(row["sources"], Counter({name: row[name] for name in ("kept", "dropped", "failed")}))
+
+
+def run_stages(work: list[list[Source]], config: CurateConfig) -> Iterator[pa.Table]:
+    """The DAG. One block is one part, so a block that comes out is a part that is committed."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    dataset = (
+        ray.data.from_arrow([sources_to_table(part) for part in work])
+        .map_batches(
+            ExamineStage,
+            fn_constructor_args=(config,),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(size=config.num_examiners),
+            num_cpus=cpu_share(config),
+        )
+        .map_batches(
+            EncodeStage,
+            fn_constructor_args=(config,),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(size=config.num_encoders),
+            num_cpus=cpu_share(config),
+            num_gpus=config.gpus_per_encoder,
+        )
+    )
+    try:
+        yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
+    except Exception as error:
+        raise _own_error(error) or error from error
+
+
+def cpu_share(config: CurateConfig) -> float:
+    """Logical cores of an actor: one, or less where the cluster has too few. A pool that holds every core leaves none
+    to move blocks, and Ray Data then waits for ever."""
+    cores = float(ray.cluster_resources().get("CPU", 1))
+    return min(1.0, int(100 * cores / (config.num_examiners + config.num_encoders + 1)) / 100)
+
+
+def _own_error(error: BaseException | None) -> InputError | None:
+    """The error of this house that Ray wrapped, for the right exit code."""
+    while error is not None:
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, InputError):
+            return cause
+        error = cause if isinstance(cause, BaseException) else error.__cause__
+    return None
+
+
+class ExamineStage:
+    """Sources to sources with judged clips: cores, no models."""
+
+    def __init__(self, config: CurateConfig) -> None:
+        bind_ray_metrics()
+        self._config = config
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return examined_to_table([examine(source, self._config) for source in sources_from_table(table)])
+
+
+class EncodeStage:
+    """Sources with judged clips to committed parts: a GPU where there is one."""
+
+    def __init__(self, config: CurateConfig) -> None:
+        bind_ray_metrics()
+        self._config = config
+        self._encoder = LatentEncoder(config, "cuda" if config.gpus_per_encoder else "cpu")
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        rows = commit(examined_from_table(table), self._encoder, self._config.output)
+        clips = Counter(clip.status for row in rows for clip in row.clips)
+        counts = {status: [clips[status]] for status in ("kept", "dropped", "failed")}
+        return pa.table({"sources": [len(rows)]} | counts)
+
+
+def close(plan: Plan, config: CurateConfig, encoders: Encoders) -> None:
+    """Prove the ledger, leave the report, the config and the manifest, print the table."""
+    books = account.prove(plan, config.output)
+    write_resolved(config, config.output)
+    write_report(config, books)
+    say(str(books))
+    manifest = account.write_manifest(config, encoders, books)
+    totals = manifest.totals
+    say(
+        f"curate: {totals.clips} clips, {totals.seconds:.0f} s of footage, {totals.latent_values / 1e6:.1f} M latent "
+        f"values in {len(manifest.shards)} shards under {config.output}"
+    )

@@ -1,0 +1,149 @@
+"""One HTML file that shows what curation did: funnel, reasons, score histograms, kept and rejected pictures."""
+
+import base64
+import html
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from jobs.curate import ledger
+from jobs.curate.account import Account
+from jobs.curate.config import CurateConfig, Thresholds
+from jobs.curate.rows import SCORE_NAMES
+from sora_core import storage
+
+_PICTURES_PER_VERDICT = 24
+_BINS = 40
+_WIDTH, _HEIGHT = 300, 90
+_UNITS = {
+    "sharpness": "share of fine detail in the contrast",
+    "luma": "mean, 0 to 255",
+    "contrast": "standard deviation of luma",
+    "motion": "% of the diagonal a second",
+    "frozen": "share of frames equal to the one before",
+    "bars": "share of the picture that is black border",
+}
+_STYLE = """
+:root{color-scheme:light dark;--line:#8884;--kept:#2a9d8f;--dropped:#e76f51;--failed:#9d4edd}
+body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.5rem;margin-bottom:0}h2{font-size:1.1rem;margin-top:2rem;border-bottom:1px solid var(--line)}
+table{border-collapse:collapse}td,th{padding:.15rem .8rem;text-align:right;border-bottom:1px solid var(--line)}
+td:first-child,td:nth-child(2),th:first-child,th:nth-child(2){text-align:left}
+.bar{height:1.3rem;display:inline-block;vertical-align:middle;border-radius:3px;min-width:2px}
+.kept{background:var(--kept)}.dropped{background:var(--dropped)}.failed{background:var(--failed)}
+.gallery{display:flex;flex-wrap:wrap;gap:.6rem}figure{margin:0;width:120px}
+figure img{width:120px;height:90px;object-fit:contain;background:#0002;border-radius:4px;image-rendering:auto}
+figcaption{font-size:11px;line-height:1.25;overflow-wrap:anywhere;opacity:.8}
+.plots{display:flex;flex-wrap:wrap;gap:1.2rem}.plots figure{width:300px}
+svg text{font-size:10px;fill:currentColor}.mute{opacity:.7}
+"""
+
+
+def write_report(config: CurateConfig, account: Account) -> None:
+    """Leave ``report.html`` under the output; it needs no other file."""
+    columns = ["uri", "clip_id", "start_s", "end_s", "status", "reason", "caption", *SCORE_NAMES, "seconds", "preview"]
+    rows = ledger.read_rows(config.output, columns).to_pylist()
+    page = "".join(_page(config, account, rows))
+    storage.write_bytes(storage.join(config.output, "report.html"), page.encode())
+
+
+def _page(config: CurateConfig, account: Account, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    clips = [row for row in rows if row["clip_id"] is not None]
+    yield f"<!doctype html><html lang=en><meta charset=utf-8><title>Curation</title><style>{_STYLE}</style>"
+    yield f"<h1>Curation</h1><p class=mute>{_text(config.source)} &rarr; {_text(config.output)}</p>"
+    yield f"<h2>Funnel</h2>{_funnel(account)}<h2>Reasons</h2>{_table(account)}"
+    yield "<h2>Scores</h2><p class=mute>Kept above the line, dropped below; dashed: thresholds.</p><div class=plots>"
+    yield from (_histogram(name, clips, config.thresholds) for name in SCORE_NAMES)
+    yield "</div>"
+    for status in ("kept", "dropped", "failed"):
+        for reason in sorted({row["reason"] or "" for row in clips if row["status"] == status}):
+            yield _gallery(
+                status, reason, [row for row in clips if (row["status"], row["reason"] or "") == (status, reason)]
+            )
+    yield f"<h2>Objects without a clip</h2>{_objects(rows)}</html>"
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))
+
+
+def _funnel(account: Account) -> str:
+    lines = []
+    for title, counts in (("objects", account.sources), ("clips", account.clips)):
+        total = max(1, counts.total())
+        bars = "".join(
+            f'<span class="bar {status}" style="width:{50 * account.num(counts, status) / total:.2f}%" '
+            f'title="{account.num(counts, status)} {status}"></span>'
+            for status in ("kept", "dropped", "failed")
+        )
+        numbers = ", ".join(f"{account.num(counts, status)} {status}" for status in ("kept", "dropped", "failed"))
+        lines.append(f"<div>{bars} {counts.total()} {title} in = {numbers}</div>")
+    return "".join(lines)
+
+
+def _table(account: Account) -> str:
+    keys = sorted({*account.sources, *account.clips}, key=lambda key: ("kept dropped failed".index(key[0]), key[1]))
+    rows = "".join(
+        f"<tr><td>{status}<td>{_text(reason)}<td>{account.sources[status, reason] or ''}"
+        f"<td>{account.clips[status, reason] or ''}"
+        for status, reason in keys
+    )
+    return f"<table><tr><th>status<th>reason<th>objects<th>clips{rows}</table>"
+
+
+def _histogram(name: str, clips: Sequence[dict[str, Any]], thresholds: Thresholds) -> str:
+    """Two histograms back to back as SVG, cut at the 99th percentile."""
+    kept, others = (
+        np.array([row[name] for row in clips if row[name] is not None and (row["status"] == "kept") == is_kept])
+        for is_kept in (True, False)
+    )
+    values = np.concatenate([kept, others])
+    if not len(values):
+        return ""
+    limits = [limit for key, limit in thresholds.model_dump().items() if key.endswith(f"_{name}")]
+    most = max(float(np.percentile(values, 99)), 1e-6)
+    edges = np.linspace(0, most, _BINS + 1)
+    counts = [np.histogram(np.minimum(part, most), edges)[0] for part in (kept, others)]
+    scale = (_HEIGHT / 2 - 8) / max(1, *(int(part.max()) for part in counts))
+    step = _WIDTH / _BINS
+    bars = "".join(
+        f'<rect x="{i * step:.1f}" y="{_HEIGHT / 2 - (number * scale if up else 0):.1f}" width="{step - 1:.1f}" '
+        f'height="{number * scale:.1f}" fill="var(--{"kept" if up else "dropped"})"/>'
+        for up, part in ((True, counts[0]), (False, counts[1]))
+        for i, number in enumerate(part)
+        if number
+    )
+    lines = "".join(
+        f'<line x1="{limit / most * _WIDTH:.1f}" x2="{limit / most * _WIDTH:.1f}" y1="0" y2="{_HEIGHT}" '
+        'stroke="currentColor" stroke-dasharray="3"/>'
+        for limit in limits
+        if 0 < limit < most
+    )
+    base = _HEIGHT + 10
+    axis = f'<text x="0" y="{base}">0</text><text x="{_WIDTH}" y="{base}" text-anchor="end">{most:.3g}</text>'
+    return (
+        f'<figure><b>{name}</b> <span class=mute>{_UNITS[name]}</span><svg viewBox="0 0 {_WIDTH} {_HEIGHT + 12}" '
+        f'width="{_WIDTH}">{bars}{lines}{axis}</svg></figure>'
+    )
+
+
+def _gallery(status: str, reason: str, rows: Sequence[dict[str, Any]]) -> str:
+    shown = [row for row in rows if row["preview"]]
+    # Spread over the whole ledger, not only its first files.
+    chosen = shown[:: max(1, -(-len(shown) // _PICTURES_PER_VERDICT))]
+    figures = "".join(
+        f'<figure><img alt="" src="data:image/webp;base64,{base64.b64encode(row["preview"]).decode()}">'
+        f"<figcaption>{_text(storage.name(row['uri']))} {row['start_s']:.1f} s<br>{_text(row['caption'] or '')[:80]}"
+        "</figcaption></figure>"
+        for row in chosen
+    )
+    title = f"{status.capitalize()}{': ' + reason if reason else ''} ({len(rows)} clips)"
+    return f"<h2>{_text(title)}</h2><div class=gallery>{figures}</div>"
+
+
+def _objects(rows: Sequence[dict[str, Any]]) -> str:
+    """Failed objects by name, and how many others gave nothing."""
+    failed = [row for row in rows if row["clip_id"] is None and row["status"] == "failed"]
+    lines = "".join(f"<tr><td>{_text(storage.name(row['uri']))}<td>{_text(row['reason'])}" for row in failed[:200])
+    return f"<p>{len(failed)} failed.</p><table>{lines}</table>"

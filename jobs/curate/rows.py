@@ -1,0 +1,138 @@
+"""What travels between the stages: a source with its clips. Paths, spans and numbers; never pixels."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import pyarrow as pa
+
+Status = Literal["kept", "dropped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One stored object, and the caption that is bound to it.
+
+    ``caption_uri`` is a sidecar still to be read. ``key`` names this object's content together with every setting
+    that its rows depend on: while it stays the same, the work stays done.
+    """
+
+    uri: str
+    etag: str
+    size: int
+    key: str
+    caption_uri: str | None = None
+    caption: str | None = None
+    licence: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What was measured on a clip; None is unknown. `jobs.curate.score` has the units."""
+
+    sharpness: float | None = None
+    luma: float | None = None
+    contrast: float | None = None
+    motion: float | None = None
+    frozen: float | None = None
+    bars: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A span of a source, its size on the way in (scaled, then cut to ``height x width``), scores and verdict."""
+
+    clip_id: str
+    start_s: float
+    end_s: float
+    fps: float
+    frames: int
+    height: int
+    width: int
+    scaled_height: int
+    scaled_width: int
+    scores: Scores
+    status: Status
+    reason: str | None
+    preview: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A source after the stages that look at it. Without clips, ``status`` and ``reason`` are its own."""
+
+    source: Source
+    kind: str | None
+    status: Status
+    reason: str | None
+    clips: list[Clip] = field(default_factory=list)
+    examine_s: float = 0.0
+
+
+def short_hash(*values: Any) -> str:
+    """An id for JSON-able values: equal values, equal id, on any machine."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:24]
+
+
+_SOURCE = pa.struct(
+    [
+        ("uri", pa.string()),
+        ("etag", pa.string()),
+        ("size", pa.int64()),
+        ("key", pa.string()),
+        ("caption_uri", pa.string()),
+        ("caption", pa.string()),
+        ("licence", pa.string()),
+    ]
+)
+SCORE_NAMES = tuple(Scores.__dataclass_fields__)
+_CLIP = pa.struct(
+    [
+        ("clip_id", pa.string()),
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("fps", pa.float64()),
+        *((name, pa.int32()) for name in ("frames", "height", "width", "scaled_height", "scaled_width")),
+        ("scores", pa.struct([(name, pa.float64()) for name in SCORE_NAMES])),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("preview", pa.binary()),
+    ]
+)
+_EXAMINED = pa.schema(
+    [
+        ("source", _SOURCE),
+        ("kind", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("clips", pa.list_(_CLIP)),
+        ("examine_s", pa.float64()),
+    ]
+)
+
+
+def sources_to_table(sources: Sequence[Source]) -> pa.Table:
+    return pa.table({"source": pa.array([asdict(source) for source in sources], _SOURCE)})
+
+
+def sources_from_table(table: pa.Table) -> list[Source]:
+    return [Source(**row) for row in table.column("source").to_pylist()]
+
+
+def examined_to_table(rows: Sequence[Examined]) -> pa.Table:
+    return pa.Table.from_pylist([asdict(row) for row in rows], schema=_EXAMINED)
+
+
+def examined_from_table(table: pa.Table) -> list[Examined]:
+    return [
+        Examined(
+            **row
+            | {
+                "source": Source(**row["source"]),
+                "clips": [Clip(**clip | {"scores": Scores(**clip["scores"])}) for clip in row["clips"]],
+            }
+        )
+        for row in table.to_pylist()
+    ]
