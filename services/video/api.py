@@ -48,7 +48,11 @@ class Service:
 
 
 def create_app(
-    config: ServiceConfig, ledger: Ledger | None = None, registry: CollectorRegistry | None = None
+    config: ServiceConfig,
+    ledger: Ledger | None = None,
+    registry: CollectorRegistry | None = None,
+    *,
+    named_by_proxy: bool = False,
 ) -> FastAPI:
     """The ASGI application. ``registry`` holds further metrics for ``/metrics``; the ledger's own join it."""
     ledger = ledger or Ledger.open(config.ledger)
@@ -59,7 +63,7 @@ def create_app(
     app.state.service = Service(config, ledger, Intake(config, ledger), registry, owners)
     app.include_router(router)
     app.include_router(open_router)
-    asgi.install(app)
+    asgi.install(app, named_by_proxy=named_by_proxy)
     return app
 
 

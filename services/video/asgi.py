@@ -23,10 +23,14 @@ _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
 class RequestEdge:
-    """Outermost middleware: names the request, counts it, and turns what nobody expected into a 500."""
+    """Outermost middleware: names the request, counts it, and turns what nobody expected into a 500.
 
-    def __init__(self, app: ASGIApp) -> None:
+    ``named_by_proxy``: the proxy in front puts the request's id into the request and into the answer.
+    """
+
+    def __init__(self, app: ASGIApp, *, named_by_proxy: bool) -> None:
         self._app = app
+        self._named_by_proxy = named_by_proxy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -39,7 +43,8 @@ class RequestEdge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[_REQUEST_ID] = request_id
+                if not self._named_by_proxy:
+                    MutableHeaders(scope=message)[_REQUEST_ID] = request_id
             await send(message)
 
         try:
@@ -69,9 +74,9 @@ def envelope(error: ApiError) -> JSONResponse:
     return JSONResponse({"error": body}, error.status, headers=error.headers)
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, *, named_by_proxy: bool) -> None:
     """Give an application the request edge and the envelope for all that it can raise."""
-    app.add_middleware(RequestEdge)
+    app.add_middleware(RequestEdge, named_by_proxy=named_by_proxy)
 
     @app.exception_handler(ApiError)
     async def _api_error(_: Request, error: ApiError) -> JSONResponse:

@@ -2,44 +2,22 @@
 
 import logging
 import threading
-from collections.abc import Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from ray import serve
-from ray.util import metrics as ray_metrics
+from starlette.types import ASGIApp
 
 from services.video.api import create_app
 from services.video.card import model_card
 from services.video.config import ServiceConfig
 from services.video.ledger import Ledger
-from services.video.metrics import VERBS
+from services.video.ray_metrics import RayBackend
 from services.video.sampler import Sampler
 from sora_core import storage, telemetry
 from sora_core.pipeline import Pipeline
-from sora_core.telemetry import Kind, Metric
 
 log = logging.getLogger(__name__)
-
-
-class RayBackend:
-    """Sends the catalogue's metrics to Ray, whose agent on each node Prometheus scrapes."""
-
-    def __init__(self) -> None:
-        self._handles: dict[str, Any] = {}
-
-    def record(self, metric: Metric, value: float, tags: Mapping[str, str]) -> None:
-        if metric.name not in self._handles:
-            self._handles[metric.name] = _ray_handle(metric)
-        getattr(self._handles[metric.name], VERBS[metric.kind])(value, tags=dict(tags))
-
-
-def _ray_handle(metric: Metric) -> Any:
-    if metric.kind is Kind.HISTOGRAM:
-        return ray_metrics.Histogram(metric.name, metric.help, list(metric.buckets), metric.tags)
-    kinds = {Kind.COUNTER: ray_metrics.Counter, Kind.GAUGE: ray_metrics.Gauge}
-    return kinds[metric.kind](metric.name, metric.help, metric.tags)
 
 
 class SamplerReplica:
@@ -70,10 +48,17 @@ class SamplerReplica:
             self._thread.join()
 
 
-def _api_app(config: ServiceConfig) -> Any:
-    """Built inside the replica, where its database connections belong."""
-    telemetry.bind(RayBackend())
-    return create_app(config)
+def _api_builder(config: ServiceConfig) -> Callable[[], ASGIApp]:
+    """What an API replica runs to get its application, inside the replica, where its database connections belong.
+
+    Serve sends the inner function itself, not this module's name, so an API replica never loads the model's libraries.
+    """
+
+    def build_api() -> ASGIApp:
+        telemetry.bind(RayBackend())
+        return create_app(config, named_by_proxy=True)
+
+    return build_api
 
 
 def application(config: ServiceConfig) -> serve.Application:
@@ -86,7 +71,7 @@ def application(config: ServiceConfig) -> serve.Application:
         health_check_period_s=5,
         graceful_shutdown_timeout_s=config.sampler.lease_s,
     )
-    api = serve.deployment(serve.ingress(partial(_api_app, config))(), name="api").options(
+    api = serve.deployment(serve.ingress(_api_builder(config))(), name="api").options(
         num_replicas=config.api.replicas,
         ray_actor_options={"num_cpus": config.api.num_cpus},
         max_ongoing_requests=100,
