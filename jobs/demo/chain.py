@@ -42,7 +42,7 @@ def demo(config: DemoConfig) -> None:
     s3 = EmbeddedS3(folder / "s3", port=config.s3_port, started=book.add)
     os.environ.update(s3.credentials.environment())
     api_key = _api_key(folder)
-    environment = s3.credentials.environment() | {"SORA_API_KEYS": api_key}
+    environment = s3.credentials.environment() | {"SORA_API_KEYS": f"demo={api_key}"}
     cluster = LocalCluster(folder / "ray", environment, dashboard_port=config.dashboard_port, started=book.add)
     finished = False
     try:
