@@ -46,14 +46,17 @@ class _Object:
 
 def read(frames: NDArray[np.uint8]) -> Reading:
     """Measure a clip (t, h, w, 3)."""
-    hsv = np.stack([cv2.cvtColor(frame.astype(np.float32) / 255, cv2.COLOR_RGB2HSV) for frame in frames])
+    video: Floats = frames.astype(np.float32) / np.float32(255)
+    hsv = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2HSV) for frame in video])
     pure = (hsv[..., 1] > MIN_SATURATION) & (hsv[..., 2] > MIN_VALUE)
-    objects = [_objects(mask) for mask in pure]
+    seen = sum(bool(_objects(mask)) for mask in pure) > len(frames) / 2
+    ground = _ground_colour(video, pure)
+    objects = [_objects(mask) for mask in _inside(video, pure, ground)] if seen and ground is not None else []
     seen = sum(map(bool, objects)) > len(frames) / 2
     return Reading(
         colour=_colour(hsv[..., 0][pure]) if seen else None,
         shape=_shape(objects) if seen else None,
-        background=_background(frames, pure),
+        background=None if ground is None else _background(ground),
         direction=_direction(objects, frames.shape[1:3]) if seen and len(frames) > 1 else None,
         count=_count(objects) if seen else None,
     )
@@ -149,13 +152,26 @@ def _templates() -> dict[str, Mask]:
     return {name: inside[name] for name in SHAPES}
 
 
-def _background(frames: NDArray[np.uint8], pure: Mask) -> str | None:
-    """The ground whose colour is nearest to the mean of what isn't object, if it is near."""
-    near = np.stack([cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) for mask in pure]).astype(bool)
-    rest = frames[~near]
+def _ground_colour(video: Floats, pure: Mask) -> Floats | None:
+    """The mean RGB of what lies clear of all objects; None when they leave almost nothing."""
+    kernel = np.ones((5, 5), np.uint8)
+    near = np.stack([cv2.dilate(mask.astype(np.uint8), kernel) for mask in pure]).astype(bool)
+    rest = video[~near]
     if len(rest) < 0.1 * near.size:
         return None
-    mean = rest.mean(axis=0) / 255
-    distance = {name: float(np.linalg.norm(mean - ground.colour)) for name, ground in GROUNDS.items()}
+    colour: Floats = rest.mean(axis=0)
+    return colour
+
+
+def _inside(video: Floats, pure: Mask, ground: Floats) -> Mask:
+    """Pixels nearer to the objects' colour than to the ground's: blurred edges are cut half-way, where they belong."""
+    across = np.median(video[pure], axis=0) - ground
+    inside: Mask = (video - ground) @ (across / (across @ across)) > 0.5
+    return inside
+
+
+def _background(colour: Floats) -> str | None:
+    """The ground whose mean colour is nearest, if it is near."""
+    distance = {name: float(np.linalg.norm(colour - ground.colour)) for name, ground in GROUNDS.items()}
     best = min(distance, key=lambda name: distance[name])
     return best if distance[best] < 0.2 else None

@@ -18,6 +18,9 @@ DIRECTIONS = ("left", "right", "up", "down", "still")
 BACKGROUNDS = ("grass", "sand", "water", "snow")
 COUNTS = (1, 2, 3)
 
+MIN_SIDE = 48
+"""The shortest side in pixels at which the smallest objects are still told apart."""
+
 VOCABULARY: Mapping[str, tuple[str | int, ...]] = {
     "colour": COLOURS,
     "shape": SHAPES,
@@ -107,6 +110,26 @@ class Mix:
     sizes: Mapping[tuple[int, int], float]
     frames: Mapping[int, float]
     counts: Mapping[int, float]
+
+    @classmethod
+    def parse(cls, sizes: Mapping[str, float], frames: Mapping[int, float], counts: Mapping[int, float]) -> "Mix":
+        """The mix with sizes written as "WIDTHxHEIGHT". InputError names what the world can't draw."""
+        for what, weights in (("sizes", sizes), ("frames", frames), ("counts", counts)):
+            if not weights or min(weights.values()) < 0 or not sum(weights.values()):
+                raise InputError(f"{what} = {dict(weights)}: give weights of 0 or more, at least one above 0")
+        if unknown := sorted(set(counts) - set(COUNTS)):
+            raise InputError(f"counts = {unknown}: the controlled world draws {', '.join(map(str, COUNTS))} objects")
+        if min(frames) < 1:
+            raise InputError(f"frames = {min(frames)}: give 1 for a photograph, more for a clip")
+        return cls({_size(text): weight for text, weight in sizes.items()}, frames, counts)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """(height, width) of "WIDTHxHEIGHT"."""
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match or min(int(match[1]), int(match[2])) < MIN_SIDE:
+        raise InputError(f"size {text!r}: write WIDTHxHEIGHT with sides of {MIN_SIDE} or more, such as 64x64")
+    return int(match[2]), int(match[1])
 
 
 def sample(mix: Mix, seed: int, *, unseen: bool = False) -> Scene:
