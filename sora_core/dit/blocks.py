@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from einops import rearrange
-from jaxtyping import Complex64, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sora_core.dit.config import DiTConfig
@@ -61,6 +61,7 @@ class Attention(nn.Module):
         super().__init__()
         dim = config.dim
         self.num_heads = config.num_attention_heads
+        self.attend = attention
         self.to_q = nn.Linear(dim, dim)
         self.to_k = nn.Linear(dim, dim)
         self.to_v = nn.Linear(dim, dim)
@@ -77,12 +78,12 @@ class SelfAttention(Attention):
     """Every token of a clip with every other of that clip."""
 
     def forward(
-        self, x: Float[Tensor, "l d"], turns: Complex64[Tensor, "l f"], segments: Segments
+        self, x: Float[Tensor, "l d"], turns: Float[Tensor, "l f 2"], segments: Segments
     ) -> Float[Tensor, "l d"]:
         query, key, value = self.to_q(x), self.to_k(x), self.to_v(x)
         query = rotate(self.heads(self.norm_q(query)), turns).to(value.dtype)
         key = rotate(self.heads(self.norm_k(key)), turns).to(value.dtype)
-        mixed = attention(query, key, self.heads(value), segments, segments)
+        mixed = self.attend(query, key, self.heads(value), segments, segments)
         out: Tensor = self.to_out[0](mixed.flatten(1))
         return out
 
@@ -129,12 +130,12 @@ class CrossAttention(Attention):
         read = memory if isinstance(memory, KeyValues) else self.key_values(memory)
         query = self.heads(self.norm_q(self.to_q(x))).to(read.value.dtype)
         key, value = self.heads(read.key), self.heads(read.value)
-        mixed = attention(query, key, value, segments, read.segments, read.key_bias)
+        mixed = self.attend(query, key, value, segments, read.segments, read.key_bias)
         if read.image_key is not None:
             assert read.image_value is not None
             assert read.image_segments is not None
             image_key, image_value = self.heads(read.image_key), self.heads(read.image_value)
-            mixed = mixed + attention(query, image_key, image_value, segments, read.image_segments)
+            mixed = mixed + self.attend(query, image_key, image_value, segments, read.image_segments)
         out: Tensor = self.to_out[0](mixed.flatten(1))
         return out
 
@@ -151,11 +152,16 @@ class Block(nn.Module):
         self.ffn = FeedForward(config.dim, config.ffn_dim, config.dim)
         self.scale_shift_table = nn.Parameter(torch.zeros(1, 6, config.dim))
 
+    def compile_for_all_shapes(self, backend: str) -> None:
+        """Compile everything but attention, which branches on lengths: a pack of new ones compiles nothing again."""
+        self.attn1.attend = self.attn2.attend = torch.compiler.disable(attention)
+        self.compile(dynamic=True, backend=backend)
+
     def forward(
         self,
         x: Float[Tensor, "l d"],
         modulation: Modulation,
-        turns: Complex64[Tensor, "l f"],
+        turns: Float[Tensor, "l f 2"],
         segments: Segments,
         memory: TextStates | KeyValues,
     ) -> Float[Tensor, "l d"]:

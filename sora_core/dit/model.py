@@ -72,6 +72,7 @@ class DiT(nn.Module):
         super().__init__()
         self.config = config
         self.activation_checkpointing = False
+        self._compiled = False
         self.patch_embedding = PatchEmbedding(config.in_channels, config.dim, config.patch_size)
         self.condition_embedder = ConditionEmbedder(config)
         self.blocks = nn.ModuleList([Block(config) for _ in range(config.num_layers)])
@@ -83,6 +84,12 @@ class DiT(nn.Module):
     @property
     def num_params(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
+
+    def compile_blocks(self, backend: str = "inductor") -> None:
+        """Compile each block, once for all shapes."""
+        self._compiled = True
+        for block in self._blocks():
+            block.compile_for_all_shapes(backend)
 
     @torch.no_grad()
     def _initialise(self) -> None:
@@ -127,6 +134,9 @@ class DiT(nn.Module):
         projected = rearrange(self.condition_embedder.time_proj(F.silu(embedded)), "r (six d) -> r six d", six=6)
         modulation = Modulation(projected, pack.level)
         turns = rotations(pack.position, self.config.attention_head_dim)
+        if self._compiled:
+            # Else the compiler takes the side of 2 for the same as anything else that is 2 in the first pack.
+            torch._dynamo.mark_static(turns, 2)
         for block, read in zip(self.blocks, memory, strict=True):
             if self.activation_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, modulation, turns, pack.segments, read, use_reentrant=False)

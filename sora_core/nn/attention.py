@@ -51,7 +51,6 @@ Kernel = Callable[[Tensor, Tensor, Tensor, Segments, Segments, float], Tensor]
 BatchKernel = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def attention(
     q: Float[Tensor, "l heads d"],
     k: Float[Tensor, "m heads d"],

@@ -1,3 +1,7 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,6 +100,17 @@ def test_activation_checkpointing_changes_no_number() -> None:
     torch.testing.assert_close(again, plain)
     for one, other in zip(checkpointed, gradients, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.slow
+def test_compiled_blocks_answer_alike_and_compile_once_for_all_shapes() -> None:
+    """In a process of its own: the compiler can't see through the shape checks that tests put around functions."""
+    script = Path(__file__).with_name("compiled.py")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=250, check=True)
+    errors, graphs = json.loads(done.stdout)
+    assert max(errors) < 2e-6
+    assert graphs[0] > 0
+    assert len(set(graphs)) == 1
 
 
 def test_a_noise_level_is_embedded_once_however_many_tokens_have_it() -> None:
