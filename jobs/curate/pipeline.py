@@ -22,7 +22,7 @@ from jobs.curate.latents import Encoders, LatentEncoder
 from jobs.curate.listing import Plan, make_plan, parts, settings_of
 from jobs.curate.progress import Progress, say
 from jobs.curate.report import write_report
-from jobs.curate.rows import Source, examined_from_table, examined_to_table, sources_from_table, sources_to_table
+from jobs.curate.rows import Source, examined_from_table, examined_to_table, part_from_table, part_to_item
 from jobs.launch import bind_ray_metrics, ray_session, write_resolved
 from sora_core import storage
 from sora_core.errors import InputError
@@ -73,8 +73,9 @@ def run_stages(work: list[list[Source]], config: CurateConfig) -> Iterator[pa.Ta
     """The DAG. One block is one part, so a block that comes out is a part that is committed."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     dataset = (
-        ray.data.from_arrow([sources_to_table(part) for part in work])
+        ray.data.from_items([part_to_item(part) for part in work], override_num_blocks=len(work))
         .map_batches(
             ExamineStage,
             fn_constructor_args=(config,),
@@ -124,7 +125,7 @@ class ExamineStage:
         self._config = config
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        return examined_to_table([examine(source, self._config) for source in sources_from_table(table)])
+        return examined_to_table([examine(source, self._config) for source in part_from_table(table)])
 
 
 class EncodeStage:

@@ -113,12 +113,13 @@ _EXAMINED = pa.schema(
 )
 
 
-def sources_to_table(sources: Sequence[Source]) -> pa.Table:
-    return pa.table({"source": pa.array([asdict(source) for source in sources], _SOURCE)})
+def part_to_item(part: Sequence[Source]) -> dict[str, str]:
+    """A part as one item of a dataset, so that nothing can tear it apart."""
+    return {"part": json.dumps([asdict(source) for source in part])}
 
 
-def sources_from_table(table: pa.Table) -> list[Source]:
-    return [Source(**row) for row in table.column("source").to_pylist()]
+def part_from_table(table: pa.Table) -> list[Source]:
+    return [Source(**source) for part in table.column("part").to_pylist() for source in json.loads(part)]
 
 
 def examined_to_table(rows: Sequence[Examined]) -> pa.Table:
