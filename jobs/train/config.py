@@ -120,7 +120,8 @@ class TrainConfig(JobConfig):
     def plan_rules(self) -> PlanRules:
         # A block's linear maps cost 12 D^2 + 4 D F operations a token, its attention 4 D a pair of tokens.
         dim = self.model.num_attention_heads * self.model.attention_head_dim
-        return PlanRules(self.seed, self.pack_tokens, self.packs_per_step, linear_work=3 * dim + self.model.ffn_dim)
+        linear_work = float(3 * dim + self.model.ffn_dim)
+        return PlanRules(self.seed, self.pack_tokens, self.packs_per_step, linear_work)
 
     def draw_rules(self) -> DrawRules:
         return DrawRules(self.seed, self.caption_dropout, self.given)

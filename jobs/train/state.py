@@ -8,9 +8,11 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,8 +88,17 @@ def _read(folder: str) -> dict[str, Tensor]:
         for name, item in known.items()
         if isinstance(item, TensorStorageMetadata)
     }
-    load(tensors, storage_reader=FileSystemReader(folder), no_dist=True)
+    with _alone():
+        load(tensors, storage_reader=FileSystemReader(folder), no_dist=True)
     return tensors
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One process reads or writes, on purpose: torch needn't warn of it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
 
 
 @torch.no_grad()
@@ -173,7 +184,8 @@ class Writer:
 def save(uri: str, snapshot: Snapshot, meta: Meta) -> None:
     """Store a whole checkpoint: state, serving weights, and last the meta that makes it whole."""
     with tempfile.TemporaryDirectory(prefix="sora-") as folder:
-        save_tensors(dict(snapshot.tensors), storage_writer=FileSystemWriter(folder), no_dist=True)
+        with _alone():
+            save_tensors(dict(snapshot.tensors), storage_writer=FileSystemWriter(folder), no_dist=True)
         (Path(folder) / _POSITION).write_text(json.dumps(dataclasses.asdict(snapshot.position)))
         storage.upload_folder(folder, storage.join(uri, checkpoint.STATE))
     checkpoint.save_model(uri, snapshot.average, meta)

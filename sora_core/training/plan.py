@@ -130,26 +130,25 @@ class Plan:
         for start in range(0, len(order), size):
             buffer = np.concatenate([waiting, order[start : start + size]])
             made = best_fit(self._tokens, buffer, budget)
+            if start + size >= len(order):
+                packs += [self._fill(pack, rng) for pack in made]
+                break
             made.sort(key=lambda pack: -int(self._tokens[pack].sum()))
             closed = sum(int(self._tokens[pack].sum()) >= _FULL * budget for pack in made)
             if closed < len(made) / 2:  # nothing fits well: waiting longer would only hoard clips
                 closed = (len(made) + 1) // 2
             packs += made[:closed]
             waiting = np.concatenate([order[:0], *made[closed:]])
-        last = best_fit(self._tokens, waiting, budget)
-        missing = -(len(packs) + len(last)) % self._rules.packs_per_step
-        return packs + [self._fill(pack, rng) for pack in [*last, *[order[:0]] * missing]]
+        missing = -len(packs) % self._rules.packs_per_step
+        return packs + [self._fill(order[:0], rng) for _ in range(missing)]
 
     def _fill(self, pack: Ints, rng: np.random.Generator) -> Ints:
-        """A pack with randomly drawn clips added until no drawn one fits any more."""
+        """A pack with clips added at random, whatever their length, until one doesn't fit."""
         room = self._rules.pack_tokens - int(self._tokens[pack].sum())
-        if room <= (1 - _FULL) * self._rules.pack_tokens:
-            return pack
         added: list[int] = []
-        for clip in rng.integers(len(self._tokens), size=4 * self._rules.pack_tokens // int(self._tokens.min())):
-            if self._tokens[clip] <= room:
-                added.append(int(clip))
-                room -= int(self._tokens[clip])
+        while room >= (length := int(self._tokens[clip := int(rng.integers(len(self._tokens)))])):
+            added.append(clip)
+            room -= length
         return np.concatenate([pack, np.array(added, dtype=np.int64)])
 
     def _balance(self, packs: list[Ints], rng: np.random.Generator) -> Ints:

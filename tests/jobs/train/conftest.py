@@ -1,0 +1,93 @@
+"""A small curated folder of random latents, as curation would leave it, and a small run over it."""
+
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import numpy as np
+import pytest
+
+from jobs.train.config import TrainConfig
+from sora_core import shards
+from sora_core.shapes import Compression, LatentShape
+from sora_core.shards import Encoder, Manifest, Row, Totals
+
+CHANNELS, TEXT_DIM = 4, 8
+SHAPES = (LatentShape(CHANNELS, 1, 4, 4), LatentShape(CHANNELS, 2, 4, 4), LatentShape(CHANNELS, 3, 4, 6))
+
+
+SMALL: dict[str, Any] = {
+    "steps": 12,
+    "checkpoint_every": 4,
+    "pack_tokens": 64,
+    "validation": {"every": 6},
+    "samples": {"count": 0},
+    "log_every_s": 0.5,
+    "model": {"num_layers": 2, "num_attention_heads": 2, "attention_head_dim": 8, "ffn_dim": 32},
+    "optimizer": {"warmup_clips": 10},
+}
+"""What makes a run small enough for a test."""
+
+
+class Curated(Protocol):
+    """Writes a curated folder."""
+
+    def __call__(self, uri: str, *, clips: int = 24, vae: str = "vae-1", num_val: int = 4) -> Manifest: ...
+
+
+@pytest.fixture
+def curated() -> Curated:
+    """Writes shards and a manifest of ``clips`` random clips, the first ``num_val`` of them for validation."""
+    return write
+
+
+@pytest.fixture
+def small_run(tmp_path, curated):  # type: ignore[no-untyped-def]
+    """The config of a small run over a curated folder, both in a temporary folder."""
+    curated(str(tmp_path / "data"))
+    return TrainConfig.model_validate({"data": str(tmp_path / "data"), "output": str(tmp_path / "run"), **SMALL})
+
+
+def write(uri: str, *, clips: int = 24, vae: str = "vae-1", num_val: int = 4) -> Manifest:
+    rows = [_row(number, "val" if number < num_val else "train") for number in range(clips)]
+    half = max(1, clips // 2)
+    written = [
+        shards.write_shard(part, uri, f"latents/{start}.parquet")
+        for start in range(0, clips, half)
+        if (part := rows[start : start + half])
+    ]
+    manifest = Manifest(
+        vae=Encoder("tiny", vae),
+        text_encoder=Encoder("tiny", "text-1"),
+        compression=Compression(),
+        channels=CHANNELS,
+        text_dim=TEXT_DIM,
+        whitening_mean=(0.0,) * CHANNELS,
+        whitening_std=(1.0,) * CHANNELS,
+        null_text=((0.0,) * TEXT_DIM,) * 2,
+        shards=tuple(written),
+        totals=Totals(clips=clips),
+        created_at=datetime.now(UTC).isoformat(),
+    )
+    shards.write_manifest(manifest, uri)
+    return manifest
+
+
+def _row(number: int, split: str) -> Row:
+    rng = np.random.default_rng(number)
+    shape = SHAPES[number % len(SHAPES)]
+    mean = rng.normal(size=shape.as_tuple()).astype(np.float16)
+    return Row(
+        clip_id=f"clip-{number}",
+        uri=f"s3://footage/{number}.mp4",
+        etag="e",
+        start_s=0.0,
+        end_s=1.0,
+        fps=8.0,
+        pixels=Compression().pixels(shape),
+        split="val" if split == "val" else "train",
+        caption=f"clip number {number}",
+        licence="CC0-1.0" if number % 2 else None,
+        latent_mean=mean,
+        latent_std=np.full(shape.as_tuple(), 0.1, np.float16),
+        text=rng.normal(size=(3, TEXT_DIM)).astype(np.float16),
+    )

@@ -1,0 +1,122 @@
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from sora_core.errors import InputError
+from sora_core.training.plan import Ints, Plan, PlannedStep, PlanRules, Position, best_fit
+
+BUDGET = 8192
+RULES = PlanRules(seed=3, pack_tokens=BUDGET, packs_per_step=4, linear_work=13_568.0)
+
+
+def realistic_lengths(clips: int) -> Ints:
+    """Stills and films of many sizes; most are short, a few nearly fill a pack."""
+    rng = np.random.default_rng(0)
+    frames = rng.choice([1, 5, 9, 17], p=[0.3, 0.3, 0.25, 0.15], size=clips)
+    return np.minimum(frames * rng.integers(4, 32, clips) * rng.integers(4, 32, clips), BUDGET).astype(np.int64)
+
+
+def one_epoch(plan: Plan) -> list[PlannedStep]:
+    steps = []
+    for planned in plan.steps():
+        if planned.epoch:
+            return steps
+        steps.append(planned)
+    raise AssertionError("steps never end")
+
+
+def flat(steps: list[PlannedStep]) -> list[list[list[int]]]:
+    return [[pack.tolist() for pack in planned.packs] for planned in steps]
+
+
+LENGTHS = realistic_lengths(6000)
+
+
+def test_no_pack_exceeds_its_budget_and_nearly_all_of_it_is_real_tokens() -> None:
+    steps = one_epoch(Plan(LENGTHS, RULES))
+    fills = np.array([LENGTHS[pack].sum() / BUDGET for planned in steps for pack in planned.packs])
+    assert fills.max() <= 1
+    assert fills.mean() >= 0.99
+
+
+def test_the_packs_of_a_step_are_like_work() -> None:
+    ratios = [max(planned.work) / np.mean(planned.work) for planned in one_epoch(Plan(LENGTHS, RULES))]
+    assert np.mean(ratios) <= 1.02
+
+
+def test_every_clip_is_met_once_an_epoch_and_few_more_often() -> None:
+    met = np.concatenate([pack for planned in one_epoch(Plan(LENGTHS, RULES)) for pack in planned.packs])
+    assert set(met.tolist()) == set(range(len(LENGTHS)))
+    assert len(met) <= 1.02 * len(LENGTHS)
+
+
+def test_any_number_of_workers_shares_all_packs_of_a_step() -> None:
+    for planned in islice(Plan(LENGTHS, RULES).steps(), 5):
+        for workers in (1, 2, 3, 4, 6):
+            shares = planned.share(workers)
+            assert sorted(pack for share in shares for pack in share) == [0, 1, 2, 3]
+            assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_slots_number_the_clips_of_a_step_without_gap() -> None:
+    planned = next(Plan(LENGTHS, RULES).steps())
+    slots = [
+        first + i for first, pack in zip(planned.first_slots, planned.packs, strict=True) for i in range(len(pack))
+    ]
+    assert slots == list(range(planned.num_clips))
+
+
+def test_a_plan_taken_up_anywhere_goes_on_as_if_never_left() -> None:
+    plan = Plan(LENGTHS[:300], RULES)
+    steps = list(islice(plan.steps(), 90))
+    assert steps[-1].epoch >= 2
+    for done in (0, 1, 17, 18, 19, 60):
+        position = steps[done].after
+        assert position.clips == sum(planned.num_clips for planned in steps[: done + 1])
+        resumed = list(islice(Plan(LENGTHS[:300], RULES).steps(position), 5))
+        assert flat(resumed) == flat(steps[done + 1 : done + 6])
+        assert [planned.step for planned in resumed] == [planned.step for planned in steps[done + 1 : done + 6]]
+
+
+def test_another_seed_or_epoch_is_another_order() -> None:
+    plan = Plan(LENGTHS, RULES)
+    other = Plan(LENGTHS, PlanRules(4, BUDGET, 4, 13_568.0))
+    assert flat(list(islice(plan.steps(), 3))) != flat(list(islice(other.steps(), 3)))
+    first, second = plan.epoch(0)[0], plan.epoch(1)[0]
+    assert [pack.tolist() for pack in first] != [pack.tolist() for pack in second]
+
+
+def test_fewer_clips_than_a_step_needs_are_met_again_until_it_is_full() -> None:
+    plan = Plan(np.array([100, 200, 300]), RULES)
+    planned = next(plan.steps())
+    assert all(sum((100, 200, 300)[clip] for clip in pack) > 0.95 * BUDGET for pack in planned.packs)
+
+
+def test_clips_that_fit_nothing_else_do_not_pile_up() -> None:
+    lengths = np.full(5000, int(0.6 * BUDGET))
+    packs = best_fit(lengths, np.arange(5000), BUDGET)
+    assert all(len(pack) == 1 for pack in packs)
+    met = np.concatenate([pack for planned in one_epoch(Plan(lengths, RULES)) for pack in planned.packs])
+    assert len(met) == 5000
+
+
+def test_best_fit_puts_a_clip_into_the_fullest_pack_with_room() -> None:
+    packs = best_fit(np.array([6, 5, 4, 3]), np.arange(4), 10)
+    assert sorted(sorted(pack.tolist()) for pack in packs) == [[0, 2], [1, 3]]
+
+
+def test_a_clip_longer_than_a_pack_is_refused_with_numbers() -> None:
+    with pytest.raises(InputError, match=f"pack_tokens = {BUDGET}, the longest has {BUDGET + 1}"):
+        Plan(np.array([5, BUDGET + 1]), RULES)
+
+
+def test_no_clips_are_refused() -> None:
+    with pytest.raises(InputError, match="no clip to train on"):
+        Plan(np.zeros(0, np.int64), RULES)
+
+
+def test_the_start_is_before_the_first_step() -> None:
+    planned = next(Plan(LENGTHS, RULES).steps())
+    assert planned.step == 1
+    assert planned.after == Position(1, 0, 0, planned.num_clips)
