@@ -139,6 +139,14 @@ def idle(tmp_path: Path, tiny_run: str, tiny_pipeline: Pipeline, unused_port: in
 
 
 @pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory, tiny_run: str, tiny_pipeline: Pipeline) -> Iterator[LiveService]:
+    """A service without a sampler at work, shared by tests that don't care what else is in its ledger."""
+    with LiveService(config_in(tmp_path_factory.mktemp("door"), tiny_run), tiny_pipeline, free_port()) as service:
+        service.publish()
+        yield service
+
+
+@pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory, tiny_run: str, tiny_pipeline: Pipeline) -> Iterator[LiveService]:
     """A service at work."""
     folder = tmp_path_factory.mktemp("live")

@@ -1,0 +1,241 @@
+"""The rulebook of a sampler, one round at a time: what joins, what leaves, what an error or an outage costs."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from services.video.config import ServiceConfig
+from services.video.job import CANCELLED, Job, NewJob, Status, new_id
+from services.video.ledger import Ledger
+from services.video.sampler import Sampler
+from sora_core.pipeline import Generation, Pipeline
+
+from .live import config_in, eventually
+
+
+class Bench:
+    """A sampler, its ledger, and a count of what its pipeline stepped."""
+
+    def __init__(self, config: ServiceConfig, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.config, self.pipeline = config, pipeline
+        self.ledger = Ledger.open(config.ledger)
+        self.sampler = Sampler(config, pipeline, self.ledger)
+        self.packs: list[list[Generation]] = []
+        self.faults: list[Exception] = []
+        self._step = pipeline.step
+        monkeypatch.setattr(pipeline, "step", self._watched)
+
+    def _watched(self, generations: list[Generation]) -> None:
+        """The real step; a fault that was ordered comes first, as from a driver."""
+        self.packs.append(list(generations))
+        if self.faults and self.faults[0].args[1](generations):
+            raise self.faults.pop(0)
+        self._step(generations)
+
+    def put(self, prompt: str = "a red ball", **changes: Any) -> Job:
+        shape = {"num_frames": 5, "height": 32, "width": 48}
+        params = {"prompt": prompt, "negative_prompt": "", "fps": 8.0, "seconds": "1", "guidance_scale": 1.0}
+        new = NewJob(
+            id=new_id(1.0),
+            owner=changes.pop("owner", "ann"),
+            model="tiny",
+            tokens=changes.pop("tokens", 12),
+            num_steps=changes.pop("num_steps", 4),
+            priority=0,
+            queued_as=0.0,
+            params=params | shape | {"seed": 1, "input": None} | changes,
+        )
+        return self.ledger.create([new])[0]
+
+    def get(self, job: Job) -> Job:
+        found = self.ledger.get(job.id)
+        assert found is not None
+        return found
+
+    def run_dry(self) -> None:
+        """Rounds until nothing is left to step, then until all is rendered."""
+        while self.sampler.tick():
+            pass
+        eventually(lambda: not [job for job in self.ledger.page("ann").jobs if job.status is Status.IN_PROGRESS])
+
+    def close(self) -> None:
+        self.sampler.stop()
+        self.sampler._give_back()
+        self.ledger.close()
+
+
+@pytest.fixture
+def make(tmp_path: Path, tiny_run: str, tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Builds a bench with sampler settings of the test's choice."""
+    benches: list[Bench] = []
+
+    def build(**settings: Any) -> Bench:
+        benches.append(Bench(config_in(tmp_path, tiny_run, sampler=settings), tiny_pipeline, monkeypatch))
+        benches[-1].sampler._holdings.start()
+        return benches[-1]
+
+    yield build
+    for bench in benches:
+        bench.close()
+
+
+@pytest.fixture
+def bench(make: Any) -> Bench:
+    built: Bench = make()
+    return built
+
+
+def test_a_job_joins_the_running_batch_at_the_next_step(bench: Bench) -> None:
+    first = bench.put(num_steps=6)
+    bench.sampler.tick()
+    second = bench.put(num_steps=2, height=16, guidance_scale=2.0)
+    bench.sampler.tick()
+    assert [len(pack) for pack in bench.packs] == [1, 2]
+    bench.run_dry()
+    assert [bench.get(job).status for job in (first, second)] == [Status.COMPLETED, Status.COMPLETED]
+
+
+def test_a_cancelled_job_takes_no_further_step(bench: Bench) -> None:
+    job, other = bench.put(num_steps=50), bench.put(num_steps=3)
+    bench.sampler.tick()
+    bench.ledger.cancel(job.id)
+    bench.sampler.tick()
+    assert [len(pack) for pack in bench.packs] == [2, 1]
+    assert (bench.get(job).status, bench.get(job).error_code) == (Status.FAILED, CANCELLED)
+    bench.run_dry()
+    assert bench.get(other).status is Status.COMPLETED
+
+
+def test_a_deleted_job_takes_no_further_step_and_leaves_no_row(bench: Bench) -> None:
+    job = bench.put(num_steps=50)
+    bench.sampler.tick()
+    bench.ledger.delete(job.id)
+    assert not bench.sampler.tick()
+    assert [gone.id for gone in bench.ledger.deleted()] == [job.id]
+
+
+def test_progress_only_rises_and_reaches_every_step(bench: Bench) -> None:
+    job = bench.put(num_steps=10)
+    seen = []
+    while bench.sampler.tick():
+        seen.append(bench.get(job).progress)
+    assert seen == sorted(seen)
+    assert len(set(seen)) == 10
+    bench.run_dry()
+    assert bench.get(job).progress == 100
+
+
+def test_a_request_that_the_model_cannot_do_fails_alone(bench: Bench) -> None:
+    impossible, fine = bench.put(num_frames=6), bench.put()
+    bench.run_dry()
+    assert (bench.get(impossible).status, bench.get(impossible).error_code) == (Status.FAILED, "invalid_request")
+    assert "5 or 9" in (bench.get(impossible).error_message or "")
+    assert bench.get(fine).status is Status.COMPLETED
+
+
+def test_an_error_in_a_pack_fails_the_job_that_has_it_and_no_other(bench: Bench) -> None:
+    culprit, neighbour = bench.put("culprit", num_steps=3), bench.put("neighbour", num_steps=3)
+
+    def has_culprit(generations: list[Generation]) -> bool:
+        return any(generation.request.prompt == "culprit" for generation in generations)
+
+    bench.faults = [RuntimeError("bad kernel", has_culprit), RuntimeError("bad kernel", has_culprit)]
+    bench.run_dry()
+    assert (bench.get(culprit).status, bench.get(culprit).error_code) == (Status.FAILED, "server_error")
+    assert bench.get(neighbour).status is Status.COMPLETED
+
+
+def test_a_pack_that_runs_out_of_memory_is_split_and_all_its_jobs_finish(bench: Bench) -> None:
+    jobs = [bench.put(num_steps=2) for _ in range(3)]
+    bench.faults = [torch.OutOfMemoryError("no room", lambda generations: len(generations) == 3)]
+    bench.run_dry()
+    assert [bench.get(job).status for job in jobs] == [Status.COMPLETED] * 3
+    assert max(len(pack) for pack in bench.packs[1:]) == 2
+
+
+def test_a_job_that_runs_out_of_memory_alone_fails_alone(bench: Bench) -> None:
+    bench.faults = [torch.OutOfMemoryError("no room", lambda _: True)]
+    job = bench.put()
+    bench.run_dry()
+    after = bench.put()
+    bench.run_dry()
+    assert (bench.get(job).status, bench.get(job).error_code) == (Status.FAILED, "out_of_memory")
+    assert bench.get(after).status is Status.COMPLETED
+
+
+def test_a_missing_picture_fails_its_job_with_the_reason(bench: Bench, tmp_path: Path) -> None:
+    job = bench.put(input=str(tmp_path / "gone.png"))
+    bench.run_dry()
+    assert (bench.get(job).status, bench.get(job).error_code) == (Status.FAILED, "invalid_request")
+
+
+def test_a_job_taken_over_by_another_worker_is_dropped_and_its_files_too(bench: Bench) -> None:
+    job = bench.put(num_steps=3)
+    bench.sampler.tick()
+    later = Ledger.open(bench.config.ledger, clock=lambda: 4e9)
+    later.reclaim(3)
+    (taken,) = later.claim([job.id], "other", 30.0)
+    later.close()
+    assert not bench.sampler.tick()
+    assert bench.get(job).lease_owner == "other"
+    assert bench.ledger.finish(taken.lease, {"video": {}})
+    assert not (Path(bench.config.output) / "videos" / job.id / "attempt-1").exists()
+
+
+def test_a_stopping_sampler_gives_back_what_it_has_not_finished(bench: Bench) -> None:
+    job = bench.put(num_steps=1000)
+    loop = threading.Thread(target=_run, args=(bench.sampler,))
+    loop.start()
+    eventually(lambda: bench.get(job).progress > 0)
+    bench.sampler.stop()
+    loop.join()
+    assert (bench.get(job).status, bench.get(job).attempts) == (Status.QUEUED, 0)
+
+
+def _run(sampler: Sampler) -> None:
+    """`Sampler.run` without starting the lease thread, which the bench did."""
+    while not sampler._stop.is_set():
+        sampler.tick()
+    sampler._give_back()
+
+
+def test_a_long_step_does_not_cost_the_lease(make: Any) -> None:
+    bench: Bench = make(lease_s=0.3)
+    job = bench.put()
+    bench.sampler.tick()
+    held = threading.Event()
+    assert not held.wait(1.0)  # as long as three leases; the loop stands still
+    assert bench.ledger.reclaim(3) == 0
+    assert bench.get(job).status is Status.IN_PROGRESS
+
+
+def test_an_outage_of_the_storage_is_ridden_out(bench: Bench, tmp_path: Path) -> None:
+    """The output is a file, so nothing can be stored below it, until it is a folder again."""
+    output = Path(bench.config.output)
+    output.write_text("in the way")
+    job = bench.put(num_steps=1)
+    while bench.sampler.tick():
+        pass
+    assert not threading.Event().wait(0.5)
+    assert bench.get(job).status is Status.IN_PROGRESS
+    output.unlink()
+    bench.run_dry()
+    assert bench.get(job).status is Status.COMPLETED
+
+
+def test_a_video_does_not_depend_on_its_neighbours(bench: Bench, tiny_pipeline: Pipeline) -> None:
+    """Latents after a mixed batch equal those of the request alone, to rounding."""
+    job = bench.put("a blue cube", num_steps=4, guidance_scale=3.0, seed=5)
+    for index in range(3):
+        bench.put(f"neighbour {index}", num_steps=2 + index, width=32 + 16 * index, seed=index)
+    bench.run_dry()
+    together = next(each for pack in bench.packs for each in pack if each.request.prompt == "a blue cube")
+    alone = tiny_pipeline.start(together.request)
+    while not alone.done:
+        tiny_pipeline.step([alone])
+    assert bench.get(job).status is Status.COMPLETED
+    np.testing.assert_allclose(together.latent.numpy(), alone.latent.numpy(), rtol=1e-4, atol=1e-4)
