@@ -62,7 +62,7 @@ def decode_image(source: Path | str | bytes, size: tuple[int, int] | None = None
                     reason="bad_dimensions",
                 )
             is_jpeg = image.format in ("JPEG", "MPO")
-            pixels = np.asarray(_rgb(ImageOps.exif_transpose(image)))
+            pixels = np.array(_rgb(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError as error:
         raise UnreadableMedia(
             f"{name} is no picture that this build reads; use JPEG, PNG or WebP", reason="unreadable_image"
