@@ -1,0 +1,86 @@
+"""The video autoencoder as the rest of the house uses it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sora_core.errors import InputError
+from sora_core.shapes import Compression, PixelShape
+from sora_core.vae import folder
+from sora_core.vae.causal import decode_chunks, encode_moments
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """What an encoder knows of a clip's latent: independent normals, float32."""
+
+    mean: Float[Tensor, "b c t h w"]
+    std: Float[Tensor, "b c t h w"]
+
+    def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "b c t h w"]:
+        """A draw; the noise comes from a CPU generator, so a seed means the same on every device."""
+        noise = torch.randn(self.mean.shape, generator=generator)
+        return self.mean + self.std * noise.to(self.mean.device)
+
+
+class VideoAutoencoder:
+    """A frozen AutoencoderKLWan; see `load`. It holds no state between calls, so calls may interleave."""
+
+    def __init__(self, model: Any, *, source: str, fingerprint: str) -> None:
+        config = model.config
+        self.compression = Compression(
+            time=2 ** sum(config.temperal_downsample),
+            space=2 ** (len(config.dim_mult) - 1) * (config.patch_size or 1),
+        )
+        self.channels: int = config.z_dim
+        self.source = source
+        self.fingerprint = fingerprint
+        self._model = model
+        self._parameter: Tensor = next(model.parameters())
+
+    @classmethod
+    def load(
+        cls, source: str = folder.DEFAULT, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    ) -> "VideoAutoencoder":
+        """The autoencoder called ``source``.
+
+        "default" is the one that ships with the project. Else a folder in diffusers' AutoencoderKLWan format or a
+        pipeline folder with one in ``vae/``, an s3:// URI of either, or a hub id. CheckpointError when it isn't there
+        or doesn't fit, strictly. ``dtype`` is what it computes in.
+        """
+        with folder.opened(source) as path:
+            model = nn.Module.to(folder.read_model(path), device=device, dtype=dtype)  # without diffusers' warning
+            return cls(model, source=source, fingerprint=folder.fingerprint(path))
+
+    @torch.no_grad()
+    def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
+        """The posterior of clips in [-1, 1]; InputError unless t is 4k + 1 and the sides are multiples of 8.
+
+        (4 and 8 stand for the compression of this autoencoder.) Later frames never change earlier latents.
+        """
+        self.compression.latent(PixelShape(*video.shape[2:]), self.channels)
+        mean, log_variance = encode_moments(self._model, video.to(self._parameter), self.compression.time)
+        return Posterior(mean.float(), (0.5 * log_variance.float()).exp())
+
+    def decode(self, latent: Float[Tensor, "b c lt lh lw"]) -> Float[Tensor, "b 3 t h w"]:
+        """Pixels in [-1, 1], float32."""
+        return torch.cat(list(self.decode_stream(latent)), dim=2)
+
+    def decode_stream(self, latent: Float[Tensor, "b c lt lh lw"]) -> Iterator[Float[Tensor, "b 3 t h w"]]:
+        """The pixels of `decode`, as soon as each latent frame is done: the first frame alone, then four at a time."""
+        if latent.shape[1] != self.channels:
+            raise InputError(
+                f"a latent of shape {tuple(latent.shape)}: this autoencoder decodes (batch, {self.channels}, frames, "
+                "height, width)"
+            )
+        chunks = decode_chunks(self._model, latent.to(self._parameter))
+        while True:
+            with torch.no_grad():
+                pixels = next(chunks, None)
+            if pixels is None:
+                return
+            yield pixels.float().clamp(-1, 1)

@@ -1,0 +1,67 @@
+"""Statistics of latents don't depend on how they were gathered, and whitening undoes itself."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from sora_core.errors import InputError
+from sora_core.vae.whitening import Whitening, WhiteningStatistics
+
+SCALES = torch.tensor([0.1, 1.0, 30.0])[:, None, None, None]
+
+
+def clips() -> list[Tensor]:
+    """Three channels of very different size, far from zero, in clips of many shapes."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(1, 2, 3), (4, 2, 2), (3, 5, 1), (2, 8, 8)]
+    return [torch.randn(3, *shape, generator=generator) * SCALES + 100 for shape in shapes]
+
+
+def gathered(parts: list[Tensor]) -> WhiteningStatistics:
+    statistics = WhiteningStatistics()
+    for part in parts:
+        statistics.update(part)
+    return statistics
+
+
+def test_inverting_undoes_applying() -> None:
+    whitening = gathered(clips()).result()
+    for latent in (clips()[0], torch.stack([clips()[1]] * 2)):
+        torch.testing.assert_close(whitening.invert(whitening.apply(latent)), latent)
+
+
+def test_full_whitening_makes_every_channel_a_unit_one() -> None:
+    whitening = gathered(clips()).result(power=1.0)
+    values = torch.cat([whitening.apply(clip).flatten(1) for clip in clips()], dim=1)
+    torch.testing.assert_close(values.mean(1), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(values.std(1, correction=0), torch.ones(3), atol=1e-3, rtol=0)
+
+
+def test_no_whitening_keeps_proportions_and_half_lies_between() -> None:
+    statistics = gathered(clips())
+    none, half, full = (torch.tensor(statistics.result(power).std) for power in (0.0, 0.5, 1.0))
+    torch.testing.assert_close(none, none[:1].expand(3))
+    torch.testing.assert_close(half, (none * full).sqrt())
+
+
+@given(split=st.integers(0, 4), order=st.permutations(range(4)))
+def test_merged_statistics_are_those_of_one_pass(split: int, order: list[int]) -> None:
+    shuffled = [clips()[index] for index in order]
+    merged = gathered(shuffled[:split])
+    merged.merge(gathered(shuffled[split:]))
+    everything = torch.cat([clip.double().flatten(1) for clip in clips()], dim=1)
+    result = merged.result(power=1.0)
+    assert merged.count == everything.shape[1]
+    torch.testing.assert_close(torch.tensor(result.mean).double(), everything.mean(1), rtol=1e-6, atol=0)
+    torch.testing.assert_close(torch.tensor(result.std).double(), everything.std(1, correction=0), rtol=1e-5, atol=0)
+
+
+def test_nothing_counted_and_wrong_channels_are_named() -> None:
+    with pytest.raises(InputError, match="no latents"):
+        WhiteningStatistics().result()
+    with pytest.raises(InputError, match="5 channels and statistics of 2"):
+        Whitening((0.0, 0.0), (1.0, 1.0)).apply(torch.zeros(5, 1, 2, 2))
+    with pytest.raises(InputError, match="2 means and divisors"):
+        Whitening((0.0, 0.0), (1.0, 0.0))
