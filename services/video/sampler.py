@@ -50,7 +50,7 @@ def worker_name() -> str:
 
 
 class Sampler:
-    """Works off the ledger with one pipeline. `tick` is one round; `run` repeats it until `stop`."""
+    """Works off the ledger with one pipeline. `tick` is one round; `run` repeats it, from `begin` to `end`."""
 
     def __init__(
         self,
@@ -80,14 +80,18 @@ class Sampler:
     # --- life
 
     def run(self) -> None:
-        """Work until `stop`; then give back what isn't finished."""
-        self._holdings.start()
+        """Work until `stop`."""
+        self.begin()
         try:
             while not self._stop.is_set():
                 if not self.tick():
                     self._stop.wait(self._settings.idle_poll_s)
         finally:
-            self._give_back()
+            self.end()
+
+    def begin(self) -> None:
+        """Keep leases alive from now on, however long a round takes."""
+        self._holdings.start()
 
     def stop(self) -> None:
         """Ask the loop to end; callable from any thread, more than once."""
@@ -103,8 +107,9 @@ class Sampler:
             self._step(batch)
         return bool(batch)
 
-    def _give_back(self) -> None:
-        """What is half done goes back to the queue; what is being rendered is finished first."""
+    def end(self) -> None:
+        """Give back to the queue what is half done, after the last round; what is being rendered is finished first."""
+        self.stop()
         for job_id in self._scheduler.jobs:
             held = self._leave(job_id)
             try:
