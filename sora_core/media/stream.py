@@ -152,6 +152,10 @@ def open_video(path: Path | str) -> Iterator[OpenVideo]:
 def _picture_stream(container: Any, name: str) -> Any:
     """The stream that a player would show, cover art left out, set to decode on one thread."""
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not container.streams:
+        raise UnreadableMedia(
+            f"{name} is cut off before its first stream; upload it again", reason="unreadable_container"
+        )
     if not streams:
         raise UnreadableMedia(f"{name} has no picture stream; leave it out", reason="no_video_stream")
     best = container.streams.best("video")

@@ -1,0 +1,142 @@
+"""One look at a source gives clips with scores and verdicts, or a reason; nothing is lost, nothing raises."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from jobs.curate.config import CurateConfig
+from jobs.curate.examine import examine
+from jobs.curate.ledger import source_verdict
+from jobs.curate.listing import make_plan
+from jobs.curate.rows import (
+    Examined,
+    Scores,
+    examined_from_table,
+    examined_to_table,
+    part_from_table,
+    part_to_item,
+)
+from jobs.curate.score import Meter, score_image
+from sora_core.media import decode_image
+
+LARGER = {"a_watch_blur.mp4"}
+
+
+@pytest.fixture
+def examined(stripes: Path, config: CurateConfig) -> dict[str, Examined]:
+    plan = make_plan(config, {})
+    return {Path(source.uri).name: examine(source, config) for source in plan.sources}
+
+
+def test_every_source_has_a_verdict_with_its_reason(examined: dict[str, Examined]) -> None:
+    verdicts = {name: source_verdict(row) for name, row in examined.items()}
+    kept = {name for name, verdict in verdicts.items() if verdict == ("kept", None)}
+    assert len(kept) == 8
+    assert {name: verdict for name, verdict in verdicts.items() if name not in kept} == {
+        "black.mp4": ("dropped", "too_dark"),
+        "wordless.mp4": ("dropped", "no_caption"),
+        "short.mp4": ("dropped", "too_short"),
+        "broken.mp4": ("failed", "unreadable_container"),
+        "empty.mp4": ("failed", "empty_file"),
+        "strange": ("dropped", "not_media"),
+    }
+
+
+def test_clips_have_ids_of_their_own_that_stay_the_same(
+    examined: dict[str, Examined], stripes: Path, config: CurateConfig
+) -> None:
+    ids = [clip.clip_id for row in examined.values() for clip in row.clips]
+    assert len(set(ids)) == len(ids)
+    again = {Path(source.uri).name: examine(source, config) for source in make_plan(config, {}).sources}
+    assert [clip.clip_id for row in again.values() for clip in row.clips] == ids
+
+
+def test_rows_survive_the_trip_between_actors(examined: dict[str, Examined]) -> None:
+    rows = list(examined.values())
+    assert examined_from_table(examined_to_table(rows)) == rows
+    sources = [row.source for row in rows]
+    assert part_from_table(pa.Table.from_pylist([part_to_item(sources)])) == sources
+
+
+def test_real_footage_is_accounted_for(footage: Path, tmp_path: Path, config: CurateConfig) -> None:
+    """Each small real file, the broken ones too."""
+    (tmp_path / "in").mkdir()
+    files = [path for path in footage.iterdir() if path.stat().st_size < 300_000 or path.name in LARGER]
+    for path in files:
+        (tmp_path / "in" / path.name).symlink_to(path)
+    plan = make_plan(config, {})
+    rows = [examine(source, config) for source in plan.sources] + plan.others
+    verdicts = {Path(row.source.uri).name: source_verdict(row) for row in rows}
+    assert verdicts.keys() == {path.name for path in files}
+    assert verdicts["zz_empty.avi"] == ("failed", "empty_file")
+    assert verdicts["a_fragmented_baddur.mp4"] == ("failed", "no_decodable_frames")
+    assert verdicts["a_watch_blur.mp4"] == ("dropped", "blurred")
+    assert verdicts["ph_tokyo.jpg"] == ("kept", None)
+    assert Counter(status for status, _ in verdicts.values())["kept"] >= 5
+    assert "internal_error" not in {reason for _, reason in verdicts.values()}
+
+
+def picture(footage: Path) -> np.ndarray:
+    return decode_image(footage / "ph_tokyo.jpg", (192, 144))
+
+
+def test_scores_tell_damage_from_its_original(footage: Path) -> None:
+    sharp = picture(footage)
+    whole = score_image(sharp)
+    assert whole.sharpness is not None
+    assert whole.contrast is not None
+    blurred = score_image(cv2.GaussianBlur(sharp, (0, 0), 4))
+    assert blurred.sharpness is not None
+    assert blurred.sharpness < 0.1 * whole.sharpness
+    faint = score_image((sharp * 0.1 + 100).astype(np.uint8))
+    assert faint.contrast == pytest.approx(0.1 * whole.contrast, rel=0.05)
+    assert score_image(np.full_like(sharp, 7)) == Scores(sharpness=None, luma=7, contrast=0, bars=0)
+    assert whole.motion is None
+
+
+def test_motion_is_measured_per_second_and_diagonal(footage: Path) -> None:
+    still = picture(footage)
+    speed, fps = 3, 10.0
+    frames = [np.roll(still, speed * i, axis=1) for i in range(11)]
+
+    def motion(scale: float, times: float) -> float:
+        meter = Meter()
+        for i, frame in enumerate(frames):
+            meter.add(i / fps * times, cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+        found = meter.scores(0, 99).motion
+        assert found is not None
+        return found
+
+    expected = speed / np.hypot(192, 144) * 100 * fps
+    assert motion(1, 1) == pytest.approx(expected, rel=0.25)
+    assert motion(1, 2) == pytest.approx(expected / 2, rel=0.25)
+    assert motion(0.5, 1) == pytest.approx(expected, rel=0.35)
+
+
+def test_frozen_is_the_share_of_repeated_frames(footage: Path) -> None:
+    still = picture(footage)
+    meter = Meter()
+    for i in range(12):
+        meter.add(i / 8, np.roll(still, 5 * max(0, i - 8), axis=1))
+    assert meter.scores(0, 9 / 8).frozen == 1.0
+    assert meter.scores(8 / 8, 12 / 8).frozen == 0.0
+    assert meter.scores(0, 12 / 8).motion != 0
+
+
+def test_bars_are_measured_not_judged(footage: Path) -> None:
+    framed = picture(footage)
+    framed[:24], framed[-24:] = 0, 0
+    assert score_image(framed).bars == pytest.approx(48 / 192, abs=0.02)
+
+
+def test_a_sidecar_speaks_for_its_clip(stripes: Path, config: CurateConfig) -> None:
+    (stripes / "wordless.mp4.json").write_text(json.dumps({"caption": "now with words", "licence": "MIT"}))
+    [source] = [item for item in make_plan(config, {}).sources if item.uri.endswith("wordless.mp4")]
+    row = examine(source, config)
+    assert (row.source.caption, row.source.licence) == ("now with words", "MIT")
+    assert source_verdict(row) == ("kept", None)
