@@ -62,9 +62,13 @@ def _api_builder(config: ServiceConfig) -> Callable[[], ASGIApp]:
 
 
 def application(config: ServiceConfig) -> serve.Application:
-    """API and samplers. StorageError for a checkpoint or an output that can't be reached from here."""
+    """API and samplers, once all that they need was seen to be there.
+
+    StorageError for a checkpoint or an output, LedgerUnavailable or ConfigError for a ledger that can't be used.
+    """
     storage.check_readable(config.checkpoint)
     storage.check_writable(config.output)
+    Ledger.open(config.ledger).close()
     sampler = serve.deployment(SamplerReplica, name="sampler").options(
         num_replicas=config.sampler.replicas,
         ray_actor_options={"num_cpus": config.sampler.num_cpus, "num_gpus": config.sampler.num_gpus},
