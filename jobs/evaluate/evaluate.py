@@ -1,0 +1,61 @@
+"""The story of an evaluation: ask, sample with and without text, read back, compare."""
+
+import json
+import logging
+from collections.abc import Iterable
+
+from tqdm import tqdm
+
+from jobs.evaluate.config import EvaluateConfig
+from jobs.evaluate.result import Result
+from jobs.evaluate.sampling import Answer, Frames, Question, generate, judge, questions, requests, through_codec
+from jobs.evaluate.sheet import draw_sheet
+from jobs.launch import write_resolved
+from sora_core import checkpoint, storage
+from sora_core.pipeline import Pipeline
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(config: EvaluateConfig) -> None:
+    """Print the table and store it; SystemExit with 1, naming them, when gates are missed."""
+    uri = checkpoint.resolve(config.checkpoint)
+    pipeline = Pipeline.load(uri)
+    storage.check_writable(config.output)
+    result = measure(config, pipeline, uri)
+    _store(config, result)
+    print(result.table())  # noqa: T201 - the command's own output
+    if missed := result.missed(config.gates):
+        raise SystemExit(f"jobs.evaluate: {uri} misses its gates: {'; '.join(missed)}")
+
+
+def measure(config: EvaluateConfig, pipeline: Pipeline, uri: str) -> Result:
+    """Sample and read back everything."""
+    asked = questions(config)
+    prompted = requests(config, asked, with_text=True)
+    blind = requests(config, asked, with_text=False) if config.ablation else []
+    return Result(
+        checkpoint=uri,
+        step=checkpoint.read_meta(uri).step,
+        questions=asked,
+        prompted=_answers("prompted", asked, generate(pipeline, prompted, config.pack_tokens)),
+        blind=_answers("no text", asked[: len(blind)], generate(pipeline, blind, config.pack_tokens)),
+        codec=_answers("codec", asked, (through_codec(pipeline, question) for question in asked)),
+    )
+
+
+def _answers(what: str, asked: list[Question], clips: Iterable[Frames]) -> list[Answer]:
+    return [
+        judge(question, frames)
+        for question, frames in tqdm(zip(asked, clips, strict=True), desc=what, total=len(asked), unit="clip")
+    ]
+
+
+def _store(config: EvaluateConfig, result: Result) -> None:
+    write_resolved(config, config.output)
+    if config.sheet_clips:
+        sheet = draw_sheet(result.questions[: config.sheet_clips], result.prompted[: config.sheet_clips])
+        storage.write_bytes(storage.join(config.output, "sheet.png"), sheet)
+    data = json.dumps(result.to_json(), indent=1).encode()
+    storage.write_bytes(storage.join(config.output, "evaluation.json"), data)
+    logger.info("%s: evaluation.json and sheet.png", config.output)

@@ -1,0 +1,94 @@
+"""The measured table: as text for people, as JSON for programs."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from jobs.evaluate.sampling import Answer, Question
+from jobs.evaluate.statistics import Proportion, proportions
+from sora_core.world.scene import VOCABULARY
+
+ATTRIBUTES = tuple(VOCABULARY)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """All answers to the same questions: by the prompt, without text, and by the truth through the codec."""
+
+    checkpoint: str
+    step: int
+    questions: Sequence[Question]
+    prompted: Sequence[Answer]
+    blind: Sequence[Answer]
+    codec: Sequence[Answer]
+
+    def accuracy(self) -> dict[str, Proportion]:
+        return proportions([answer.hits for answer in self.prompted], ATTRIBUTES)
+
+    def columns(self) -> dict[str, dict[str, Proportion]]:
+        """Title -> attribute -> hits, for every column of the table beside the accuracy itself."""
+        pairs = list(zip(self.questions, self.prompted, strict=True))
+        columns = {
+            "seen": [answer.hits for question, answer in pairs if not question.unseen],
+            "unseen": [answer.hits for question, answer in pairs if question.unseen],
+            "no text": [answer.hits for answer in self.blind],
+            "codec": [answer.hits for answer in self.codec],
+        }
+        shapes = sorted({str(question.scene.size) for question in self.questions})
+        if len(shapes) > 1:
+            for shape in shapes:
+                columns[shape] = [answer.hits for question, answer in pairs if str(question.scene.size) == shape]
+        return {title: proportions(scores, ATTRIBUTES) for title, scores in columns.items() if scores}
+
+    def missed(self, gates: dict[str, float]) -> list[str]:
+        """A sentence for each gate that isn't reached, also when nothing was asked that could."""
+        accuracy = self.accuracy()
+        return [
+            f"{name} {accuracy[name].value:.2f} < {least}" if name in accuracy else f"{name}: no prompt asks for it"
+            for name, least in gates.items()
+            if name not in accuracy or accuracy[name].value < least
+        ]
+
+    def table(self) -> str:
+        """A row an attribute: accuracy with its 95 % interval, chance, then every column."""
+        columns = self.columns()
+        lines = [["attribute", "right", "95 %", "chance", *columns]]
+        for name, part in self.accuracy().items():
+            low, high = part.interval
+            cells = [f"{column[name].value:.2f}" if name in column else "-" for column in columns.values()]
+            lines.append([name, f"{part.value:.2f}", f"{low:.2f}-{high:.2f}", f"{_chance(name):.2f}", *cells])
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        rows = ("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+        return "\n".join(rows)
+
+    def to_json(self) -> dict[str, Any]:
+        columns = self.columns()
+        return {
+            "checkpoint": self.checkpoint,
+            "step": self.step,
+            "num_prompts": len(self.questions),
+            "attributes": {
+                name: _numbers(part)
+                | {"chance": _chance(name)}
+                | {title.replace(" ", "_"): _numbers(parts[name]) for title, parts in columns.items() if name in parts}
+                for name, part in self.accuracy().items()
+            },
+            "prompts": [
+                {
+                    "prompt": question.prompt,
+                    "shape": str(question.scene.size),
+                    "unseen": question.unseen,
+                    "read": asdict(answer.reading),
+                    "hits": answer.hits,
+                }
+                for question, answer in zip(self.questions, self.prompted, strict=True)
+            ],
+        }
+
+
+def _chance(attribute: str) -> float:
+    return 1 / len(VOCABULARY[attribute])
+
+
+def _numbers(part: Proportion) -> dict[str, Any]:
+    return {"value": part.value, "trials": part.trials, "interval": part.interval}
