@@ -38,6 +38,8 @@ ConfigT = TypeVar("ConfigT", bound=JobConfig)
 def run(name: str, config_class: type[ConfigT], main: Callable[[ConfigT], None]) -> NoReturn:
     """The whole life of a job's command; ends the process with the job's exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
+    for chatty in ("botocore", "boto3", "httpx", "httpx2", "urllib3"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         main(load_config(name, config_class, sys.argv[1:]))

@@ -104,7 +104,7 @@ class LocalCluster:
         deadline = time.monotonic() + STARTUP_S
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
-                with urllib.request.urlopen(f"{self.dashboard_url}/api/version", timeout=2):
+                with urllib.request.urlopen(f"{self.dashboard_url}/api/jobs/", timeout=5):
                     return True
             except OSError:
                 time.sleep(0.3)
