@@ -3,6 +3,7 @@
 It may act in an interval of noise levels only (Kynkäänniemi et al. 2024) and be rescaled (Lin et al. 2023).
 """
 
+import math
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -21,6 +22,8 @@ class Guidance:
     high: float = 1.0
 
     def __post_init__(self) -> None:
+        if not math.isfinite(self.scale):
+            raise InputError(f"guidance scale {self.scale}: give a finite number")
         if not 0 <= self.rescale <= 1:
             raise InputError(f"guidance rescale {self.rescale}: give a number from 0 to 1")
         if not 0 <= self.low <= self.high <= 1:

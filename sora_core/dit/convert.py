@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sora_core.dit.config import DiTConfig
-from sora_core.dit.model import DiT
+from sora_core.dit.model import DiT, dtype_of
 from sora_core.errors import CheckpointError
 
 _CLASS = "WanTransformer3DModel"
@@ -21,8 +21,6 @@ _STEM = "diffusion_pytorch_model"
 _TEXT_LEN = 512
 # Weights that published image-to-video folders carry and their own code never reads.
 _UNREAD = ".norm_added_q.weight"
-# Kept in float32 beside weights of lower precision, as the open code does: they decide scale, not work.
-_FLOAT32 = ("time_embedder.", "scale_shift_table", "norm2.")
 _OURS = ("text_padding_len", "pooled_text")
 
 Shapes = dict[str, tuple[int, ...]]
@@ -42,16 +40,18 @@ def load_wan(source: str | Path, *, dtype: torch.dtype = torch.float32, device: 
     for path in files:
         shapes |= _read_shapes(path)
     _compare(shapes, config, str(folder))
-    weights = {name: value.to(_dtype_of(name, dtype)) for path in files for name, value in _read_weights(path)}
-    return load_strictly(config, weights, str(folder)).to(device)
+    weights = {name: value.to(dtype_of(name, dtype)) for path in files for name, value in _read_weights(path)}
+    return load_strictly(config, weights, str(folder), dtype).to(device)
 
 
-def load_strictly(config: DiTConfig, weights: Mapping[str, Tensor], where: str) -> DiT:
-    """A DiT that holds these very tensors; CheckpointError lists what is missing, surplus or of another shape."""
+def load_strictly(
+    config: DiTConfig, weights: Mapping[str, Tensor], where: str, dtype: torch.dtype = torch.float32
+) -> DiT:
+    """A DiT with these weights in ``dtype``; CheckpointError lists what is missing, surplus or of another shape."""
     _compare({name: tuple(value.shape) for name, value in weights.items()}, config, where)
     with torch.device("meta"):
         dit = DiT(config)
-    dit.load_state_dict(weights, assign=True)
+    dit.load_state_dict({name: value.to(dtype_of(name, dtype)) for name, value in weights.items()}, assign=True)
     return dit
 
 
@@ -117,10 +117,6 @@ def _check_dtype(dtype: torch.dtype, device: str) -> None:
         allowed.remove(torch.bfloat16)
     if dtype not in allowed:
         raise CheckpointError(f"dtype {dtype} on {device}: choose one of {', '.join(map(str, allowed))}")
-
-
-def _dtype_of(name: str, dtype: torch.dtype) -> torch.dtype:
-    return torch.float32 if any(part in name for part in _FLOAT32) else dtype
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -61,6 +61,15 @@ def _join_layer(parts: Sequence[KeyValues]) -> KeyValues:
     )
 
 
+# Kept in float32 beside weights of lower precision, as the open code does: they decide scale, not work.
+_FLOAT32 = ("time_embedder.", "scale_shift_table", "norm2.")
+
+
+def dtype_of(name: str, dtype: torch.dtype) -> torch.dtype:
+    """What a parameter is kept in when the model's products run in ``dtype``."""
+    return torch.float32 if any(part in name for part in _FLOAT32) else dtype
+
+
 class DiT(nn.Module):
     """Computes what the open Wan 2.1 / 2.2 transformers compute, under their parameter names.
 

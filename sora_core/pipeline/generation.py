@@ -14,6 +14,7 @@ from sora_core.errors import InputError
 from sora_core.shapes import Compression, Patch, PixelShape
 
 DEFAULT_STEPS = 25
+MAX_SEED = 2**63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,9 +38,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a loaded model takes: ``frame_step * k + 1`` frames, sides in multiples, tokens a clip, steps a request."""
+    """What a loaded model takes: ``frame_step * k + 1`` frames, sides in multiples, tokens a clip and a side."""
 
     max_tokens: int
+    max_side_tokens: int
     multiple_of: int
     frame_step: int
     takes_image: bool
@@ -53,24 +55,29 @@ class Limits:
                 f"size {request.width}x{request.height}: both sides must be multiples of {self.multiple_of}; "
                 f"{low[0]}x{low[1]} would do"
             )
-        num_tokens = patch.grid(compression.latent(request.shape, channels=1)).num_tokens
-        if num_tokens > self.max_tokens:
+        grid = patch.grid(compression.latent(request.shape, channels=1))
+        longest = max(grid.frames, grid.height, grid.width)
+        if grid.num_tokens > self.max_tokens or longest > self.max_side_tokens:
             raise InputError(
-                f"{request.num_frames} frames of {request.width}x{request.height} are {num_tokens} tokens: this model "
-                f"takes {self.max_tokens}; ask for fewer frames or a smaller size"
+                f"{request.num_frames} frames of {request.width}x{request.height} are {grid.num_tokens} tokens, "
+                f"{longest} along the longest side: this model takes {self.max_tokens} and {self.max_side_tokens}; "
+                f"ask for fewer frames or a smaller size"
             )
+        if not 0 <= request.seed < MAX_SEED:
+            raise InputError(f"seed {request.seed}: give 0 to {MAX_SEED - 1}")
         if not 1 <= request.num_inference_steps <= self.max_steps:
             raise InputError(f"num_inference_steps = {request.num_inference_steps}: give 1 to {self.max_steps}")
         if request.image is not None and not self.takes_image:
             raise InputError("this model has not learned to start from an image: leave the image out")
-        return num_tokens
+        return grid.num_tokens
 
 
 @dataclass(slots=True, eq=False)
 class Generation:
     """A request on its way from noise to frames. `Pipeline.step` moves it on; nothing else changes it.
 
-    ``clip_tokens`` are the tokens of the clip, ``cost`` the floating-point operations of all its steps.
+    ``uncond`` is None where no step is guided; ``clip_tokens`` are the tokens of the clip; ``cost`` counts the
+    floating-point operations of all steps.
     """
 
     request: Request
@@ -79,7 +86,7 @@ class Generation:
     guidance: Guidance
     solver: Solver
     cond: Context
-    uncond: Context
+    uncond: Context | None
     clip_tokens: int
     cost: float
 
@@ -99,7 +106,7 @@ class Generation:
     @property
     def guided(self) -> bool:
         """Whether the next step needs the unconditional branch too."""
-        return not self.done and self.guidance.active(self.solver.sigma)
+        return not self.done and self.uncond is not None and self.guidance.active(self.solver.sigma)
 
     @property
     def num_tokens(self) -> int:

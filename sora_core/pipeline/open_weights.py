@@ -1,21 +1,24 @@
 """A pipeline from open Wan weights, in the folder layout in which diffusers publishes them."""
 
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
-
-import torch
 
 from sora_core import storage
 from sora_core.diffusion.flow import ShiftLaw
 from sora_core.dit.convert import load_wan
 from sora_core.errors import CheckpointError
-from sora_core.pipeline.parts import Parts, Sampling
+from sora_core.pipeline.parts import Parts, Sampling, compute_precision
 from sora_core.text import TextEncoder
 from sora_core.vae import VideoAutoencoder
 from sora_core.vae.whitening import Whitening
 
 _INDEX = "model_index.json"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _CLASSES = ("WanPipeline", "WanImageToVideoPipeline")
 _GUIDANCE = 5.0
 # 81 frames at 720p, the longest clip that these models were published for.
@@ -24,21 +27,39 @@ _MAX_TOKENS = 75_600
 _FPS, _FPS_TOKEN_TIMES = 16.0, 24.0
 
 
-def is_open_weights(uri: str) -> bool:
-    """Whether a local folder is a diffusers pipeline."""
-    return not storage.is_s3(uri) and (storage.local_path(uri) / _INDEX).is_file()
+@contextmanager
+def opened(uri: str) -> Iterator[Path | None]:
+    """The local copy of the diffusers pipeline at a folder, s3:// URI or hub id; None when no pipeline is there."""
+    if storage.exists(storage.join(uri, _INDEX)):
+        with TemporaryDirectory(prefix="sora-pipeline-") as temporary:
+            yield storage.download_folder(uri, temporary) if storage.is_s3(uri) else storage.local_path(uri)
+    elif _HUB_ID.fullmatch(uri) and not storage.local_path(uri).exists():
+        yield _fetch(uri)
+    else:
+        yield None
 
 
-def load_open_weights(uri: str, device: str) -> Parts:
+def _fetch(hub_id: str) -> Path:
+    import huggingface_hub
+
+    try:
+        return Path(huggingface_hub.snapshot_download(hub_id, ignore_patterns=["assets/*", "examples/*"]))
+    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
+        raise CheckpointError(
+            f"{hub_id!r} is neither a run's folder nor a hub id that can be fetched ({type(error).__name__}); "
+            f"give a checkpoint's or a run's URI, or a diffusers folder"
+        ) from error
+
+
+def load_open_weights(folder: Path, uri: str, device: str) -> Parts:
     """The parts of a text-to-video folder, or of one whose tokens have their own timesteps (text and image to video).
 
     CheckpointError for a layout that needs more than one transformer or image channels, and for a part that is
     missing or doesn't fit.
     """
-    folder = storage.local_path(uri)
     index = _read(folder / _INDEX)
     _check_index(index, folder)
-    dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
+    dtype = compute_precision(device)
     dit = load_wan(folder, dtype=dtype, device=device)
     if dit.config.in_channels != dit.config.out_channels:
         raise CheckpointError(
@@ -49,7 +70,7 @@ def load_open_weights(uri: str, device: str) -> Parts:
     return Parts(
         name=storage.name(uri),
         dit=dit,
-        vae=VideoAutoencoder.load(uri, device=device),
+        vae=VideoAutoencoder.load(str(folder), device=device),
         text_encoder=TextEncoder.load(str(folder), device, dtype),
         whitening=_whitening(folder / "vae" / "config.json"),
         sampling=Sampling(ShiftLaw(_shift(folder / "scheduler" / "scheduler_config.json")), _GUIDANCE),

@@ -17,7 +17,7 @@ from sora_core.dit.packing import Clip, pack, unpack
 from sora_core.errors import InputError
 from sora_core.pipeline.frames import fit_image, to_frames, to_video
 from sora_core.pipeline.generation import DEFAULT_STEPS, Generation, Limits, Request
-from sora_core.pipeline.open_weights import is_open_weights, load_open_weights
+from sora_core.pipeline.open_weights import load_open_weights, opened
 from sora_core.pipeline.parts import Parts, load_checkpoint
 
 
@@ -36,19 +36,21 @@ class Pipeline:
         self.device = device
         patch, compression = self.dit.config.patch, self.vae.compression
         multiple_of = compression.space * max(patch.height, patch.width)
-        self.limits = Limits(parts.max_tokens, multiple_of, compression.time, parts.takes_image)
+        sides = self.dit.config.rope_max_seq_len
+        self.limits = Limits(parts.max_tokens, sides, multiple_of, compression.time, parts.takes_image)
 
     @classmethod
     def load(cls, uri: str, device: str | None = None) -> "Pipeline":
         """The model at a checkpoint's URI (``.../checkpoints/step-<n>``), or the newest of a run's.
 
-        Also a pipeline folder of open Wan weights in the diffusers layout (with ``model_index.json``). ``device`` None
+        Also open Wan weights in the diffusers layout, by folder, s3:// URI or hub id. ``device`` None
         is the first CUDA device, else the CPU. CheckpointError when the model can't be read, FingerprintMismatch when
         its autoencoder or text encoder is another than it was trained with.
         """
         chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        load = load_open_weights if is_open_weights(uri) else load_checkpoint
-        return cls(load(uri, chosen), chosen)
+        with opened(uri) as folder:
+            parts = load_checkpoint(uri, chosen) if folder is None else load_open_weights(folder, uri, chosen)
+        return cls(parts, chosen)
 
     def __call__(
         self,
@@ -88,22 +90,22 @@ class Pipeline:
         shape = self.vae.compression.latent(request.shape, self.vae.channels)
         scale = self.sampling.guidance_scale if request.guidance_scale is None else request.guidance_scale
         guidance = Guidance(scale)
-        texts = self.text_encoder.encode([request.prompt, request.negative_prompt])
-        cond, uncond = (self.dit.context(text.to(self.device, self._dtype)) for text in texts)
+        prompts = [request.prompt] if guidance.scale == 1 else [request.prompt, request.negative_prompt]
+        texts = self.text_encoder.encode(prompts)
+        contexts = [self.dit.context(text.to(self.device, self._dtype)) for text in texts]
         given = self._condition(request, shape.frames, shape.height, shape.width)
         solver = make_solver(
             self.sampling.solver, sigmas(request.num_inference_steps, self.sampling.shift.shift_for(num_tokens))
         )
-        branches = 2 if guidance.scale != 1 else 1
-        work = flops(self.dit.config, [num_tokens] * branches, [len(text) for text in texts[:branches]])
+        work = flops(self.dit.config, [num_tokens] * len(texts), [len(text) for text in texts])
         return Generation(
             request=request,
             latent=given.apply(flow.noise(request.seed, shape.as_tuple()).to(self.device)),
             condition=given,
             guidance=guidance,
             solver=solver,
-            cond=cond,
-            uncond=uncond,
+            cond=contexts[0],
+            uncond=contexts[1] if len(contexts) == 2 else None,
             clip_tokens=num_tokens,
             cost=work * solver.num_evaluations,
         )
@@ -119,7 +121,9 @@ class Pipeline:
         clips: list[Clip] = []
         contexts: list[Context] = []
         for generation in generations:
-            branches = [generation.cond, generation.uncond] if generation.guided else [generation.cond]
+            branches = [generation.cond]
+            if generation.guided and generation.uncond is not None:
+                branches.append(generation.uncond)
             clips += [self._clip(generation)] * len(branches)
             contexts += branches
         packed = pack(clips, self.dit.config.patch).to(self.device, self._dtype)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from sora_core import checkpoint
+from sora_core import checkpoint, storage
 from sora_core.checkpoint import DataSummary, Meta
 from sora_core.dit.config import DiTConfig
 from sora_core.dit.convert import save_wan
@@ -215,7 +215,13 @@ def test_only_what_is_running_steps_and_only_what_is_done_decodes(pipe: Pipeline
         ({"num_frames": 8}, "8 frames.*use 5 or 9"),
         ({"num_frames": 0}, "0 frames"),
         ({"height": 0}, "size 48x0"),
-        ({"height": 512, "width": 512}, f"3072 tokens: this model takes {48 * EXTRAPOLATION}"),
+        (
+            {"height": 512, "width": 512},
+            f"3072 tokens, 32 along the longest side: this model takes {48 * EXTRAPOLATION} and 1024",
+        ),
+        ({"height": 16, "width": 16 * 1025, "num_frames": 1}, "1025 along the longest side"),
+        ({"seed": -1}, "seed -1: give 0 to"),
+        ({"guidance_scale": float("inf")}, "guidance scale inf"),
         ({"num_inference_steps": 0}, "num_inference_steps = 0: give 1 to"),
         ({"image": np.zeros((0, 4, 3), np.uint8)}, "an image of shape"),
     ],
@@ -252,6 +258,8 @@ def test_weights_that_do_not_fit_are_refused(run: Path, tmp_path: Path) -> None:
         Pipeline.load(str(tmp_path), "cpu")
     with pytest.raises(CheckpointError, match="no whole checkpoint"):
         Pipeline.load(str(tmp_path / "nowhere"), "cpu")
+    with pytest.raises(CheckpointError, match="'no/such' is neither a run's folder nor a hub id"):
+        Pipeline.load("no/such", "cpu")
 
 
 # --- pictures
@@ -301,6 +309,15 @@ def test_a_published_folder_is_served(published: Callable[..., Path]) -> None:
     image = np.zeros((32, 48, 3), np.uint8)
     for generation in finish(pipe, ask(), ask(image=image, seed=1)):
         assert pipe.decode(generation).shape == (9, 32, 48, 3)
+
+
+@pytest.mark.slow
+def test_models_are_loaded_from_a_bucket(run: Path, published: Callable[..., Path], s3: str) -> None:
+    for name, folder in (("balls", run), ("wan", published())):
+        storage.upload_folder(folder, storage.join(s3, name))
+        pipe = Pipeline.load(storage.join(s3, name), "cpu")
+        assert pipe.name == name
+        assert pipe.decode(finish(pipe, ask(num_inference_steps=1))[0]).shape == (9, 32, 48, 3)
 
 
 @pytest.mark.parametrize(

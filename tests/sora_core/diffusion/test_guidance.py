@@ -30,6 +30,8 @@ def test_guidance_acts_in_its_interval_only() -> None:
 
 
 def test_impossible_guidance_is_refused() -> None:
+    with pytest.raises(InputError, match="guidance scale nan"):
+        Guidance(float("nan"))
     with pytest.raises(InputError, match="rescale 2"):
         Guidance(4.0, rescale=2.0)
     with pytest.raises(InputError, match=r"interval 0\.9 to 0\.1"):
