@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import torch
 
@@ -10,7 +11,7 @@ from jobs.curate import ledger
 from jobs.curate.config import CurateConfig
 from jobs.curate.latents import Encoders
 from jobs.curate.listing import Plan
-from sora_core import shards
+from sora_core import shards, storage
 from sora_core.errors import InputError, MissingObject, SoraError
 from sora_core.shards import Manifest, Shard, Totals
 from sora_core.vae.whitening import Whitening, WhiteningStatistics
@@ -42,28 +43,30 @@ class Account:
 def prove(plan: Plan, output: str) -> Account:
     """Check that rows in == kept + dropped + failed, and count them. SoraError when the ledger doesn't add up."""
     rows = ledger.read_rows(output, ["uri", "clip_id", "status", "reason"]).to_pylist()
+    account = Account(_count(rows, of_clips=False), _count(rows, of_clips=True))
     objects = Counter(row["uri"] for row in rows if row["clip_id"] is None)
     clips = Counter(row["clip_id"] for row in rows if row["clip_id"] is not None)
-    latents = sum(shard.rows for part in ledger.read_parts(output) for shard in part.shards)
-    account = Account(
-        *(
-            Counter((row["status"], row["reason"] or "") for row in rows if (row["clip_id"] is None) == is_object)
-            for is_object in (True, False)
-        )
-    )
-    faults = [
-        f"{len(plan.keys.keys() ^ objects.keys())} objects are missing or unknown"
-        if plan.keys.keys() != objects.keys()
-        else "",
-        "objects have several rows" if objects and max(objects.values()) > 1 else "",
-        "clips have several rows" if clips and max(clips.values()) > 1 else "",
-        f"{latents} latents for {account.num(account.clips, 'kept')} kept clips"
-        if latents != account.num(account.clips, "kept")
-        else "",
-    ]
-    if any(faults):
-        raise SoraError(f"the ledger under {output} doesn't add up: {'; '.join(filter(None, faults))}")
+    parts = ledger.read_parts(output)
+    num_kept, num_latents = account.num(account.clips, "kept"), sum(s.rows for part in parts for s in part.shards)
+    named = {name for part in parts for name in part.shard_names}
+    lost = named - {storage.name(uri) for uri in ledger.files(output, "latents")}
+    strangers = len(plan.keys.keys() ^ objects.keys())
+    faults = {
+        f"{strangers} objects are missing or unknown": strangers > 0,
+        "objects have several rows": max(objects.values(), default=1) > 1,
+        "clips have several rows": max(clips.values(), default=1) > 1,
+        f"{num_latents} latents for {num_kept} kept clips": num_latents != num_kept,
+        f"{len(lost)} files of latents are gone": bool(lost),
+    }
+    if any(faults.values()):
+        found = "; ".join(fault for fault, is_so in faults.items() if is_so)
+        raise SoraError(f"the ledger under {output} doesn't add up: {found}; run the same command again")
     return account
+
+
+def _count(rows: list[dict[str, Any]], *, of_clips: bool) -> Counter[tuple[str, str]]:
+    chosen = (row for row in rows if (row["clip_id"] is not None) == of_clips)
+    return Counter((row["status"], row["reason"] or "") for row in chosen)
 
 
 def write_manifest(config: CurateConfig, encoders: Encoders, account: Account) -> Manifest:

@@ -45,8 +45,8 @@ LEDGER = pa.schema(
 _META = b"sora_shards"
 # Failures that another run may not meet again.
 TRANSIENT = frozenset({"object_missing", "internal_error"})
-# Pictures kept in each part for the report, of each verdict.
-_PREVIEWS_PER_VERDICT = 6
+# Pictures kept in each part for the report, of each verdict; one of a source.
+_PREVIEWS_PER_VERDICT = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,11 @@ class Part:
     keys: frozenset[str]
     transient: frozenset[str]
     shards: tuple[Shard, ...]
+
+    @property
+    def shard_names(self) -> frozenset[str]:
+        """File names of its latents."""
+        return frozenset(storage.name(shard.path) for shard in self.shards)
 
 
 def part_name(keys: Iterable[str]) -> str:
@@ -76,8 +81,9 @@ def source_verdict(row: Examined) -> tuple[Status, str | None]:
 
 
 def to_rows(examined: Sequence[Examined]) -> Iterator[dict[str, object]]:
-    """Ledger rows of sources, each followed by its clips; previews of the first few of each verdict."""
+    """Ledger rows of sources, each followed by its clips; previews of a few sources for each verdict."""
     shown: Counter[str | None] = Counter()
+    last_shown: dict[str | None, str] = {}
     for row in examined:
         source = row.source
         status, reason = source_verdict(row)
@@ -85,9 +91,11 @@ def to_rows(examined: Sequence[Examined]) -> Iterator[dict[str, object]]:
         facts |= {"kind": row.kind}
         yield facts | {"status": status, "reason": reason, "size_bytes": source.size, "seconds": row.examine_s}
         for clip in row.clips:
-            shown[clip.reason] += 1
-            preview = clip.preview if shown[clip.reason] <= _PREVIEWS_PER_VERDICT else None
-            yield facts | _clip_facts(clip) | {"preview": preview}
+            due = last_shown.get(clip.reason) != source.uri and shown[clip.reason] < _PREVIEWS_PER_VERDICT
+            if due:
+                shown[clip.reason] += 1
+                last_shown[clip.reason] = source.uri
+            yield facts | _clip_facts(clip) | {"preview": clip.preview if due else None}
 
 
 def _clip_facts(clip: Clip) -> dict[str, object]:

@@ -13,9 +13,9 @@ from jobs.curate.config import CurateConfig, Thresholds
 from jobs.curate.rows import SCORE_NAMES
 from sora_core import storage
 
-_PICTURES_PER_VERDICT = 24
+_PICTURES_PER_VERDICT = 40
 _BINS = 40
-_WIDTH, _HEIGHT = 300, 90
+_WIDTH, _HEIGHT = 300, 110
 _UNITS = {
     "sharpness": "share of fine detail in the contrast",
     "luma": "mean, 0 to 255",
@@ -123,7 +123,7 @@ def _histogram(name: str, clips: Sequence[dict[str, Any]], thresholds: Threshold
     base = _HEIGHT + 10
     axis = f'<text x="0" y="{base}">0</text><text x="{_WIDTH}" y="{base}" text-anchor="end">{most:.3g}</text>'
     return (
-        f'<figure><b>{name}</b> <span class=mute>{_UNITS[name]}</span><svg viewBox="0 0 {_WIDTH} {_HEIGHT + 12}" '
+        f'<figure><b>{name}</b><br><span class=mute>{_UNITS[name]}</span><svg viewBox="0 0 {_WIDTH} {_HEIGHT + 12}" '
         f'width="{_WIDTH}">{bars}{lines}{axis}</svg></figure>'
     )
 

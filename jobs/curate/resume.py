@@ -24,8 +24,12 @@ def tidy(output: str, wanted: Iterable[str]) -> set[str]:
     keep = frozenset(wanted)
     done: set[str] = set()
     stale: list[Part] = []
+    stored = {storage.name(uri) for uri in ledger.files(output, "latents")}
     for part in ledger.read_parts(output):
-        if part.keys <= keep - part.transient and done.isdisjoint(part.keys):
+        if not part.shard_names <= stored:
+            logger.warning("%s has lost latents; its objects are done again", part.name)
+            storage.delete(ledger.part_uri(output, part.name))
+        elif part.keys <= keep - part.transient and done.isdisjoint(part.keys):
             done |= part.keys
         else:
             stale.append(part)
@@ -43,10 +47,9 @@ def tidy(output: str, wanted: Iterable[str]) -> set[str]:
 
 def remove_orphans(output: str) -> None:
     """Delete latents that no ledger file names."""
-    named = {storage.join(output, shard.path) for part in ledger.read_parts(output) for shard in part.shards}
-    names = {storage.name(uri) for uri in named}
+    named = {name for part in ledger.read_parts(output) for name in part.shard_names}
     for uri in ledger.files(output, "latents"):
-        if storage.name(uri) not in names:
+        if storage.name(uri) not in named:
             storage.delete(uri)
 
 

@@ -16,6 +16,8 @@ from sora_core.shards import Row
 from sora_core.text import TextEncoder
 from sora_core.vae import VideoAutoencoder
 
+from .stripes import COLOURS
+
 
 @pytest.fixture(scope="module")
 def vae() -> VideoAutoencoder:
@@ -23,7 +25,7 @@ def vae() -> VideoAutoencoder:
 
 
 @pytest.fixture
-def examined(stripes: Path, config: CurateConfig) -> list[Examined]:
+def examined(verdicts: dict[str, tuple[str, str | None]], config: CurateConfig) -> list[Examined]:
     return [examine(source, config) for source in make_plan(config, {}).sources]
 
 
@@ -36,19 +38,18 @@ def test_no_caption_slips_to_a_neighbour(
     examined: list[Examined],
     config: CurateConfig,
     vae: VideoAutoencoder,
-    colours: dict[str, tuple[int, int, int]],
 ) -> None:
     """Dropped and failed clips stand between the kept ones, and shapes are batched across sources; still the colour
     that a row's caption names is the colour that its latents decode to, and its text states are the caption's."""
     rows, failures = encode(config.model_copy(update={"clips_per_batch": 3}), examined)
     assert failures == {}
-    assert len(rows) == 8
+    assert len(rows) == 9
     text = TextEncoder.load()
     for row in rows:
         assert Path(row.uri).stem.startswith(row.caption.split()[0])
         decoded = vae.decode(torch.from_numpy(row.latent_mean.astype(np.float32))[None])
         mean = (decoded.mean(dim=(0, 2, 3, 4)).numpy() + 1) * 127.5
-        distance = {name: np.linalg.norm(mean - 0.75 * np.array(colour)) for name, colour in colours.items()}
+        distance = {name: np.linalg.norm(mean - 0.75 * np.array(colour)) for name, colour in COLOURS.items()}
         assert min(distance, key=lambda name: distance[name]) == row.caption.split()[0]
         [states] = text.encode([row.caption])
         np.testing.assert_allclose(row.text, states.numpy(), atol=5e-3)
@@ -65,7 +66,7 @@ def test_rows_carry_the_shapes_that_were_planned(
         latent = Compression().latent(row.pixels, vae.channels)
         assert row.latent_mean.shape == row.latent_std.shape == latent.as_tuple()
         assert row.pixels.height * row.pixels.width <= config.max_area
-        assert row.end_s - row.start_s == pytest.approx(row.pixels.frames / 8)
+        assert row.end_s - row.start_s == pytest.approx(row.pixels.frames / 8 if row.pixels.frames > 1 else 0)
         assert row.licence == "CC0-1.0"
         assert float(row.latent_std.min()) > 0
 
@@ -80,12 +81,13 @@ def test_the_same_part_gives_the_same_bits(examined: list[Examined], config: Cur
 
 
 def test_a_file_that_vanishes_or_shrinks_on_the_way_costs_its_own_clips_only(
-    examined: list[Examined], config: CurateConfig, stripes: Path
+    examined: list[Examined], config: CurateConfig
 ) -> None:
+    stripes = Path(config.source)
     (stripes / "red-64.mp4").unlink()
     (stripes / "blue-64.mp4").write_bytes(b"replaced")
     rows, failures = encode(config, examined)
-    assert len(rows) == 6
+    assert len(rows) == 7
     assert sorted(failures.values()) == ["object_missing", "unreadable_container"]
 
 

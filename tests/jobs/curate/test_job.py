@@ -1,0 +1,202 @@
+"""The whole job on a real bucket and a real cluster: done once, whatever happens on the way."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.curate.config import CurateConfig
+from jobs.curate.listing import Plan
+from jobs.curate.pipeline import curate, missing_parts
+from jobs.curate.rows import Source
+from jobs.demo.cluster import LocalCluster
+from jobs.demo.s3 import EmbeddedS3
+from jobs.launch import load_config
+from sora_core import shards, storage
+from sora_core.errors import AccessDenied, CheckpointError, ConfigError, InputError, MissingObject
+
+from .stripes import write_footage
+
+ROOT = Path(__file__).parents[3]
+Verdicts = dict[str, tuple[str, str | None]]
+
+
+def start(cluster: LocalCluster, source: str, output: str) -> subprocess.Popen[str]:
+    settings = [f"source={source}", f"output={output}", "sources_per_part=3", "clips_per_batch=2", "num_encoders=1"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "jobs.curate", "--set", *settings],
+        cwd=ROOT, env=cluster.environment | {"RAY_ADDRESS": cluster.address}, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def run(cluster: LocalCluster, source: str, output: str) -> str:
+    """The job's own words; it must end well."""
+    process = start(cluster, source, output)
+    text, _ = process.communicate(timeout=280)
+    assert process.returncode == 0, text
+    return text
+
+
+def stored(uri: str) -> dict[str, str]:
+    return {item.uri.removeprefix(uri): item.etag for item in storage.list_objects(uri)}
+
+
+def ledger_rows(output: str) -> list[dict[str, Any]]:
+    """The ledger as any program reads it, less the clock's column."""
+    rows: list[dict[str, Any]] = []
+    for item in storage.list_objects(f"{output}/ledger"):
+        with storage.open_input(item.uri) as file:
+            rows += pq.read_table(file).drop_columns(["seconds"]).to_pylist()
+    return sorted(rows, key=lambda row: (str(row["uri"]), str(row["clip_id"])))
+
+
+def latent_rows(output: str) -> dict[str, shards.Row]:
+    """Rows of every file of latents, named by the manifest or not."""
+    tables = []
+    for item in storage.list_objects(f"{output}/latents"):
+        with storage.open_input(item.uri) as file:
+            tables.append(pq.read_table(file))
+    rows = [row for table in tables for row in shards.from_table(table)]
+    assert len({row.clip_id for row in rows}) == len(rows)
+    return {row.clip_id: row for row in rows}
+
+
+@pytest.fixture(scope="module")
+def bucket(s3_server: EmbeddedS3, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Verdicts]:
+    """The made footage in a bucket, and what it deserves."""
+    folder = tmp_path_factory.mktemp("footage")
+    verdicts = write_footage(folder)
+    storage.upload_folder(folder, "s3://sora-tests/curate-in")
+    return "s3://sora-tests/curate-in", verdicts
+
+
+@pytest.fixture(scope="module")
+def curated(ray_cluster: LocalCluster, bucket: tuple[str, Verdicts]) -> str:
+    """Where one uninterrupted run left its output."""
+    output = "s3://sora-tests/curate-whole"
+    text = run(ray_cluster, bucket[0], output)
+    assert "objects/s" in text
+    return output
+
+
+@pytest.mark.slow
+def test_every_object_and_clip_has_its_row(curated: str, bucket: tuple[str, Verdicts]) -> None:
+    source, verdicts = bucket
+    rows = ledger_rows(curated)
+    found = [
+        (row["uri"].removeprefix(source + "/"), (row["status"], row["reason"])) for row in rows if not row["clip_id"]
+    ]
+    assert sorted(found) == sorted(verdicts.items())
+    clips = [row for row in rows if row["clip_id"]]
+    assert len({row["clip_id"] for row in clips}) == len(clips)
+    assert {row["uri"] for row in clips if row["status"] == "kept"} == {
+        f"{source}/{name}" for name, verdict in verdicts.items() if verdict[0] == "kept"
+    }
+    assert all(row["end_s"] > row["start_s"] or row["kind"] == "image" for row in clips)
+
+
+@pytest.mark.slow
+def test_the_manifest_describes_what_lies_there(curated: str) -> None:
+    manifest = shards.read_manifest(curated)
+    rows = latent_rows(curated)
+    kept = {row["clip_id"]: row for row in ledger_rows(curated) if row["clip_id"] and row["status"] == "kept"}
+    assert rows.keys() == kept.keys()
+    assert manifest.totals.clips == len(rows) == sum(shard.rows for shard in manifest.shards)
+    assert manifest.totals.latent_values == sum(row.latent_mean.size for row in rows.values())
+    assert len(manifest.whitening_std) == manifest.channels
+    assert all(row.caption == kept[clip_id]["caption"] for clip_id, row in rows.items())
+    assert storage.exists(f"{curated}/report.html")
+
+
+@pytest.mark.slow
+def test_a_second_run_does_nothing(ray_cluster: LocalCluster, curated: str, bucket: tuple[str, Verdicts]) -> None:
+    before = stored(curated)
+    assert " 0 to do" in run(ray_cluster, bucket[0], curated)
+    assert stored(curated) == before
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_rows(
+    ray_cluster: LocalCluster, curated: str, bucket: tuple[str, Verdicts]
+) -> None:
+    output = "s3://sora-tests/curate-killed"
+    process = start(ray_cluster, bucket[0], output)
+    deadline = time.monotonic() + 240
+    # The driver's own part comes first; the second is the first of an actor.
+    while process.poll() is None and len(_parts(output)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = len(_parts(output))
+    assert 2 <= done < len(_parts(curated))
+    assert not storage.exists(f"{output}/manifest.json")
+    run(ray_cluster, bucket[0], output)
+    assert ledger_rows(output) == ledger_rows(curated)
+    whole, resumed = latent_rows(curated), latent_rows(output)
+    assert whole.keys() == resumed.keys()
+    for clip_id, row in whole.items():
+        np.testing.assert_array_equal(row.latent_mean, resumed[clip_id].latent_mean)
+        np.testing.assert_array_equal(row.text, resumed[clip_id].text)
+    assert shards.read_manifest(output).whitening_std == pytest.approx(shards.read_manifest(curated).whitening_std)
+
+
+def _parts(output: str) -> list[str]:
+    try:
+        return [item.uri for item in storage.list_objects(f"{output}/ledger")]
+    except MissingObject:
+        return []
+
+
+def test_an_interruption_changes_no_batch(config: CurateConfig) -> None:
+    """What is redone is cut as if nothing had been done, so the autoencoder sees the same batches."""
+    plan = Plan([Source(f"s3://b/{i}", "e", 1, f"k{i}") for i in range(10)], [])
+    small = config.model_copy(update={"sources_per_part": 4})
+    whole = missing_parts(plan, set(), small)
+    assert missing_parts(plan, {source.key for source in whole[1]}, small) == [whole[0], whole[2]]
+    assert missing_parts(plan, {source.key for source in plan.sources}, small) == []
+
+
+# --- wrong input: said before any work
+
+
+def wrong(config: CurateConfig, kind: type[InputError], match: str, **changes: str) -> None:
+    with pytest.raises(kind, match=match):
+        curate(config.model_copy(update=changes))
+
+
+@pytest.mark.slow
+def test_places_that_can_not_be_used_are_named(
+    config: CurateConfig, verdicts: Verdicts, s3_server: EmbeddedS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong(config, MissingObject, "no-such-bucket-here", source="s3://no-such-bucket-here/footage")
+    wrong(config, MissingObject, "sora-tests/nothing", source="s3://sora-tests/nothing")
+    wrong(config, MissingObject, "gone", source=f"{config.source}/gone")
+    wrong(config, InputError, "captions.csv", output=f"{config.source}/captions.csv/out")
+    wrong(config, CheckpointError, "no-such-vae", vae=f"{config.source}/no-such-vae")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "wrong")
+    wrong(config, AccessDenied, "AWS_ACCESS_KEY_ID", source="s3://sora-tests/curate-in")
+    assert not Path(config.output).exists() or list(Path(config.output).rglob("*.parquet")) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "match"),
+    [
+        ("thresholds.min_sharpnes=1", "min_sharpnes"),
+        ("max_frames=16", "4k \\+ 1"),
+        ("min_frames=21", "min_frames = 21"),
+        ("vae_dtype=int8", "int8"),
+        ("sorce=x", "sorce"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(setting: str, match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        load_config("curate", CurateConfig, ["--set", "source=a", "output=b", setting])
