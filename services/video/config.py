@@ -49,6 +49,11 @@ class SamplerSettings(Settings):
     """The replicas that hold the model. ``token_budget`` bounds one packed forward, guidance branches counted."""
 
     replicas: int = Field(default=1, ge=1)
+    max_replicas: int | None = Field(
+        default=None, ge=1, description="more than replicas: their number follows the predicted wait"
+    )
+    target_wait_s: float = Field(default=60.0, gt=0, description="predicted wait above which a replica is added")
+    scale_delay_s: float = Field(default=10.0, ge=0, description="how long a need must last before replicas change")
     num_cpus: float = Field(default=0.5, ge=0)
     num_gpus: float = Field(default=0.0, ge=0)
     device: Literal["cpu", "cuda"] = "cpu"

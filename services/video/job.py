@@ -109,11 +109,12 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Work in the ledger: ``token_steps`` still to do, ``token_steps_per_s`` what the live workers manage."""
+    """Work in the ledger: ``token_steps`` still to do, ``token_steps_per_s`` what the live workers manage together."""
 
     jobs: dict[Status, int]
     token_steps: float
     token_steps_per_s: float
+    live_workers: int
 
     @property
     def wait_s(self) -> float | None:

@@ -137,15 +137,16 @@ class Ledger:
         left = jobs.c.tokens * jobs.c.num_steps * (100 - jobs.c.progress) / 100.0
         count = sa.select(jobs.c.status, sa.func.count()).where(*mine).group_by(jobs.c.status)
         work = sa.select(sa.func.sum(left)).where(jobs.c.status.in_(OPEN))
-        rate = sa.select(sa.func.sum(workers.c.token_steps_per_s)).where(
-            workers.c.seen_at > self._clock() - _WORKER_SILENT_S
-        )
+        live = workers.c.seen_at > self._clock() - _WORKER_SILENT_S
+        rates = sa.select(sa.func.sum(workers.c.token_steps_per_s), sa.func.count()).where(live)
         with self._reading() as db:
             counts = {Status(status): number for status, number in db.execute(count)}
+            rate, live_workers = db.execute(rates).one()
             return Backlog(
                 {status: counts.get(status, 0) for status in Status},
                 float(db.execute(work).scalar() or 0.0),
-                float(db.execute(rate).scalar() or 0.0),
+                float(rate or 0.0),
+                live_workers,
             )
 
     # --- the workers' side

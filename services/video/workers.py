@@ -3,9 +3,11 @@
 import logging
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from ray import serve
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from starlette.types import ASGIApp
 
 from services.video.api import create_app
@@ -61,6 +63,25 @@ def _api_builder(config: ServiceConfig) -> Callable[[], ASGIApp]:
     return build_api
 
 
+def _scale(config: ServiceConfig) -> dict[str, Any]:
+    """A fixed number of samplers, or one that follows the predicted wait."""
+    settings = config.sampler
+    if settings.max_replicas is None or settings.max_replicas <= settings.replicas:
+        return {"num_replicas": settings.replicas}
+    policy = AutoscalingPolicy(
+        policy_function="services.video.autoscale:PredictedWait",
+        policy_kwargs={"ledger": config.ledger, "target_wait_s": settings.target_wait_s},
+    )
+    scaling = AutoscalingConfig(
+        min_replicas=settings.replicas,
+        max_replicas=settings.max_replicas,
+        upscale_delay_s=settings.scale_delay_s,
+        downscale_delay_s=settings.scale_delay_s,
+        policy=policy,
+    )
+    return {"autoscaling_config": scaling}
+
+
 def application(config: ServiceConfig) -> serve.Application:
     """API and samplers, once all that they need was seen to be there.
 
@@ -70,7 +91,7 @@ def application(config: ServiceConfig) -> serve.Application:
     storage.check_writable(config.output)
     Ledger.open(config.ledger).close()
     sampler = serve.deployment(SamplerReplica, name="sampler").options(
-        num_replicas=config.sampler.replicas,
+        **_scale(config),
         ray_actor_options={"num_cpus": config.sampler.num_cpus, "num_gpus": config.sampler.num_gpus},
         health_check_period_s=5,
         graceful_shutdown_timeout_s=config.sampler.lease_s,

@@ -70,7 +70,7 @@ def deployed(ray_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory
     args["output"] = "s3://sora-tests/serve/outputs"
     args["ledger"] = f"sqlite:///{folder}/ledger.db"
     args["api"] = {"keys": {"ann": hash_key("sk-ann")}}
-    args["sampler"] |= {"lease_s": 3.0}
+    args["sampler"] |= {"lease_s": 3.0, "max_replicas": 2, "target_wait_s": 2.0, "scale_delay_s": 1.0}
     (folder / "serve.yaml").write_text(yaml.safe_dump(config))
     serve(ray_cluster, "deploy", str(folder / "serve.yaml"))
     eventually(lambda: is_running(ray_cluster), within_s=120)
@@ -89,12 +89,13 @@ def create(service: Deployed, num_steps: int) -> str:
 def test_a_sampler_killed_at_work_loses_no_job_and_finishes_none_twice(deployed: Deployed) -> None:
     ids = [create(deployed, num_steps=100) for _ in range(2)]
     working = eventually(lambda: _sampling(deployed.ledger, ids), within_s=60)
+    held = [job for job in map(deployed.ledger.get, ids) if job and job.lease_owner == working.lease_owner]
     victim = int(str(working.lease_owner).split("-")[-2])
     os.kill(victim, signal.SIGKILL)
     for video_id in ids:
         assert deployed.client.videos.poll(video_id, poll_interval_ms=200).status == "completed"
     jobs = [deployed.ledger.get(video_id) for video_id in ids]
-    assert [job.attempts for job in jobs if job] == [2, 2]
+    assert {job.id for job in jobs if job and job.attempts == 2} == {job.id for job in held}
     for job in jobs:
         assert job is not None
         assert job.status is Status.COMPLETED
@@ -109,6 +110,20 @@ def _sampling(ledger: Ledger, ids: list[str]) -> Any:
     jobs = [ledger.get(video_id) for video_id in ids]
     under_way = [job for job in jobs if job is not None and job.status is Status.IN_PROGRESS]
     return under_way[0] if len(under_way) == len(ids) and under_way[0].progress > 5 else None
+
+
+def test_a_predicted_wait_above_the_target_adds_a_sampler(deployed: Deployed) -> None:
+    """Runs after the rate of a sampler is known; the work queued here is that of a minute or so."""
+    ids = [create(deployed, num_steps=100) for _ in range(20)]
+    eventually(lambda: len(deployed_samplers(deployed)) == 2, within_s=60)
+    for video_id in ids:
+        deployed.ledger.cancel(video_id)
+
+
+def deployed_samplers(deployed: Deployed) -> set[str]:
+    """The workers that hold a job now."""
+    page = deployed.ledger.page("ann", limit=100)
+    return {job.lease_owner for job in page.jobs if job.lease_owner is not None}
 
 
 def test_a_request_has_one_name(deployed: Deployed) -> None:
