@@ -1,5 +1,6 @@
 """What conditions a DiT: the noise level, the text, and image tokens where the model has them."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -100,7 +101,7 @@ class ConditionEmbedder(nn.Module):
             parts += [part, part.new_zeros(min(short, 1), part.shape[1])]
             bias.append(torch.zeros(len(part) + min(short, 1), device=text.device))
             if short:
-                bias[-1][-1] = float(torch.tensor(short, dtype=torch.float64).log())
+                bias[-1][-1] = math.log(short)
         lengths = tuple(map(len, bias))
         return torch.cat(parts), Segments.of(lengths, text.device), torch.cat(bias)
 

@@ -17,7 +17,9 @@ def axis_dims(head_dim: int) -> tuple[int, int, int]:
 def rotations(position: Int[Tensor, "l 3"], head_dim: int) -> Float[Tensor, "l f 2"]:
     """Cosine and sine of every token's angles, float32, for each of its ``f = head_dim / 2`` pairs of channels.
 
-    Angles are made in float64 and from positions alone: no table to outgrow, and none for ``.to(bfloat16)`` to spoil.
+    A side longer than any in training goes on with the same frequencies; `DiTConfig.rope_max_seq_len` is where a model
+    refuses it. Angles are made in float64 and from positions alone: no table to outgrow, and none for
+    ``.to(bfloat16)`` to spoil.
     """
     angles = []
     for axis, dim in enumerate(axis_dims(head_dim)):
