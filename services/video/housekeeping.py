@@ -13,6 +13,7 @@ from sora_core.errors import StorageError
 log = logging.getLogger(__name__)
 
 _SMOOTHING = 0.9
+_KEY_LIFETIME_S = 24 * 3600.0
 
 
 class Housekeeper:
@@ -43,6 +44,7 @@ class Housekeeper:
             reclaimed = self._ledger.reclaim(settings.max_attempts)
             if reclaimed:
                 log.warning("%d jobs had lost their worker", reclaimed)
+            self._ledger.forget_requests(_KEY_LIFETIME_S)
             remove_deleted(self._ledger, self._config.output)
         except LedgerUnavailable as error:
             log.warning("housekeeping put off: %s", error)

@@ -17,7 +17,7 @@ from services.video.config import ServiceConfig
 from services.video.errors import ApiError, refused, unavailable
 from services.video.files import input_file, job_folder
 from services.video.forms import Body
-from services.video.job import Idempotency, IdempotencyConflict, Job, NewJob, Status, new_id
+from services.video.job import Idempotency, IdempotencyConflict, Job, NewJob, new_id
 from services.video.ledger import Ledger
 from services.video.schemas import CreateVideo, ModelCard
 from services.video.sizing import Plan, plan
@@ -76,7 +76,7 @@ class Intake:
         limits = self._config.api
         for whose, most in ((owner, limits.max_waiting_per_key), (None, limits.max_waiting)):
             backlog = self._ledger.backlog(whose)
-            waiting = backlog.jobs[Status.QUEUED]
+            waiting = backlog.waiting
             if waiting + count <= most:
                 continue
             wait_s = max(1, min(_LONGEST_RETRY_S, round(backlog.wait_s or _LONGEST_RETRY_S)))

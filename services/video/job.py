@@ -107,11 +107,12 @@ class Page:
     has_more: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """Work in the ledger: ``token_steps`` still to do, ``token_steps_per_s`` what the live workers manage together."""
+    """Work in the ledger: ``waiting`` jobs, ``token_steps`` still to do with those in progress, and
+    ``token_steps_per_s`` what the live workers manage together."""
 
-    jobs: dict[Status, int]
+    waiting: int
     token_steps: float
     token_steps_per_s: float
     live_workers: int

@@ -13,19 +13,8 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from services.video.job import (
-    CANCELLED,
-    OPEN,
-    Backlog,
-    Idempotency,
-    IdempotencyConflict,
-    Job,
-    Lease,
-    NewJob,
-    Page,
-    Renewal,
-    Status,
-)
+from services.video.job import CANCELLED, OPEN, Backlog, Idempotency, Job, Lease, NewJob, Page, Renewal, Status
+from services.video.rows import failure, job_of, new_row, remember, select_jobs, visible
 from services.video.tables import available, jobs, models, open_database, requests, transaction, workers
 
 _WORKER_SILENT_S = 60.0
@@ -64,19 +53,19 @@ class Ledger:
         IdempotencyConflict when its key came with another request.
         """
         now = self._clock()
-        rows = [_row(job, now) for job in new]
+        rows = [new_row(job, now) for job in new]
         with self._writing() as db:
             if once is not None:
-                earlier = _remember(db, once, new[0].owner, [row["id"] for row in rows], now)
+                earlier = remember(db, once, new[0].owner, [row["id"] for row in rows], now)
                 if earlier is not None:
-                    return _select(db, jobs.c.id.in_(earlier))
+                    return select_jobs(db, jobs.c.id.in_(earlier))
             db.execute(jobs.insert(), rows)
-            return _select(db, jobs.c.id.in_([row["id"] for row in rows]))
+            return select_jobs(db, jobs.c.id.in_([row["id"] for row in rows]))
 
     def get(self, job_id: str, owner: str | None = None) -> Job | None:
         """A job that isn't deleted and, when asked, belongs to ``owner``."""
         with self._reading() as db:
-            found = _select(db, _visible(job_id, owner))
+            found = select_jobs(db, visible(job_id, owner))
         return found[0] if found else None
 
     def page(self, owner: str, *, after: str | None = None, limit: int = 20, newest_first: bool = True) -> Page:
@@ -87,34 +76,34 @@ class Ledger:
         order = jobs.c.id.desc() if newest_first else jobs.c.id.asc()
         with self._reading() as db:
             rows = db.execute(sa.select(jobs).where(*where).order_by(order).limit(limit + 1)).all()
-        return Page([_job(row) for row in rows[:limit]], has_more=len(rows) > limit)
+        return Page([job_of(row) for row in rows[:limit]], has_more=len(rows) > limit)
 
     def cancel(self, job_id: str, owner: str | None = None) -> Job | None:
         """Stop a job: at once when it waits, at the next step when a worker has it; a finished one stays as it is."""
         with self._writing() as db:
             db.execute(
                 jobs.update()
-                .where(_visible(job_id, owner), jobs.c.status == Status.QUEUED)
-                .values(**_failed(CANCELLED, "cancelled before it started", self._clock()))
+                .where(visible(job_id, owner), jobs.c.status == Status.QUEUED)
+                .values(**failure(CANCELLED, "cancelled before it started", self._clock()))
             )
             db.execute(
                 jobs.update()
-                .where(_visible(job_id, owner), jobs.c.status == Status.IN_PROGRESS)
+                .where(visible(job_id, owner), jobs.c.status == Status.IN_PROGRESS)
                 .values(cancel_requested=True)
             )
-            found = _select(db, _visible(job_id, owner))
+            found = select_jobs(db, visible(job_id, owner))
         return found[0] if found else None
 
     def delete(self, job_id: str, owner: str | None = None) -> Job | None:
         """Hide a job for good; one in progress is dropped by its worker. Its files and its row go by `purge`."""
         now = self._clock()
         with self._writing() as db:
-            found = _select(db, _visible(job_id, owner))
-            db.execute(jobs.update().where(_visible(job_id, owner)).values(deleted_at=now))
+            found = select_jobs(db, visible(job_id, owner))
+            db.execute(jobs.update().where(visible(job_id, owner)).values(deleted_at=now))
             db.execute(
                 jobs.update()
                 .where(jobs.c.id == job_id, jobs.c.deleted_at == now, jobs.c.status == Status.QUEUED)
-                .values(**_failed(CANCELLED, "deleted before it started", now))
+                .values(**failure(CANCELLED, "deleted before it started", now))
             )
         return found[0] if found else None
 
@@ -124,29 +113,36 @@ class Ledger:
         closed = jobs.c.status.not_in(OPEN)
         query = sa.select(jobs).where(closed, sa.or_(jobs.c.deleted_at.is_not(None), expired)).limit(limit)
         with self._reading() as db:
-            return [_job(row) for row in db.execute(query)]
+            return [job_of(row) for row in db.execute(query)]
 
     def purge(self, job_id: str) -> None:
         """Forget a job whose files are gone."""
         with self._writing() as db:
             db.execute(jobs.delete().where(jobs.c.id == job_id, jobs.c.status.not_in(OPEN)))
 
+    def counts(self) -> dict[Status, int]:
+        """How many jobs there are of every status."""
+        query = sa.select(jobs.c.status, sa.func.count()).where(jobs.c.deleted_at.is_(None)).group_by(jobs.c.status)
+        with self._reading() as db:
+            found = {Status(status): number for status, number in db.execute(query)}
+        return {status: found.get(status, 0) for status in Status}
+
     def backlog(self, owner: str | None = None) -> Backlog:
-        """What is in the ledger and what the workers seen lately manage; jobs of one owner when asked."""
-        mine = [jobs.c.deleted_at.is_(None)] + ([jobs.c.owner == owner] if owner is not None else [])
+        """The work ahead and what the workers seen lately manage; ``waiting`` counts one owner's jobs when asked."""
+        waiting = sa.select(sa.func.count()).where(jobs.c.status == Status.QUEUED)
+        if owner is not None:
+            waiting = waiting.where(jobs.c.owner == owner)
         left = jobs.c.tokens * jobs.c.num_steps * (100 - jobs.c.progress) / 100.0
-        count = sa.select(jobs.c.status, sa.func.count()).where(*mine).group_by(jobs.c.status)
         work = sa.select(sa.func.sum(left)).where(jobs.c.status.in_(OPEN))
         live = workers.c.seen_at > self._clock() - _WORKER_SILENT_S
         rates = sa.select(sa.func.sum(workers.c.token_steps_per_s), sa.func.count()).where(live)
         with self._reading() as db:
-            counts = {Status(status): number for status, number in db.execute(count)}
             rate, live_workers = db.execute(rates).one()
             return Backlog(
-                {status: counts.get(status, 0) for status in Status},
-                float(db.execute(work).scalar() or 0.0),
-                float(rate or 0.0),
-                live_workers,
+                waiting=int(db.execute(waiting).scalar_one()),
+                token_steps=float(db.execute(work).scalar() or 0.0),
+                token_steps_per_s=float(rate or 0.0),
+                live_workers=live_workers,
             )
 
     # --- the workers' side
@@ -157,7 +153,7 @@ class Ledger:
         queued = sa.select(jobs, place.label("place")).where(jobs.c.status == Status.QUEUED).subquery()
         query = sa.select(queued).where(queued.c.place <= limit_per_owner).order_by(queued.c.queued_as, queued.c.id)
         with self._reading() as db:
-            return [_job(row) for row in db.execute(query)]
+            return [job_of(row) for row in db.execute(query)]
 
     def claim(self, job_ids: Sequence[str], worker: str, lease_s: float) -> list[Job]:
         """Take those of the jobs that are still queued, in the order given; no two workers get the same one."""
@@ -178,7 +174,7 @@ class Ledger:
                     started_at=sa.func.coalesce(jobs.c.started_at, now),
                 )
             )
-            taken = {job.id: job for job in _select(db, jobs.c.id.in_(won))}
+            taken = {job.id: job for job in select_jobs(db, jobs.c.id.in_(won))}
         return [taken[job_id] for job_id in job_ids if job_id in taken]
 
     def renew(self, progress: Mapping[Lease, int], lease_s: float) -> Renewal:
@@ -188,7 +184,7 @@ class Ledger:
         expires = self._clock() + lease_s
         ids = [lease.job_id for lease in progress]
         with self._writing() as db:
-            held = _select(db, jobs.c.id.in_(ids), jobs.c.status == Status.IN_PROGRESS, lock=True)
+            held = select_jobs(db, jobs.c.id.in_(ids), jobs.c.status == Status.IN_PROGRESS, lock=True)
             leases = {job.lease: job for job in held if job.deleted_at is None}
             kept = [lease for lease in progress if lease in leases]
             if kept:
@@ -217,7 +213,7 @@ class Ledger:
 
     def fail(self, lease: Lease, code: str, message: str) -> bool:
         """End a job with its reason; False when the lease is gone."""
-        return self._end(lease, **_failed(code, message, self._clock()))
+        return self._end(lease, **failure(code, message, self._clock()))
 
     def release(self, lease: Lease) -> bool:
         """Give a job back to the queue untouched: the attempt doesn't count. False when the lease is gone."""
@@ -246,13 +242,18 @@ class Ledger:
         lost = f"its worker died or stalled {max_attempts} times"
         with self._writing() as db:
             updates = (
-                jobs.update().where(stale, unwanted).values(**free, **_failed(CANCELLED, "cancelled", now)),
+                jobs.update().where(stale, unwanted).values(**free, **failure(CANCELLED, "cancelled", now)),
                 jobs.update()
                 .where(stale, jobs.c.attempts >= max_attempts)
-                .values(**free, **_failed("worker_lost", lost, now)),
+                .values(**free, **failure("worker_lost", lost, now)),
                 jobs.update().where(stale).values(**free, status=Status.QUEUED, progress=0),
             )
             return sum(db.execute(update).rowcount for update in updates)
+
+    def forget_requests(self, older_than_s: float) -> None:
+        """Forget idempotency keys after so long; the same key makes a new job then."""
+        with self._writing() as db:
+            db.execute(requests.delete().where(requests.c.created_at < self._clock() - older_than_s))
 
     # --- what the samplers say about themselves
 
@@ -275,62 +276,3 @@ class Ledger:
             if not db.execute(workers.update().where(workers.c.id == worker).values(**values)).rowcount:
                 db.execute(workers.insert().values(id=worker, **values))
             db.execute(workers.delete().where(workers.c.seen_at < self._clock() - 10 * _WORKER_SILENT_S))
-
-
-# --- rows
-
-
-def _row(new: NewJob, now: float) -> dict[str, Any]:
-    return {
-        "id": new.id,
-        "owner": new.owner,
-        "model": new.model,
-        "status": Status.QUEUED,
-        "progress": 0,
-        "params": new.params,
-        "tokens": new.tokens,
-        "num_steps": new.num_steps,
-        "priority": new.priority,
-        "queued_as": new.queued_as,
-        "attempts": 0,
-        "cancel_requested": False,
-        "created_at": now,
-    }
-
-
-def _job(row: sa.Row[Any]) -> Job:
-    values = {column.name: row._mapping[column.name] for column in jobs.c}
-    return Job(**values | {"status": Status(values["status"])})
-
-
-def _select(db: sa.Connection, *where: sa.ColumnElement[bool], lock: bool = False) -> list[Job]:
-    query = sa.select(jobs).where(*where).order_by(jobs.c.id)
-    return [_job(row) for row in db.execute(query.with_for_update() if lock else query)]
-
-
-def _visible(job_id: str, owner: str | None) -> sa.ColumnElement[bool]:
-    mine = jobs.c.owner == owner if owner is not None else sa.true()
-    return (jobs.c.id == job_id) & jobs.c.deleted_at.is_(None) & mine
-
-
-def _failed(code: str, message: str, now: float) -> dict[str, Any]:
-    return {"status": Status.FAILED, "error_code": code, "error_message": message, "completed_at": now}
-
-
-def _remember(db: sa.Connection, once: Idempotency, owner: str, ids: list[str], now: float) -> list[str] | None:
-    """Note which jobs a request makes; the ids that it made earlier when it is a repetition."""
-    mine = (requests.c.owner == owner) & (requests.c.idempotency_key == once.key)
-    query = sa.select(requests.c.digest, requests.c.job_ids).where(mine)
-    earlier = db.execute(query).one_or_none()
-    if earlier is None:
-        row = {"owner": owner, "idempotency_key": once.key, "digest": once.digest, "job_ids": ids, "created_at": now}
-        try:
-            with db.begin_nested():
-                db.execute(requests.insert().values(row))
-        except sa.exc.IntegrityError:  # another API replica was faster with the same key
-            earlier = db.execute(query).one()
-        else:
-            return None
-    if earlier.digest != once.digest:
-        raise IdempotencyConflict(f"Idempotency-Key {once.key!r} was used for another request; choose a new key")
-    return list(earlier.job_ids)

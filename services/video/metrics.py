@@ -25,15 +25,15 @@ class LedgerCollector(Collector):
         self._ledger = ledger
 
     def collect(self) -> Iterator[Family]:
-        backlog = self._ledger.backlog()
         queue = telemetry.VIDEO_QUEUE_DEPTH
         depth = GaugeMetricFamily(queue.name, queue.help, labels=queue.tags)
-        for status, number in backlog.jobs.items():
+        for status, number in self._ledger.counts().items():
             depth.add_metric([status.value], number)
         yield depth
-        if backlog.wait_s is not None:
+        wait_s = self._ledger.backlog().wait_s
+        if wait_s is not None:
             wait = telemetry.VIDEO_PREDICTED_WAIT_SECONDS
-            yield GaugeMetricFamily(wait.name, wait.help, value=backlog.wait_s)
+            yield GaugeMetricFamily(wait.name, wait.help, value=wait_s)
 
     def describe(self) -> Iterator[Family]:
         """Nothing: registering must not need the ledger."""

@@ -3,11 +3,11 @@
 import pytest
 
 from services.video.autoscale import PredictedWait, replicas_for
-from services.video.job import Backlog, Status
+from services.video.job import Backlog
 
 
 def backlog(token_steps: float, rate: float = 100.0, workers: int = 1) -> Backlog:
-    return Backlog(dict.fromkeys(Status, 0), token_steps, rate, workers)
+    return Backlog(waiting=1, token_steps=token_steps, token_steps_per_s=rate, live_workers=workers)
 
 
 @pytest.mark.parametrize(

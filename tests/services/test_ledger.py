@@ -249,6 +249,16 @@ def test_an_idempotency_key_belongs_to_one_owner_and_one_request(ledger: Ledger)
         ledger.create([new_job("ann")], Idempotency("key", "another"))
 
 
+def test_an_idempotency_key_is_forgotten_after_its_time(ledger: Ledger, clock: Any) -> None:
+    once = Idempotency("key", "digest")
+    first = ledger.create([new_job()], once)
+    clock.forward(100)
+    ledger.forget_requests(older_than_s=200)
+    assert ledger.create([new_job()], once) == first
+    ledger.forget_requests(older_than_s=50)
+    assert ledger.create([new_job()], once) != first
+
+
 @pytest.mark.parametrize("newest_first", [True, False])
 def test_pages_partition_the_list_in_order(ledger: Ledger, newest_first: bool) -> None:
     ids = [put(ledger).id for _ in range(7)]
@@ -291,8 +301,8 @@ def test_the_backlog_counts_work_left_and_the_rate_of_live_workers(ledger: Ledge
     ledger.beat("w2", "m", 100.0)
     backlog = ledger.backlog()
     assert (backlog.token_steps, backlog.token_steps_per_s, backlog.wait_s) == (600.0, 300.0, 2.0)
-    assert (backlog.jobs[Status.QUEUED], backlog.jobs[Status.IN_PROGRESS]) == (1, 1)
-    assert ledger.backlog("bob").jobs[Status.IN_PROGRESS] == 0
+    assert (backlog.waiting, ledger.backlog("ann").waiting, backlog.live_workers) == (1, 0, 2)
+    assert (ledger.counts()[Status.QUEUED], ledger.counts()[Status.IN_PROGRESS]) == (1, 1)
     clock.forward(3600)
     assert ledger.backlog().wait_s is None
 

@@ -1,0 +1,64 @@
+"""Rows of the ledger and the values that they stand for; every function works inside the caller's transaction."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from services.video.job import Idempotency, IdempotencyConflict, Job, NewJob, Status
+from services.video.tables import jobs, requests
+
+
+def new_row(new: NewJob, now: float) -> dict[str, Any]:
+    return {
+        "id": new.id,
+        "owner": new.owner,
+        "model": new.model,
+        "status": Status.QUEUED,
+        "progress": 0,
+        "params": new.params,
+        "tokens": new.tokens,
+        "num_steps": new.num_steps,
+        "priority": new.priority,
+        "queued_as": new.queued_as,
+        "attempts": 0,
+        "cancel_requested": False,
+        "created_at": now,
+    }
+
+
+def job_of(row: sa.Row[Any]) -> Job:
+    values = {column.name: row._mapping[column.name] for column in jobs.c}
+    return Job(**values | {"status": Status(values["status"])})
+
+
+def select_jobs(db: sa.Connection, *where: sa.ColumnElement[bool], lock: bool = False) -> list[Job]:
+    query = sa.select(jobs).where(*where).order_by(jobs.c.id)
+    return [job_of(row) for row in db.execute(query.with_for_update() if lock else query)]
+
+
+def visible(job_id: str, owner: str | None) -> sa.ColumnElement[bool]:
+    mine = jobs.c.owner == owner if owner is not None else sa.true()
+    return (jobs.c.id == job_id) & jobs.c.deleted_at.is_(None) & mine
+
+
+def failure(code: str, message: str, now: float) -> dict[str, Any]:
+    return {"status": Status.FAILED, "error_code": code, "error_message": message, "completed_at": now}
+
+
+def remember(db: sa.Connection, once: Idempotency, owner: str, ids: list[str], now: float) -> list[str] | None:
+    """Note which jobs a request makes; the ids that it made earlier when it is a repetition."""
+    mine = (requests.c.owner == owner) & (requests.c.idempotency_key == once.key)
+    query = sa.select(requests.c.digest, requests.c.job_ids).where(mine)
+    earlier = db.execute(query).one_or_none()
+    if earlier is None:
+        row = {"owner": owner, "idempotency_key": once.key, "digest": once.digest, "job_ids": ids, "created_at": now}
+        try:
+            with db.begin_nested():
+                db.execute(requests.insert().values(row))
+        except sa.exc.IntegrityError:  # another API replica was faster with the same key
+            earlier = db.execute(query).one()
+        else:
+            return None
+    if earlier.digest != once.digest:
+        raise IdempotencyConflict(f"Idempotency-Key {once.key!r} was used for another request; choose a new key")
+    return list(earlier.job_ids)
