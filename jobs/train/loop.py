@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 def worker(values: dict[str, Any]) -> None:
     """What Ray Train runs on every worker; ``values`` are the config's."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     config = TrainConfig.model_validate(values)
     rank, _ = rank_and_size()
     if rank == 0:
