@@ -21,11 +21,12 @@ library_name: diffusers
 The first frame alone is the first latent, and later frames never change earlier latents.
 Stored as {dtype}, {megabytes:.1f} MB.
 
-| clips that it never saw | codec | PSNR, dB | of the first frame | SSIM | ST-LPIPS |
-|---|---|---|---|---|---|
+| clips that it never saw | codec | PSNR, dB | of the first frame | SSIM | ST-LPIPS, AlexNet | ST-LPIPS, VGG |
+|---|---|---|---|---|---|---|
 {table}
 
-Measured on the stored, rounded weights: posterior mean, clamped pixels, ST-LPIPS by its AlexNet (less is better).
+Measured on the stored, rounded weights: posterior mean, clamped pixels; footage at {measured}, the controlled world at
+{frames}x{side}x{side}. Less ST-LPIPS is better; AlexNet's is a part of what training minimised, VGG's it never saw.
 "PCA" is the linear codec of as many numbers: principal components of 8x8 blocks, with one basis for the first frame and
 one for every later four, fitted to the training files.
 
@@ -49,13 +50,18 @@ def card(
     held_out: Sequence[str],
 ) -> str:
     """The README.md of trained weights; ``table`` is clips -> codec -> quality."""
-    rows = [f"| {clips} | {codec} | {q.row()} |" for clips, codecs in table.items() for codec, q in codecs.items()]
+    rows = [
+        f"| {clips} | {codec} | {_row(quality)} |"
+        for clips, codecs in table.items()
+        for codec, quality in codecs.items()
+    ]
     return _CARD.format(
         parameters=parameters / 1e6,
         channels=config.layout.z_dim,
         dtype=dtype,
         megabytes=weights_bytes / 1e6,
         table="\n".join(rows),
+        measured=f"{config.measured_frames}x{config.measured_side}x{config.measured_side}",
         steps=config.steps,
         batch=config.batch,
         frames=config.frames,
@@ -65,6 +71,12 @@ def card(
         world=config.world_share,
         held_out=", ".join(held_out),
     )
+
+
+def _row(quality: Quality) -> str:
+    vgg = "not measured" if quality.st_lpips_vgg is None else f"{quality.st_lpips_vgg:.3f}"
+    signal = f"{quality.psnr_db:.2f} | {quality.first_frame_psnr_db:.2f}"
+    return f"{signal} | {quality.ssim:.3f} | {quality.st_lpips_alex:.3f} | {vgg}"
 
 
 def picture(rows: Sequence[Float[Tensor, "b 3 t h w"]], columns: int = 8) -> bytes:

@@ -29,27 +29,28 @@ class TrainVaeConfig(JobConfig):
     seed: int = 0
 
     warm_start: bool = Field(True, description="begin as a linear codec; False begins at random")
-    trunk_steps: int = Field(3000, ge=0, description="of training the linear codec alone")
+    trunk_steps: int = Field(3200, ge=0, description="of training the linear codec alone")
     trunk_batch: PositiveInt = 6
     trunk_learning_rate: PositiveFloat = 1.2e-3
 
-    steps: PositiveInt = 6500
+    steps: PositiveInt = 4000
     batch: PositiveInt = 4
     frames: PositiveInt = Field(9, description="4k + 1; with fewer than 9 the convolutions over time see mostly zeros")
-    side: PositiveInt = Field(64, multiple_of=8, ge=32, description="of the square crops, in pixels")
+    side: PositiveInt = Field(64, multiple_of=8, ge=48, description="of the square crops, in pixels")
     world_share: Share = Field(0.15, description="of crops that show the controlled world")
     learning_rate: PositiveFloat = 4e-4
     trunk_rate: PositiveFloat = Field(0.3, description="learning rate of the trunk's weights, in learning rates")
     rise_steps: PositiveInt = 300
     kl_weight: float = Field(1e-6, ge=0)
-    perceptual_weight: float = Field(0.1, ge=0)
+    ssim_weight: float = Field(0.03, ge=0, description="of 1 - SSIM")
+    perceptual_weight: float = Field(0.07, ge=0, description="of ST-LPIPS of one frame a clip")
     perceptual_from: Share = Field(0.15, description="share of the steps after which the perceptual term begins")
     ema_decay: Share = 0.998
     bfloat16: bool = Field(True, description="autocast; faster where the CPU or GPU has it")
     num_threads: int = Field(0, ge=0, description="0 leaves torch's own choice")
 
     checkpoint_every: PositiveInt = Field(400, description="steps; each is measured and can be resumed from")
-    measured_side: PositiveInt = Field(128, multiple_of=8, ge=32)
+    measured_side: PositiveInt = Field(128, multiple_of=8, ge=48)
     measured_frames: PositiveInt = 17
 
     @model_validator(mode="after")

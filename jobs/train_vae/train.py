@@ -3,10 +3,8 @@
 import io
 import json
 import logging
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 
@@ -15,6 +13,7 @@ from jobs.train_vae import measure
 from jobs.train_vae.card import card, picture
 from jobs.train_vae.config import TrainVaeConfig
 from jobs.train_vae.footage import Footage, read_footage
+from jobs.train_vae.progress import Progress
 from jobs.train_vae.trainer import Trainer
 from sora_core import storage
 from sora_core.errors import ConfigError
@@ -25,7 +24,6 @@ from sora_core.vae.whitening import Whitening, WhiteningStatistics
 
 logger = logging.getLogger(__name__)
 
-_REPORT_EVERY_S = 30.0
 _STATISTICS_CLIPS = 100
 _DTYPE = torch.float16  # keeps three more bits than bfloat16, and no weight is large
 
@@ -39,43 +37,40 @@ def train_vae(config: TrainVaeConfig) -> None:
     trainer = _begin(config, footage)
     ruler = _Ruler(config, footage)
     write_resolved(config, config.output)
-    started, first_step, reported = time.monotonic(), trainer.step, 0.0
+    progress = Progress("training", config.steps, done=trainer.step)
     lines: list[dict[str, float]] = []
     while trainer.step < config.steps:
         terms = trainer.advance()
         lines.append({"step": trainer.step, **terms})
-        elapsed = time.monotonic() - started
-        if elapsed - reported > _REPORT_EVERY_S:
-            reported = elapsed
-            rate = (trainer.step - first_step) / elapsed
-            left_min = (config.steps - trainer.step) / rate / 60
-            logger.info(
-                "step %d/%d  loss %.4f  %.2f steps/s  %.0f min left",
-                trainer.step, config.steps, terms["loss"], rate, left_min,
-            )  # fmt: skip
+        progress.tick(terms["loss"])
         if trainer.step % config.checkpoint_every == 0 or trainer.step == config.steps:
             _save(trainer, lines)
             lines = []
-            quality = ruler.real(trainer.average.eval())
+            quality = ruler.glance(measure.through(trainer.average.eval()))
             logger.info("step %d on held-out clips: %s; PCA: %s", trainer.step, quality, ruler.pca["held-out footage"])
     _finish(trainer, footage, ruler)
 
 
 class _Ruler:
-    """The held-out clips, and what the linear codec reaches on them."""
+    """The clips to measure on, and what the linear codec reaches on them."""
 
     def __init__(self, config: TrainVaeConfig, footage: Footage) -> None:
-        self.perceptual = PerceptualDistance()
+        self.alex, self.vgg = PerceptualDistance("alex"), PerceptualDistance("vgg")
         self.clips = {
             "held-out footage": measure.held_out_clips(footage.held_out, config),
             "controlled world": measure.world_clips(config),
         }
         codec = measure.fit_pca(footage.train, config)
         self.linear: measure.Codec = lambda clips: codec.decode(codec.encode(clips))
-        self.pca = {name: measure.quality(clips, self.linear, self.perceptual) for name, clips in self.clips.items()}
+        self.pca = self.table(self.linear)
 
-    def real(self, vae: Any) -> measure.Quality:
-        return measure.quality(self.clips["held-out footage"], measure.through(vae), self.perceptual)
+    def table(self, codec: measure.Codec) -> dict[str, measure.Quality]:
+        """Every measure on every kind of clips."""
+        return {name: measure.quality(clips, codec, self.alex, self.vgg) for name, clips in self.clips.items()}
+
+    def glance(self, codec: measure.Codec) -> measure.Quality:
+        """The quick ones, on held-out footage."""
+        return measure.quality(self.clips["held-out footage"], codec, self.alex)
 
 
 def _begin(config: TrainVaeConfig, footage: Footage) -> Trainer:
@@ -122,10 +117,8 @@ def _finish(trainer: Trainer, footage: Footage, ruler: _Ruler) -> None:
         folder.write_model(model, path, _DTYPE)
         written = folder.read_model(path)
         codec = measure.through(written)
-        table = {
-            name: {"PCA": ruler.pca[name], "this one": measure.quality(clips, codec, ruler.perceptual)}
-            for name, clips in ruler.clips.items()
-        }
+        ours = ruler.table(codec)
+        table = {name: {"PCA": ruler.pca[name], "this one": ours[name]} for name in ours}
         text = card(
             config,
             table,
@@ -149,6 +142,6 @@ def _statistics(trainer: Trainer) -> Whitening:
     """Of the latents of training crops, channel by channel."""
     statistics = WhiteningStatistics()
     with torch.no_grad():
-        for clip in trainer._clips(_STATISTICS_CLIPS).split(1):
+        for clip in trainer.clips(_STATISTICS_CLIPS).split(1):
             statistics.update(encode_moments(trainer.average, clip)[0][0])
     return statistics.result(power=1.0)

@@ -12,8 +12,11 @@ from torch import Tensor
 from jobs.train_vae import crops
 from jobs.train_vae.config import TrainVaeConfig
 from jobs.train_vae.footage import Frames
+from jobs.train_vae.progress import Progress
+from sora_core.shapes import Compression, PixelShape
 from sora_core.vae import folder
 from sora_core.vae.branches import open_branches
+from sora_core.vae.causal import channels_last
 from sora_core.vae.losses import autoencoding
 from sora_core.vae.perceptual import PerceptualDistance
 from sora_core.vae.trunk import trunk_decode, trunk_encode, trunk_parameters
@@ -47,7 +50,7 @@ class Trainer:
         self.step = 0
         self.rng = np.random.default_rng(config.seed)
         self.noise = torch.Generator().manual_seed(config.seed)
-        self.model = _channels_last(new_vae(config))
+        self.model = channels_last(new_vae(config))
         self.average = new_vae(config)
         self.perceptual = PerceptualDistance() if config.perceptual_weight else None
         trunk = {id(parameter) for parameter in trunk_parameters(self.model)}
@@ -64,24 +67,27 @@ class Trainer:
     def start(self) -> None:
         """Begin: as a trained linear codec, or at random."""
         if self.config.warm_start:
-            warm_start(self.model, self._clips(_FITTED_CLIPS))
+            warm_start(self.model, self.clips(_FITTED_CLIPS))
             self._train_trunk()
-            open_branches(self.model, self._clips(_OPENED_CLIPS))
+            open_branches(self.model, self.clips(_OPENED_CLIPS))
         self.average.load_state_dict(self.model.state_dict())
 
     def _train_trunk(self) -> None:
         """Adam on the mean squared error of the linear codec alone, cosine to zero: minutes that save hours."""
         config = self.config
         optimiser = torch.optim.Adam(trunk_parameters(self.model), lr=config.trunk_learning_rate, betas=(0.9, 0.97))
+        progress = Progress("linear codec", config.trunk_steps)
         for step in range(config.trunk_steps):
             rise = min(1.0, (step + 1) / 20)
             _set_rate(optimiser, config.trunk_learning_rate * rise * _cosine(step / config.trunk_steps))
-            clips = self._clips(config.trunk_batch)
+            clips = self.clips(config.trunk_batch)
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
                 pixels = trunk_decode(self.model, trunk_encode(self.model, clips)).float()
+            loss = (pixels - clips).square().mean()
             optimiser.zero_grad()
-            (pixels - clips).square().mean().backward()
+            loss.backward()
             optimiser.step()
+            progress.tick(loss.item())
         self.model.zero_grad()
 
     def advance(self) -> dict[str, float]:
@@ -90,7 +96,7 @@ class Trainer:
         done = self.step / config.steps
         rise = min(1.0, (self.step + 10) / config.rise_steps)
         _set_rate(self.optimiser, config.learning_rate * rise * (_LEAST_RATE + (1 - _LEAST_RATE) * _cosine(done)))
-        clips = self._clips(config.batch)
+        clips = self.clips(config.batch)
         losses = autoencoding(
             self.model,
             clips,
@@ -101,6 +107,7 @@ class Trainer:
         )
         terms = {
             "reconstruction": losses.reconstruction,
+            "structure": config.ssim_weight * losses.structure,
             "kl": config.kl_weight * losses.kl,
             "perceptual": config.perceptual_weight * losses.perceptual,
         }
@@ -118,14 +125,15 @@ class Trainer:
         decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
 
-    def _clips(self, num: int) -> Float[Tensor, "b 3 t h w"]:
+    def clips(self, num: int) -> Float[Tensor, "b 3 t h w"]:
+        """The next ``num`` random crops of the training files and the controlled world."""
         config = self.config
         clips = crops.batch(self.runs, self.rng, num, config.frames, config.side, config.world_share)
         return clips.contiguous(memory_format=torch.channels_last_3d)
 
     def _latent_shape(self, clips: Tensor) -> tuple[int, ...]:
-        num, _, frames, height, width = clips.shape
-        return num, self.config.layout.z_dim, (frames - 1) // 4 + 1, height // 8, width // 8
+        shape = Compression().latent(PixelShape(*clips.shape[2:]), self.config.layout.z_dim)
+        return len(clips), *shape.as_tuple()
 
     def _looked_at(self, num: int, frames: int) -> Tensor:
         first = self.rng.random(num) < _FIRST_FRAME_SHARE
@@ -160,13 +168,3 @@ def _cosine(done: float) -> float:
 def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     for group in optimiser.param_groups:
         group["lr"] = rate * group.get("scale", 1.0)
-
-
-def _channels_last(model: Any) -> Any:
-    """Convolutions over channels-last clips take two thirds of the time on a CPU."""
-    for parameter in model.parameters():
-        if parameter.ndim == 5:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
-        elif parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return model

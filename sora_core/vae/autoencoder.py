@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sora_core.errors import InputError
 from sora_core.shapes import Compression, PixelShape
 from sora_core.vae import folder
-from sora_core.vae.causal import decode_chunks, encode_moments
+from sora_core.vae.causal import channels_last, decode_chunks, encode_moments, frames_at_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,33 +54,40 @@ class VideoAutoencoder:
         """
         with folder.opened(source) as path:
             model = nn.Module.to(folder.read_model(path), device=device, dtype=dtype)  # without diffusers' warning
-            return cls(model, source=source, fingerprint=folder.fingerprint(path))
+            return cls(channels_last(model), source=source, fingerprint=folder.fingerprint(path))
 
     @torch.no_grad()
     def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
-        """The posterior of clips in [-1, 1]; InputError unless t is 4k + 1 and the sides are multiples of 8.
+        """The posterior of clips in [-1, 1]. Later frames never change earlier latents.
 
-        (4 and 8 stand for the compression of this autoencoder.) Later frames never change earlier latents.
+        InputError unless t is 4k + 1 and the sides are multiples of 8 (of this autoencoder's own compression).
         """
         self.compression.latent(PixelShape(*video.shape[2:]), self.channels)
-        mean, log_variance = encode_moments(self._model, video.to(self._parameter), self.compression.time)
-        return Posterior(mean.float(), (0.5 * log_variance.float()).exp())
+        video = video.to(self._parameter).contiguous(memory_format=torch.channels_last_3d)
+        mean, log_variance = encode_moments(self._model, video, self.compression.time)
+        return Posterior(mean.float().contiguous(), (0.5 * log_variance.float()).exp().contiguous())
 
+    @torch.no_grad()
     def decode(self, latent: Float[Tensor, "b c lt lh lw"]) -> Float[Tensor, "b 3 t h w"]:
         """Pixels in [-1, 1], float32."""
-        return torch.cat(list(self.decode_stream(latent)), dim=2)
+        latent = self._given(latent)
+        pixels = torch.cat(list(decode_chunks(self._model, latent, frames_at_once(self._model, latent))), dim=2)
+        return pixels.float().clamp(-1, 1)
 
     def decode_stream(self, latent: Float[Tensor, "b c lt lh lw"]) -> Iterator[Float[Tensor, "b 3 t h w"]]:
-        """The pixels of `decode`, as soon as each latent frame is done: the first frame alone, then four at a time."""
+        """What `decode` gives, as soon as each latent frame is done: the first frame alone, then four at a time."""
+        chunks = decode_chunks(self._model, self._given(latent))
+        while True:
+            with torch.no_grad():  # not around the yield: it would hold in the caller too
+                pixels = next(chunks, None)
+            if pixels is None:
+                return
+            yield pixels.float().clamp(-1, 1)
+
+    def _given(self, latent: Tensor) -> Tensor:
         if latent.shape[1] != self.channels:
             raise InputError(
                 f"a latent of shape {tuple(latent.shape)}: this autoencoder decodes (batch, {self.channels}, frames, "
                 "height, width)"
             )
-        chunks = decode_chunks(self._model, latent.to(self._parameter))
-        while True:
-            with torch.no_grad():
-                pixels = next(chunks, None)
-            if pixels is None:
-                return
-            yield pixels.float().clamp(-1, 1)
+        return latent.to(self._parameter).contiguous(memory_format=torch.channels_last_3d)

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sora_core.vae.causal import decode_unclamped, encode_moments
+from sora_core.vae.metrics import ssim
 from sora_core.vae.perceptual import PerceptualDistance
 
 _CHARBONNIER_SCALE = 0.03  # the loss is quadratic for errors below it, linear above; pixels in [-1, 1]
@@ -18,6 +19,7 @@ class Losses:
     """One batch's terms, unweighted; ``perceptual`` is 0 where it was not asked for."""
 
     reconstruction: Float[Tensor, ""]
+    structure: Float[Tensor, ""]
     kl: Float[Tensor, ""]
     perceptual: Float[Tensor, ""]
 
@@ -42,7 +44,7 @@ def autoencoding(
         if perceptual is not None and looked_at is not None:
             row = torch.arange(len(clips))
             distance = perceptual(pixels[row, :, looked_at], clips[row, :, looked_at]).float().mean()
-    return Losses(reconstruction(pixels, clips), kl(mean, log_variance), distance)
+    return Losses(reconstruction(pixels, clips), 1 - ssim(pixels, clips).mean(), kl(mean, log_variance), distance)
 
 
 def reconstruction(pixels: Float[Tensor, "b 3 t h w"], target: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, ""]:

@@ -47,7 +47,7 @@ class PerceptualDistance(nn.Module):
             self.register_buffer(name.replace(".", "_"), tensor, persistent=False)
 
     def forward(self, a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"]) -> Float[Tensor, " n"]:
-        """Distances, one a picture pair, of pictures in [-1, 1] with sides of 32 pixels or more."""
+        """Distances, one a picture pair, of pictures in [-1, 1] with sides of 48 pixels or more."""
         distance = a.new_zeros(len(a))
         x = torch.cat((a, b))
         x = (x - self.get_buffer("scaling_layer_shift")) / self.get_buffer("scaling_layer_scale")
