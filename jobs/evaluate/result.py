@@ -1,22 +1,26 @@
 """The measured table: as text for people, as JSON for programs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from jobs.evaluate.sampling import Answer, Question
 from jobs.evaluate.statistics import Proportion, proportions
-from sora_core.world.scene import VOCABULARY
+from sora_core.world.scene import VOCABULARY, Mix
 
 ATTRIBUTES = tuple(VOCABULARY)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """All answers to the same questions: by the prompt, without text, and by the truth through the codec."""
+    """All answers to the same questions: by the prompt, without text, and by the truth through the codec.
+
+    ``chance`` is how often the best guess that doesn't know the prompt is right.
+    """
 
     checkpoint: str
     step: int
+    chance: Mapping[str, float]
     questions: Sequence[Question]
     prompted: Sequence[Answer]
     blind: Sequence[Answer]
@@ -56,7 +60,7 @@ class Result:
         for name, part in self.accuracy().items():
             low, high = part.interval
             cells = [f"{column[name].value:.2f}" if name in column else "-" for column in columns.values()]
-            lines.append([name, f"{part.value:.2f}", f"{low:.2f}-{high:.2f}", f"{_chance(name):.2f}", *cells])
+            lines.append([name, f"{part.value:.2f}", f"{low:.2f}-{high:.2f}", f"{self.chance[name]:.2f}", *cells])
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         rows = ("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
         return "\n".join(rows)
@@ -69,7 +73,7 @@ class Result:
             "num_prompts": len(self.questions),
             "attributes": {
                 name: _numbers(part)
-                | {"chance": _chance(name)}
+                | {"chance": self.chance[name]}
                 | {title.replace(" ", "_"): _numbers(parts[name]) for title, parts in columns.items() if name in parts}
                 for name, part in self.accuracy().items()
             },
@@ -86,8 +90,10 @@ class Result:
         }
 
 
-def _chance(attribute: str) -> float:
-    return 1 / len(VOCABULARY[attribute])
+def chances(mix: Mix) -> dict[str, float]:
+    """Attribute -> the share of its commonest value among the prompts of a mix."""
+    even = {name: 1 / len(values) for name, values in VOCABULARY.items()}
+    return even | {"count": max(mix.counts.values()) / sum(mix.counts.values())}
 
 
 def _numbers(part: Proportion) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from jobs.evaluate.config import EvaluateConfig
 from jobs.evaluate.evaluate import evaluate, measure
-from jobs.evaluate.result import Result
+from jobs.evaluate.result import Result, chances
 from jobs.evaluate.sampling import generate, judge, questions, requests
 from jobs.evaluate.statistics import Proportion, proportions
 from jobs.launch import load_config, run
@@ -152,6 +152,17 @@ def test_an_untrained_model_is_at_chance_and_the_codec_is_not(result: Result) ->
 def test_the_same_config_gives_the_same_answers(untrained: str, pipeline: Pipeline, result: Result) -> None:
     again = measure(config(untrained, "unused"), pipeline, result.checkpoint)
     assert again.to_json() == result.to_json()
+
+
+def test_chance_is_the_best_guess_without_the_prompt(untrained: str) -> None:
+    shares = {1: 1.0, 2: 3.0}
+    setup = config(untrained, "unused", counts=shares, num_prompts=1000)
+    found = chances(setup.mix)
+    asked = [question.scene.attributes for question in questions(setup)]
+    for name, chance in found.items():
+        values = [getattr(attributes, name) for attributes in asked if getattr(attributes, name) is not None]
+        commonest = max(values.count(value) for value in set(values)) / len(values)
+        assert commonest == pytest.approx(chance, abs=0.06)
 
 
 # --- gates and the command
