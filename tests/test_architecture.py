@@ -115,17 +115,21 @@ def reached(module: str) -> Iterator[str]:
         if name in seen:
             continue
         seen.add(name)
-        for path in (ROOT / f"{name.replace('.', '/')}.py", ROOT / name.replace(".", "/") / "__init__.py"):
-            if path.exists():
-                yield name
-                queue += [target for target in imports(path) if is_own(target)]
+        for path in files_of(name):
+            yield name
+            queue += [target for target in imports(path) if is_own(target)]
+
+
+def files_of(module: str) -> list[Path]:
+    stem = module.replace(".", "/")
+    return [path for path in (ROOT / f"{stem}.py", ROOT / stem / "__init__.py") if path.exists()]
 
 
 def test_the_api_and_the_ledger_need_no_torch() -> None:
     for start in NO_TORCH:
         for name in reached(start):
-            for path in (ROOT / f"{name.replace('.', '/')}.py", ROOT / name.replace(".", "/") / "__init__.py"):
-                assert not path.exists() or "torch" not in {t.split(".")[0] for t in imports(path)}, f"{start} -> {name}"
+            for path in files_of(name):
+                assert "torch" not in {target.split(".")[0] for target in imports(path)}, f"{start} -> {name}"
 
 
 def test_infra_holds_no_python() -> None:
