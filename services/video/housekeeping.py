@@ -26,6 +26,7 @@ class Housekeeper:
         self._model = model
         self._rate = 0.0
         self._due = 0.0
+        self._reclaim_after = 0.0
 
     def stepped(self, tokens: int, elapsed_s: float) -> None:
         """Learn this replica's rate from a step: a moving average of token-steps per second."""
@@ -41,13 +42,19 @@ class Housekeeper:
         self._due = now + min(5.0, settings.lease_s / 4)
         try:
             self._ledger.beat(self._worker, self._model, self._rate)
-            reclaimed = self._ledger.reclaim(settings.max_attempts)
-            if reclaimed:
-                log.warning("%d jobs had lost their worker", reclaimed)
+            if now >= self._reclaim_after:
+                self._reclaim()
             self._ledger.forget_requests(_KEY_LIFETIME_S)
             remove_deleted(self._ledger, self._config.output)
         except LedgerUnavailable as error:
             log.warning("housekeeping put off: %s", error)
+            # No worker could renew its leases: each gets the time to do so before they count as run out.
+            self._reclaim_after = now + settings.lease_s
+
+    def _reclaim(self) -> None:
+        reclaimed = self._ledger.reclaim(self._config.sampler.max_attempts)
+        if reclaimed:
+            log.warning("%d jobs had lost their worker", reclaimed)
 
 
 def remove_deleted(ledger: Ledger, output: str) -> None:

@@ -99,8 +99,8 @@ class Sampler:
 
     def tick(self) -> bool:
         """One round: renew, drop, admit, step, hand over. Whether there was anything to step."""
-        self._housekeeper.tend()
         self._drop_unwanted()
+        self._housekeeper.tend()
         self._admit()
         batch = self._scheduler.batch()
         if batch:
@@ -265,7 +265,8 @@ class Sampler:
 
     def _forget(self, held: _Held) -> None:
         self._holdings.remove(held.job.lease)
-        self._held.pop(held.job.id, None)
+        if self._held.get(held.job.id) is held:  # not a later attempt at the same job
+            del self._held[held.job.id]
 
     def _count(self, job: Job, status: str) -> None:
         telemetry.VIDEO_JOBS_FINISHED.inc(1, {"status": status})
