@@ -24,7 +24,7 @@ def model_card(pipeline: Pipeline, config: ServiceConfig) -> ModelCard:
         id=pipeline.name,
         created=int(time.time()),
         checkpoint=config.checkpoint,
-        inputs=("text", "image"),
+        inputs=("text", "image") if pipeline.limits.takes_image else ("text",),
         fps=pipeline.fps,
         size_multiple=pipeline.limits.multiple_of,
         frame_multiple=pipeline.limits.frame_step,

@@ -51,6 +51,8 @@ class Intake:
             raise refused("n", f"n = {request.n}: at most {self._config.api.max_outputs}")
         planned = plan(request, card, self._config.api)
         picture = self._picture(request, body)
+        if picture is not None and "image" not in card.inputs:
+            raise refused(_REFERENCE, f"model {card.id!r} starts from text alone: leave the picture out", "unsupported")
         self._check_queue(owner, request.n)
         new = self._jobs(owner, request, planned, card, with_picture=picture is not None)
         return self._put(new, picture, _once(idempotency_key, request, picture))

@@ -201,6 +201,13 @@ def test_an_upload_is_bounded_before_it_is_read(
         assert httpx.post(f"{service.url}/v1/videos", content=endless(), headers=headers).status_code == 413
 
 
+def test_a_model_that_starts_from_text_alone_refuses_a_picture(idle: LiveService) -> None:
+    (card,) = idle.ledger.model_cards()
+    idle.ledger.publish_model(card["id"], card | {"inputs": ["text"]})
+    error = refusal(idle, input_reference={"image_url": _data_url()})
+    assert (error.param, error.code) == ("input_reference", "unsupported")
+
+
 def test_a_data_url_beyond_a_megabyte_arrives(idle: LiveService) -> None:
     noise = Image.effect_noise((1400, 1400), 100)
     stream = io.BytesIO()
