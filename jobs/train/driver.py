@@ -20,8 +20,8 @@ from sora_core.vae import VideoAutoencoder
 
 logger = logging.getLogger(__name__)
 
-# Ray Train looks at its workers this often; a report waits for the next look.
-_POLL_S = "0.5"
+# Ray Train's own settings: a report waits for the next look at the workers; importing torch on busy machines is slow.
+_RAY_TRAIN = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300"}
 
 
 def train(config: TrainConfig) -> None:
@@ -31,7 +31,8 @@ def train(config: TrainConfig) -> None:
         logger.info("%s: all %d steps are done already", config.output, done)
         return
     write_resolved(config, config.output)
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", _POLL_S)
+    for name, value in _RAY_TRAIN.items():
+        os.environ.setdefault(name, value)
     # One logical core a worker, and one for whatever the cluster itself wants.
     with ray_session(num_cpus=config.max_workers + 1):
         fit(config)
