@@ -90,12 +90,16 @@ def shifted(sigma: Float[Tensor, "..."], shift: float | Float[Tensor, "..."]) ->
 
 
 def sample_sigma(
-    u: Float[Tensor, " n"], num_tokens: Int[Tensor, " n"] | Sequence[int], law: ShiftLaw = DEFAULT_SHIFT
+    u: Float[Tensor, " n"],
+    num_tokens: Int[Tensor, " n"] | Sequence[int],
+    law: ShiftLaw = DEFAULT_SHIFT,
+    spread: float = 1.0,
 ) -> Float[Tensor, " n"]:
     """Noise levels for training: logit-normal, then shifted by each clip's tokens.
 
-    ``u`` are uniform draws in (0, 1) - stratify them over a batch and the law keeps them so.
+    ``spread`` is the standard deviation of the logits: the more, the more often the ends are seen (1.7 is about
+    uniform). ``u`` are uniform draws in (0, 1) - stratify them over a batch and the law keeps them so.
     """
     counts = num_tokens.tolist() if isinstance(num_tokens, Tensor) else num_tokens
     shifts = torch.tensor([law.shift_for(int(count)) for count in counts], dtype=u.dtype, device=u.device)
-    return shifted(torch.special.ndtri(u).sigmoid(), shifts)
+    return shifted((spread * torch.special.ndtri(u)).sigmoid(), shifts)

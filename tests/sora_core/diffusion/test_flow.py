@@ -48,17 +48,17 @@ def test_a_clip_that_is_given_whole_does_not_count() -> None:
     assert prediction.grad[2:].gt(0).all()
 
 
-@pytest.mark.parametrize("shift", [1.0, 3.0, 6.0])
-def test_times_follow_the_shifted_logit_normal(shift: float) -> None:
+@pytest.mark.parametrize(("shift", "spread"), [(1.0, 1.0), (3.0, 0.5), (6.0, 1.7)])
+def test_times_follow_the_shifted_logit_normal(shift: float, spread: float) -> None:
     u = (torch.arange(2001, dtype=torch.float64) + 0.5) / 2001
-    sigma = flow.sample_sigma(u, [64] * 2001, ShiftLaw(shift))
+    sigma = flow.sample_sigma(u, [64] * 2001, ShiftLaw(shift), spread)
     assert sigma.gt(0).all()
     assert sigma.lt(1).all()
     assert float(sigma.median()) == pytest.approx(shift / (1 + shift), abs=1e-3)
     unshifted = sigma / (shift - (shift - 1) * sigma)
     logits = unshifted.logit()
     assert float(logits.mean()) == pytest.approx(0, abs=1e-6)
-    assert float(logits.std()) == pytest.approx(1, abs=5e-3)
+    assert float(logits.std()) == pytest.approx(spread, rel=5e-3)
 
 
 def test_shift_grows_with_the_square_root_of_tokens() -> None:
