@@ -8,6 +8,7 @@ padded in buckets, as it must to batch them at all). Then what rounding the weig
 import argparse
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -191,6 +192,7 @@ def main() -> None:
     parser.add_argument("--part", choices=("all", "step", "weights"), default="all")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", message="Mismatch dtype")  # the peer's norms under autocast
     if arguments.part != "weights":
         compare_steps(arguments.repeats)
     if arguments.part != "step":
