@@ -94,6 +94,7 @@ class TrainConfig(JobConfig):
     optimizer: OptimizerConfig = OptimizerConfig()
     shift: PositiveFloat = 6.0
     shift_tokens: PositiveInt | None = None
+    sigma_spread: PositiveFloat = 1.0
     caption_dropout: Share = 0.1
     given: dict[str, Share] = Field(default={"first_frame": 0.1})
     guidance_scale: PositiveFloat = 1.5

@@ -88,7 +88,9 @@ def build(config: TrainConfig, dataset: Dataset, device: torch.device, before: M
         torch.manual_seed(config.seed)
         dit = DiT(config.model.dit(manifest.channels, manifest.text_dim))
     dit.activation_checkpointing = config.model.activation_checkpointing
-    objective = Objective(dit.config.patch, Whitening(mean, std), config.shift_law, torch.tensor(manifest.null_text))
+    objective = Objective(
+        dit.config.patch, Whitening(mean, std), config.shift_law, torch.tensor(manifest.null_text), config.sigma_spread
+    )
     return Trainer(
         dit,
         objective,

@@ -43,12 +43,16 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What turns an example and a draw into a task. ``null_text`` stands in for a dropped caption."""
+    """What turns an example and a draw into a task.
+
+    ``null_text`` stands in for a dropped caption; ``spread`` is the width of the law of noise levels, before its shift.
+    """
 
     patch: Patch
     whitening: Whitening
     shift: ShiftLaw
     null_text: Float[Tensor, "m d"]
+    spread: float = 1.0
 
     def clean(self, example: Example, posterior_seed: int) -> Float[Tensor, "c t h w"]:
         """A whitened latent drawn from the clip's posterior."""
@@ -59,7 +63,8 @@ class Objective:
         """The clip at the noise level that the draw and the clip's number of tokens make."""
         shape = LatentShape(*example.latent_mean.shape)
         num_tokens = self.patch.grid(shape).num_tokens
-        sigma = float(flow.sample_sigma(torch.tensor([draw.u], dtype=torch.float64), [num_tokens], self.shift))
+        u = torch.tensor([draw.u], dtype=torch.float64)
+        sigma = float(flow.sample_sigma(u, [num_tokens], self.shift, self.spread))
         latent = self.clean(example, draw.posterior_seed)
         mask = draw.mask(shape, self.patch)
         given = Condition(mask, latent) if bool(mask.any()) else condition.none(*mask.shape)
