@@ -51,10 +51,11 @@ def read(frames: NDArray[np.uint8]) -> Reading:
     pure = (hsv[..., 1] > MIN_SATURATION) & (hsv[..., 2] > MIN_VALUE)
     seen = sum(bool(_objects(mask)) for mask in pure) > len(frames) / 2
     ground = _ground_colour(video, pure)
-    objects = [_objects(mask) for mask in _inside(video, pure, ground)] if seen and ground is not None else []
+    inside = _inside(video, pure, ground) if seen and ground is not None else np.zeros_like(pure)
+    objects = [_objects(mask) for mask in inside]
     seen = sum(map(bool, objects)) > len(frames) / 2
     return Reading(
-        colour=_colour(hsv[..., 0][pure]) if seen else None,
+        colour=_colour(hsv[..., 0][pure & inside]) if seen else None,
         shape=_shape(objects) if seen else None,
         background=None if ground is None else _background(ground),
         direction=_direction(objects, frames.shape[1:3]) if seen and len(frames) > 1 else None,
