@@ -17,7 +17,8 @@ from services.video.job import CANCELLED, OPEN, Backlog, Idempotency, Job, Lease
 from services.video.rows import failure, job_of, new_row, remember, select_jobs, visible
 from services.video.tables import available, jobs, models, open_database, requests, transaction, workers
 
-_WORKER_SILENT_S = 60.0
+_WORKER_SILENT_S = 60.0  # then its rate no longer counts
+_MODEL_SILENT_S = 600.0  # then its model is no longer offered
 
 
 class Ledger:
@@ -147,10 +148,11 @@ class Ledger:
 
     # --- the workers' side
 
-    def waiting(self, limit_per_owner: int = 32) -> list[Job]:
-        """The front of every owner's queue, so that one who waits is seen behind another's thousand jobs."""
+    def waiting(self, model: str | None = None, limit_per_owner: int = 32) -> list[Job]:
+        """The front of every owner's queue (of one model), so that one is seen behind another's thousand jobs."""
         place = sa.func.row_number().over(partition_by=jobs.c.owner, order_by=(jobs.c.queued_as, jobs.c.id))
-        queued = sa.select(jobs, place.label("place")).where(jobs.c.status == Status.QUEUED).subquery()
+        wanted = (jobs.c.status == Status.QUEUED) & (jobs.c.model == model if model is not None else sa.true())
+        queued = sa.select(jobs, place.label("place")).where(wanted).subquery()
         query = sa.select(queued).where(queued.c.place <= limit_per_owner).order_by(queued.c.queued_as, queued.c.id)
         with self._reading() as db:
             return [job_of(row) for row in db.execute(query)]
@@ -259,20 +261,24 @@ class Ledger:
 
     def publish_model(self, name: str, card: Mapping[str, Any]) -> None:
         """Tell the API what the served model is and can do; a later sampler's word replaces it."""
-        values = {"card": dict(card), "published_at": self._clock()}
+        values = {"card": dict(card), "published_at": self._clock(), "seen_at": self._clock()}
         with self._writing() as db:
             if not db.execute(models.update().where(models.c.name == name).values(**values)).rowcount:
                 db.execute(models.insert().values(name=name, **values))
 
     def model_cards(self) -> list[dict[str, Any]]:
-        """The cards of the models served from this ledger, newest first."""
+        """The cards of the models whose samplers lately gave a sign of life, the last published first."""
+        lately = models.c.seen_at > self._clock() - _MODEL_SILENT_S
+        query = sa.select(models.c.card).where(lately).order_by(models.c.published_at.desc())
         with self._reading() as db:
-            return list(db.execute(sa.select(models.c.card).order_by(models.c.published_at.desc())).scalars())
+            return list(db.execute(query).scalars())
 
     def beat(self, worker: str, model: str, token_steps_per_s: float) -> None:
         """A worker's sign of life and its measured rate; workers that are long silent are forgotten."""
-        values = {"model": model, "seen_at": self._clock(), "token_steps_per_s": token_steps_per_s}
+        now = self._clock()
+        values = {"model": model, "seen_at": now, "token_steps_per_s": token_steps_per_s}
         with self._writing() as db:
             if not db.execute(workers.update().where(workers.c.id == worker).values(**values)).rowcount:
                 db.execute(workers.insert().values(id=worker, **values))
-            db.execute(workers.delete().where(workers.c.seen_at < self._clock() - 10 * _WORKER_SILENT_S))
+            db.execute(workers.delete().where(workers.c.seen_at < now - _MODEL_SILENT_S))
+            db.execute(models.update().where(models.c.name == model).values(seen_at=now))

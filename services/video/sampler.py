@@ -69,6 +69,7 @@ class Sampler:
         self._clock = clock
         self._stop = threading.Event()
         self._patience = Patience(settings.outage_patience_s, self._stop)
+        self._model = pipeline.name
         self._engine = Engine(pipeline)
         self._renderer = Renderer(pipeline, config.output, self._patience, crf=settings.crf)
         self._scheduler = Scheduler(settings.token_budget, max_jobs=settings.max_batch, patience_s=settings.patience_s)
@@ -127,7 +128,7 @@ class Sampler:
         if len(self._held) - len(self._scheduler.jobs) >= self._settings.max_batch:
             return  # the renderer is behind; more finished latents would only fill memory
         try:
-            waiting = {job.id: job for job in self._ledger.waiting()}
+            waiting = {job.id: job for job in self._ledger.waiting(self._model)}
             chosen = self._scheduler.admit([_candidate(job) for job in waiting.values()], self._clock())
             won = self._ledger.claim([job.id for job in chosen], self.worker, self._settings.lease_s)
         except LedgerUnavailable as error:

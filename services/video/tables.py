@@ -66,6 +66,7 @@ models = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("card", sa.JSON, nullable=False),
     sa.Column("published_at", sa.Float(53), nullable=False),
+    sa.Column("seen_at", sa.Float(53), nullable=False),
 )
 
 workers = sa.Table(

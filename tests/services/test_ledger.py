@@ -313,6 +313,21 @@ def test_the_newest_model_card_counts(ledger: Ledger) -> None:
     assert ledger.model_cards() == [{"fps": 24}]
 
 
+def test_a_model_whose_samplers_are_long_silent_is_not_offered(ledger: Ledger, clock: Any) -> None:
+    ledger.publish_model("old", {"fps": 8})
+    ledger.publish_model("new", {"fps": 24})
+    clock.forward(3600)
+    assert ledger.model_cards() == []
+    ledger.beat("w1", "new", 1.0)
+    assert ledger.model_cards() == [{"fps": 24}]
+
+
+def test_a_sampler_sees_the_jobs_of_its_own_model(ledger: Ledger) -> None:
+    job = put(ledger, model="mine")
+    put(ledger, model="another")
+    assert [waiting.id for waiting in ledger.waiting("mine")] == [job.id]
+
+
 # --- the database
 
 

@@ -26,7 +26,7 @@ from .tiny_model import save_tiny_checkpoint
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(400),
     pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning"),
 ]
 
@@ -73,7 +73,7 @@ def deployed(ray_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory
     args["sampler"] |= {"lease_s": 3.0, "max_replicas": 2, "target_wait_s": 2.0, "scale_delay_s": 1.0}
     (folder / "serve.yaml").write_text(yaml.safe_dump(config))
     serve(ray_cluster, "deploy", str(folder / "serve.yaml"))
-    eventually(lambda: is_running(ray_cluster), within_s=120)
+    eventually(lambda: is_running(ray_cluster), within_s=240)
     service = Deployed(f"http://127.0.0.1:{config['http_options']['port']}", args["ledger"])
     yield service
     service.ledger.close()

@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text, primary_key=True),
         sa.Column("card", sa.JSON, nullable=False),
         sa.Column("published_at", sa.Float(53), nullable=False),
+        sa.Column("seen_at", sa.Float(53), nullable=False),
     )
     op.create_table(
         "workers",
