@@ -26,12 +26,12 @@ Stored as {dtype}, {megabytes:.1f} MB.
 {table}
 
 Measured on the stored, rounded weights: posterior mean, clamped pixels; footage at {measured}, the controlled world at
-{frames}x{side}x{side}. Less ST-LPIPS is better; AlexNet's is a part of what training minimised, VGG's it never saw.
+{world_measured}. Less ST-LPIPS is better; AlexNet's is a part of what training minimised, VGG's it never saw.
 "PCA" is the linear codec of as many numbers: principal components of 8x8 blocks, with one basis for the first frame and
 one for every later four, fitted to the training files.
 
 Made by `python -m jobs.train_vae` with the config in `training.json`: {trunk_steps} steps of a linear trunk, then
-{steps} steps of {batch} clips of {frames}x{side}x{side} pixels.
+{phases}.
 
 **Trained on** {train}. The controlled world is in {world:.0%} of the clips.
 
@@ -62,10 +62,11 @@ def card(
         megabytes=weights_bytes / 1e6,
         table="\n".join(rows),
         measured=f"{config.measured_frames}x{config.measured_side}x{config.measured_side}",
-        steps=config.steps,
-        batch=config.batch,
-        frames=config.frames,
-        side=config.side,
+        world_measured=f"{config.measured_frames}x{config.side}x{config.side}",
+        phases=" and ".join(
+            f"{phase.steps} steps of {phase.batch} clips of {phase.frames}x{config.side}x{config.side} pixels"
+            for phase in config.phases
+        ),
         trunk_steps=config.trunk_steps if config.warm_start else 0,
         train=", ".join(train),
         world=config.world_share,

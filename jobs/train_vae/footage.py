@@ -52,10 +52,15 @@ def read_footage(config: TrainVaeConfig) -> Footage:
                 continue
         if runs:
             wanted[name] = runs
-    for names, patterns, found in (("train", config.train, train), ("held_out", config.held_out, held_out)):
-        if not any(len(run) >= config.frames for runs in found.values() for run in runs):
+    longest = max(phase.frames for phase in config.phases)
+    wanted_frames = (
+        ("train", config.train, train, longest),
+        ("held_out", config.held_out, held_out, config.measured_frames),
+    )
+    for names, patterns, found, frames in wanted_frames:
+        if not any(len(run) >= frames for runs in found.values() for run in runs):
             raise ConfigError(
-                f"{names} = {list(patterns)}: no readable video of {config.frames} frames under {config.source} has "
+                f"{names} = {list(patterns)}: no readable video of {frames} frames under {config.source} has "
                 "such a name; change the patterns or the source"
             )
     logger.info("%d files to train on, %d to measure on", len(train), len(held_out))

@@ -59,13 +59,13 @@ def held_out_clips(held_out: Mapping[str, list[Frames]], config: TrainVaeConfig)
 def world_clips(config: TrainVaeConfig) -> Float[Tensor, "b 3 t h w"]:
     """Clips of the controlled world at the size of training."""
     seeds = range(_WORLD_SEED, _WORLD_SEED + _WORLD_CLIPS)
-    return crops.to_pixels([crops.world_clip(seed, config.frames, config.side) for seed in seeds])
+    return crops.to_pixels([crops.world_clip(seed, config.measured_frames, config.side) for seed in seeds])
 
 
 def fit_pca(runs: Mapping[str, list[Frames]], config: TrainVaeConfig) -> PcaCodec:
     """The linear codec of as many numbers, fitted to crops of the training files."""
     rng = np.random.default_rng(config.seed)
-    clips = crops.batch(runs, rng, _PCA_CLIPS, config.frames, config.side, world_share=0.0)
+    clips = crops.batch(runs, rng, _PCA_CLIPS, config.phases[0].frames, config.side, world_share=0.0)
     return PcaCodec.fit(clips, config.layout.z_dim)
 
 

@@ -142,6 +142,6 @@ def _statistics(trainer: Trainer) -> Whitening:
     """Of the latents of training crops, channel by channel."""
     statistics = WhiteningStatistics()
     with torch.no_grad():
-        for clip in trainer.clips(_STATISTICS_CLIPS).split(1):
+        for clip in trainer.clips(_STATISTICS_CLIPS, trainer.config.phases[-1].frames).split(1):
             statistics.update(encode_moments(trainer.average, clip)[0][0])
     return statistics.result(power=1.0)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jobs.train_vae import crops
-from jobs.train_vae.config import TrainVaeConfig
+from jobs.train_vae.config import PhaseConfig, TrainVaeConfig
 from jobs.train_vae.footage import Frames
 from jobs.train_vae.progress import Progress
 from sora_core.shapes import Compression, PixelShape
@@ -52,7 +52,7 @@ class Trainer:
         self.noise = torch.Generator().manual_seed(config.seed)
         self.model = channels_last(new_vae(config))
         self.average = new_vae(config)
-        self.perceptual = PerceptualDistance() if config.perceptual_weight else None
+        self.perceptual = PerceptualDistance()
         trunk = {id(parameter) for parameter in trunk_parameters(self.model)}
         groups: list[list[Tensor]] = [[], []]
         for parameter in self.model.parameters():
@@ -60,16 +60,17 @@ class Trainer:
         # fmt: off
         self.optimiser = torch.optim.AdamW(
             [{"params": groups[0], "scale": 1.0}, {"params": groups[1], "scale": config.trunk_rate}],
-            lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4,
+            betas=(0.9, 0.98), weight_decay=1e-4,
         )
         # fmt: on
 
     def start(self) -> None:
         """Begin: as a trained linear codec, or at random."""
+        frames = self.config.phases[0].frames
         if self.config.warm_start:
-            warm_start(self.model, self.clips(_FITTED_CLIPS))
+            warm_start(self.model, self.clips(_FITTED_CLIPS, frames))
             self._train_trunk()
-            open_branches(self.model, self.clips(_OPENED_CLIPS))
+            open_branches(self.model, self.clips(_OPENED_CLIPS, frames))
         self.average.load_state_dict(self.model.state_dict())
 
     def _train_trunk(self) -> None:
@@ -80,7 +81,7 @@ class Trainer:
         for step in range(config.trunk_steps):
             rise = min(1.0, (step + 1) / 20)
             _set_rate(optimiser, config.trunk_learning_rate * rise * _cosine(step / config.trunk_steps))
-            clips = self.clips(config.trunk_batch)
+            clips = self.clips(config.trunk_batch, config.phases[0].frames)
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
                 pixels = trunk_decode(self.model, trunk_encode(self.model, clips)).float()
             loss = (pixels - clips).square().mean()
@@ -93,23 +94,25 @@ class Trainer:
     def advance(self) -> dict[str, float]:
         """Take one step; what it minimised, term by term."""
         config = self.config
-        done = self.step / config.steps
-        rise = min(1.0, (self.step + 10) / config.rise_steps)
-        _set_rate(self.optimiser, config.learning_rate * rise * (_LEAST_RATE + (1 - _LEAST_RATE) * _cosine(done)))
-        clips = self.clips(config.batch)
+        phase, step = self._phase()
+        done = step / phase.steps
+        rise = min(1.0, (step + 1) / phase.rise_steps)
+        _set_rate(self.optimiser, phase.learning_rate * rise * (_LEAST_RATE + (1 - _LEAST_RATE) * _cosine(done)))
+        clips = self.clips(phase.batch, phase.frames)
+        looks = phase.perceptual_weight > 0 and done >= phase.perceptual_from
         losses = autoencoding(
             self.model,
             clips,
             torch.randn(self._latent_shape(clips), generator=self.noise),
-            self.perceptual if done >= config.perceptual_from else None,
-            self._looked_at(config.batch, config.frames),
+            self.perceptual if looks else None,
+            self._looked_at(phase.batch, phase.frames),
             bfloat16=config.bfloat16,
         )
         terms = {
             "reconstruction": losses.reconstruction,
             "structure": config.ssim_weight * losses.structure,
             "kl": config.kl_weight * losses.kl,
-            "perceptual": config.perceptual_weight * losses.perceptual,
+            "perceptual": phase.perceptual_weight * losses.perceptual,
         }
         loss = torch.stack(list(terms.values())).sum()
         self.optimiser.zero_grad()
@@ -117,18 +120,26 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), _LARGEST_GRADIENT)
         self.optimiser.step()
         self.step += 1
-        self._follow()
+        self._follow(min(phase.ema_decay, (1 + step) / (10 + step)))
         return {"loss": loss.item()} | {name: term.item() for name, term in terms.items()}
 
+    def _phase(self) -> tuple[PhaseConfig, int]:
+        """The phase that the next step belongs to, and the steps taken in it."""
+        step = self.step
+        for phase in self.config.phases:
+            if step < phase.steps:
+                return phase, step
+            step -= phase.steps
+        raise AssertionError(f"step {self.step} of {self.config.steps}")
+
     @torch.no_grad()
-    def _follow(self) -> None:
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+    def _follow(self, decay: float) -> None:
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
 
-    def clips(self, num: int) -> Float[Tensor, "b 3 t h w"]:
+    def clips(self, num: int, frames: int) -> Float[Tensor, "b 3 t h w"]:
         """The next ``num`` random crops of the training files and the controlled world."""
         config = self.config
-        clips = crops.batch(self.runs, self.rng, num, config.frames, config.side, config.world_share)
+        clips = crops.batch(self.runs, self.rng, num, frames, config.side, config.world_share)
         return clips.contiguous(memory_format=torch.channels_last_3d)
 
     def _latent_shape(self, clips: Tensor) -> tuple[int, ...]:
