@@ -24,6 +24,7 @@ from sora_core.errors import AccessDenied, CheckpointError, ConfigError, InputEr
 
 from .stripes import write_footage
 
+TIMEOUT_S = 200
 ROOT = Path(__file__).parents[3]
 Verdicts = dict[str, tuple[str, str | None]]
 
@@ -40,9 +41,19 @@ def start(cluster: LocalCluster, source: str, output: str) -> subprocess.Popen[s
 def run(cluster: LocalCluster, source: str, output: str) -> str:
     """The job's own words; it must end well."""
     process = start(cluster, source, output)
-    text, _ = process.communicate(timeout=280)
+    try:
+        text, _ = process.communicate(timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        end(process)
+        text, _ = process.communicate()
+        pytest.fail(f"not done in {TIMEOUT_S} s:\n{text}")
     assert process.returncode == 0, text
     return text
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """kill -9 of the driver and what it started."""
+    os.killpg(process.pid, signal.SIGKILL)
 
 
 def stored(uri: str) -> dict[str, str]:
@@ -88,6 +99,7 @@ def curated(ray_cluster: LocalCluster, bucket: tuple[str, Verdicts]) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_every_object_and_clip_has_its_row(curated: str, bucket: tuple[str, Verdicts]) -> None:
     source, verdicts = bucket
     rows = ledger_rows(curated)
@@ -104,6 +116,7 @@ def test_every_object_and_clip_has_its_row(curated: str, bucket: tuple[str, Verd
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_manifest_describes_what_lies_there(curated: str) -> None:
     manifest = shards.read_manifest(curated)
     rows = latent_rows(curated)
@@ -117,6 +130,7 @@ def test_the_manifest_describes_what_lies_there(curated: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_second_run_does_nothing(ray_cluster: LocalCluster, curated: str, bucket: tuple[str, Verdicts]) -> None:
     before = stored(curated)
     assert " 0 to do" in run(ray_cluster, bucket[0], curated)
@@ -124,16 +138,17 @@ def test_a_second_run_does_nothing(ray_cluster: LocalCluster, curated: str, buck
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_killed_run_goes_on_to_the_same_rows(
     ray_cluster: LocalCluster, curated: str, bucket: tuple[str, Verdicts]
 ) -> None:
     output = "s3://sora-tests/curate-killed"
     process = start(ray_cluster, bucket[0], output)
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + TIMEOUT_S
     # The driver's own part comes first; the second is the first of an actor.
     while process.poll() is None and len(_parts(output)) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
+    end(process)
     process.communicate()
     done = len(_parts(output))
     assert 2 <= done < len(_parts(curated))
@@ -173,6 +188,7 @@ def wrong(config: CurateConfig, kind: type[InputError], match: str, **changes: s
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_places_that_can_not_be_used_are_named(
     config: CurateConfig, verdicts: Verdicts, s3_server: EmbeddedS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
