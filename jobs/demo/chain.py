@@ -21,7 +21,7 @@ from jobs.demo.processes import ProcessBook
 from jobs.demo.s3 import EmbeddedS3
 from jobs.launch import require_free_port
 from sora_core import checkpoint, media, storage
-from sora_core.errors import ConfigError, SoraError
+from sora_core.errors import SoraError
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "s3://sora"
@@ -118,8 +118,6 @@ def _api_key(folder: Path) -> str:
 
 def upload_new(folder: Path, uri: str) -> None:
     """Upload the files of a folder that aren't stored yet."""
-    if not folder.is_dir():
-        raise ConfigError(f"footage = {str(folder)!r}: no such folder")
     there = {storage.name(item.uri): item.size for item in storage.list_objects(uri)}
     missing = [path for path in sorted(folder.iterdir()) if there.get(path.name) != path.stat().st_size]
     for path in tqdm(missing, desc="upload", unit="file"):

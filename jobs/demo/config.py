@@ -1,22 +1,29 @@
 """What the demo lets a person choose."""
 
 from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import DirectoryPath, Field, model_validator
 
 from jobs.launch import JobConfig
+from sora_core.shapes import Compression, Patch, PixelShape
+
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class DemoConfig(JobConfig):
     """The whole chain on one machine, from footage to an mp4 made over HTTP."""
 
     folder: Path
-    footage: Path
+    footage: DirectoryPath
     prompt: str
-    size: str
+    size: str = Field(pattern=r"^\d+x\d+$")
+    """WIDTHxHEIGHT of the video, in pixels."""
     num_frames: int
     seed: int
-    api_port: int
-    dashboard_port: int
-    s3_port: int
+    api_port: Port
+    dashboard_port: Port
+    s3_port: Port
     keep: bool = False
     """Leave the servers up when the video is made."""
     stop: bool = False
@@ -25,3 +32,10 @@ class DemoConfig(JobConfig):
     curate: tuple[str, ...] = ()
     train: tuple[str, ...] = ()
     """More ``key=value`` settings of the three jobs, over their own laptop defaults."""
+
+    @model_validator(mode="after")
+    def _can_be_made(self) -> Self:
+        """A video that the API would refuse is refused now, not when everything else is done."""
+        width, height = map(int, self.size.split("x"))
+        Patch().grid(Compression().latent(PixelShape(self.num_frames, height, width), channels=1))
+        return self
