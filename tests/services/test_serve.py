@@ -113,9 +113,9 @@ def _sampling(ledger: Ledger, ids: list[str]) -> Any:
 
 
 def test_a_predicted_wait_above_the_target_adds_a_sampler(deployed: Deployed) -> None:
-    """Runs after the rate of a sampler is known; the work queued here is that of a minute or so."""
-    ids = [create(deployed, num_steps=100) for _ in range(20)]
-    eventually(lambda: len(deployed_samplers(deployed)) == 2, within_s=60)
+    """Runs after the rate of a sampler is known; the work queued here outlasts the start of a replica."""
+    ids = [create(deployed, num_steps=100) for _ in range(150)]
+    eventually(lambda: len(deployed_samplers(deployed)) == 2, within_s=120)
     for video_id in ids:
         deployed.ledger.cancel(video_id)
 
