@@ -40,7 +40,8 @@ def run(name: str, config_class: type[ConfigT], main: Callable[[ConfigT], None])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
     for chatty in ("botocore", "boto3", "httpx", "httpx2", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for kind in (signal.SIGTERM, signal.SIGINT):  # a shell's background job starts with SIGINT ignored
+        signal.signal(kind, _interrupt)
     try:
         main(load_config(name, config_class, sys.argv[1:]))
     except InputError as error:

@@ -21,7 +21,11 @@ from openai import OpenAI
 from jobs.demo.s3 import free_port
 from sora_core import media, shards, storage
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1500),
+    pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning"),  # OpenAI's own service ended; ours is here
+]
 
 ROOT = Path(__file__).parents[1]
 
@@ -117,8 +121,8 @@ def environment(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_leaves_what_it_promises(made: Made) -> None:
-    for name in ("video.mp4", "sheet.png", "training.png", "curation.html", "run.json"):
-        assert (made.folder / name).stat().st_size > 500, name
+    for name in ("video.mp4", "sheet.png", "training.png", "curation.html"):
+        assert (made.folder / name).stat().st_size > 1000, name
     keys = {"api_url", "api_key", "s3_url", "dashboard_url", "data_uri", "checkpoint_uri", "seconds"}
     assert set(made.run) == keys
     assert made.run["api_url"].endswith("/v1")
