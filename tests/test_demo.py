@@ -179,4 +179,5 @@ def test_an_interrupted_demo_leaves_no_process(tmp_path: Path) -> None:
     time.sleep(8)
     os.killpg(running.pid, signal.SIGINT)
     assert running.wait(60) == 130
+    time.sleep(1)  # the killed ones are reaped by init
     assert processes_of(tmp_path) == []

@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -122,6 +123,9 @@ class LocalCluster:
                 time.sleep(0.2)
         self._process.wait()
         self._process = None
+        for pid in _processes_naming(str(self._tmp)):  # a worker that was just starting is in no group of ours yet
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self._tmp, ignore_errors=True)
 
     def _alive(self, group: int) -> bool:
@@ -139,6 +143,19 @@ class LocalCluster:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _processes_naming(folder: str) -> list[int]:
+    """The living processes on whose command line a cluster's own folder stands."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            named = folder.encode() in (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if named:
+            found.append(int(entry.name))
+    return found
 
 
 def _signal_group(group: int, kind: signal.Signals) -> None:
