@@ -171,7 +171,7 @@ def test_an_interrupted_demo_leaves_no_process(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     command = [sys.executable, "-m", "jobs.demo", "--set", *settings]
     running = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     deadline = time.monotonic() + 90
     while not (tmp_path / "ray" / "ray.txt").exists() and time.monotonic() < deadline:
