@@ -6,6 +6,7 @@ import secrets
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -162,13 +163,22 @@ def _wait_until_ready(cluster: LocalCluster, url: str, timeout_s: float = 120.0)
         shown = subprocess.run(command, env=cluster.environment, capture_output=True, text=True, check=False)
         applications = (yaml.safe_load(shown.stdout) or {}).get("applications", {}) if shown.returncode == 0 else {}
         states = {application["status"] for application in applications.values()}
-        if states == {"RUNNING"}:
+        if states == {"RUNNING"} and _answers(url):
             say(f"the API answers at {url}")
             return
         if "DEPLOY_FAILED" in states:
             raise SoraError(f"serve deploy failed:\n{shown.stdout}")
         time.sleep(0.5)
     raise SoraError(f"{url} didn't come up in {timeout_s:.0f} s; see the Serve page of {cluster.dashboard_url}")
+
+
+def _answers(url: str) -> bool:
+    """Whether the proxy takes requests: its deployments may be ready before it is."""
+    try:
+        with urllib.request.urlopen(url.replace("/v1", "/-/healthz"), timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 def _contact_sheet(folder: Path) -> None:
