@@ -10,6 +10,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from sora_core.diffusion.flow import shifted
+from sora_core.diffusion.multistep import Multistep
 from sora_core.diffusion.unipc import UniPC
 from sora_core.errors import InputError
 
@@ -45,31 +46,7 @@ class Solver(Protocol):
         """The sample at the next `sigma`, from the sample and its velocity at this one."""
 
 
-class _Multistep:
-    """A solver that takes one velocity a step."""
-
-    def __init__(self, sigmas: Float64[Tensor, " n_plus_1"]) -> None:
-        self._sigmas: list[float] = sigmas.tolist()
-        self._index = 0
-
-    @property
-    def sigma(self) -> float:
-        return self._sigmas[self._index]
-
-    @property
-    def num_evaluations(self) -> int:
-        return len(self._sigmas) - 1
-
-    @property
-    def evaluation(self) -> int:
-        return self._index
-
-    @property
-    def done(self) -> bool:
-        return self._index == self.num_evaluations
-
-
-class Euler(_Multistep):
+class Euler(Multistep):
     """First order: ``x + h v``, with ``h`` the (negative) change of sigma."""
 
     def step(self, x: Float[Tensor, "..."], velocity: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -78,7 +55,7 @@ class Euler(_Multistep):
         return x + width * velocity
 
 
-class AdamsBashforth2(_Multistep):
+class AdamsBashforth2(Multistep):
     """Second order from one velocity a step: the line through this velocity and the last, integrated over the step."""
 
     def __init__(self, sigmas: Float64[Tensor, " n_plus_1"]) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from sora_core.diffusion.multistep import Multistep
+
 # The log signal-to-noise ratio is infinite at pure noise: the first step starts this little below.
 _LARGEST_SIGMA = 1 - 1e-6
 
@@ -35,30 +37,13 @@ def _log_snr(sigma: float) -> float:
     return math.log1p(-min(sigma, _LARGEST_SIGMA)) - math.log(min(sigma, _LARGEST_SIGMA))
 
 
-class UniPC:
+class UniPC(Multistep):
     """A predictor, corrected by the next velocity at no extra evaluation; the first and last steps are of order 1."""
 
     def __init__(self, sigmas: Float64[Tensor, " n_plus_1"]) -> None:
-        self._sigmas: list[float] = sigmas.tolist()
-        self._index = 0
+        super().__init__(sigmas)
         self._last: _Step | None = None
         self._earlier: _Step | None = None
-
-    @property
-    def sigma(self) -> float:
-        return self._sigmas[self._index]
-
-    @property
-    def num_evaluations(self) -> int:
-        return len(self._sigmas) - 1
-
-    @property
-    def evaluation(self) -> int:
-        return self._index
-
-    @property
-    def done(self) -> bool:
-        return self._index == self.num_evaluations
 
     def step(self, x: Float[Tensor, "..."], velocity: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         data = x - self.sigma * velocity
