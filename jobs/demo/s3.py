@@ -98,7 +98,9 @@ class EmbeddedS3:
             "-s3.port.lance=0", "-webdav=false", "-admin.ui=false", "-master.telemetry=false",
             *(f"-{name}.port={port}" for name, port in ports.items()),
         ]  # fmt: skip
-        environment = os.environ | {"GOMEMLIMIT": "400MiB"}
+        # Keys in the environment would become an identity of the server, beside or in place of those in the file.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        environment["GOMEMLIMIT"] = "400MiB"
         with (logs / "stdout.txt").open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=environment, start_new_session=True, cwd=self.folder

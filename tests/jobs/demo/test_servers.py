@@ -61,6 +61,17 @@ def test_objects_survive_a_kill_of_the_server_and_the_same_keys_open_it(
         assert storage.read_bytes("s3://kept/x") == b"still here"
 
 
+def test_keys_in_the_environment_never_become_keys_of_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "sora")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-another-server")
+    with EmbeddedS3(tmp_path) as server:
+        for name, value in server.credentials.environment().items():
+            monkeypatch.setenv(name, value)
+        storage.create_bucket("s3://mine")
+
+
 def test_a_taken_s3_port_is_named(tmp_path: Path) -> None:
     with EmbeddedS3(tmp_path) as running, pytest.raises(ConfigError, match=f"port {running.port} is taken"):
         EmbeddedS3(tmp_path / "other", port=running.port)
