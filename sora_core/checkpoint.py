@@ -8,6 +8,7 @@ import dataclasses
 import json
 import re
 import tempfile
+import types
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +50,9 @@ class DataSummary:
 class Meta:
     """Everything about a checkpoint that isn't a weight.
 
-    ``fps`` is the usual rate of the training clips; ``max_tokens`` the longest clip trained on; ``shift`` the timestep
-    shift of training and, with ``guidance_scale``, the default for sampling; ``training`` the resolved config.
+    ``fps`` is the usual rate of the training clips; ``max_tokens`` the longest clip trained on; ``given`` the kinds of
+    masks of given latents it has learned; ``shift`` the timestep shift of training and, with ``guidance_scale``, the
+    default for sampling; ``base`` the weights that training began with; ``training`` the resolved config.
     """
 
     step: int
@@ -61,8 +63,10 @@ class Meta:
     compression: Compression
     fps: float
     max_tokens: int
+    given: tuple[str, ...]
     shift: float
     guidance_scale: float
+    base: Encoder | None
     git_revision: str | None
     training: dict[str, Any]
     data: DataSummary
@@ -72,11 +76,17 @@ class Meta:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Strict: CheckpointError names every key that is missing or unknown, and a value of the wrong kind."""
+        """Strict: CheckpointError names every key that is missing or unknown, and a value of the wrong kind.
+
+        A meta from before `given` and `base` were written says both in its training config.
+        """
         try:
             values = json.loads(text)
         except ValueError as error:
             raise CheckpointError(f"{META} is not JSON ({error}); choose another checkpoint") from error
+        if isinstance(values, dict) and isinstance(before := values.get("training"), dict):
+            values.setdefault("given", [kind for kind, share in before.get("given", {}).items() if share])
+            values.setdefault("base", None)
         meta = _build(cls, values, META)
         assert isinstance(meta, cls)
         return meta
@@ -87,6 +97,9 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return _build_dataclass(kind, value, where)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType and type(None) in arguments:
+        [some] = set(arguments) - {type(None)}
+        return None if value is None else _build(some, value, where)
     if origin is tuple and isinstance(value, list):
         return tuple(_build(arguments[0], item, where) for item in value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -100,12 +113,12 @@ def _build(kind: Any, value: Any, where: str) -> Any:
 def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise CheckpointError(f"{where}: expected an object, found {value!r}")
-    types = typing.get_type_hints(kind)
-    missing, unknown = sorted(types.keys() - value.keys()), sorted(value.keys() - types.keys())
+    hints = typing.get_type_hints(kind)
+    missing, unknown = sorted(hints.keys() - value.keys()), sorted(value.keys() - hints.keys())
     if missing or unknown:
         faults = [f"missing {', '.join(missing)}"] * bool(missing) + [f"unknown {', '.join(unknown)}"] * bool(unknown)
         raise CheckpointError(f"{where}: {'; '.join(faults)}; use the version of the project that wrote it")
-    return kind(**{key: _build(types[key], item, f"{where}: {key}") for key, item in value.items()})
+    return kind(**{key: _build(hints[key], item, f"{where}: {key}") for key, item in value.items()})
 
 
 # --- finding

@@ -57,7 +57,7 @@ class Snapshot:
 
 def _tensors(trainer: Trainer) -> dict[str, Tensor]:
     """Every tensor of a trainer's state by a name that no number of workers changes."""
-    model = {f"model.{name}": value for name, value in trainer.dit.named_parameters()}
+    model = {f"model.{name}": value for name, value in trainer.dit.named_parameters() if value.requires_grad}
     average = {f"ema.{name}": value for name, value in trainer.ema.average.items()}
     return model | average | {f"optimizer.{name}": value for name, value in trainer.optimizers.state().items()}
 
@@ -107,7 +107,7 @@ def _put(uri: str, tensors: dict[str, Tensor], trainer: Trainer) -> None:
     for name, value in tensors.items():
         kind, _, rest = name.partition(".")
         parts[kind][rest] = value
-    live = dict(trainer.dit.named_parameters())
+    live = {name: value for name, value in trainer.dit.named_parameters() if value.requires_grad}
     if parts["model"].keys() != live.keys() or parts["ema"].keys() != live.keys():
         raise CheckpointError(f"{uri}: its training state is of another model; use that model's config")
     for name, parameter in live.items():

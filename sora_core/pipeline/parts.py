@@ -18,6 +18,7 @@ from sora_core.vae.whitening import Whitening
 # A model is asked for at most this many times the tokens of its longest training clip: farther out lie positions it
 # never saw.
 EXTRAPOLATION = 4
+_BEGIN_WITH_A_FRAME = frozenset({"first_frame", "prefix"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def load_checkpoint(uri: str, device: str) -> Parts:
         sampling=Sampling(ShiftLaw(meta.shift), meta.guidance_scale),
         fps=meta.fps,
         max_tokens=EXTRAPOLATION * meta.max_tokens,
-        takes_image=True,
+        takes_image=not _BEGIN_WITH_A_FRAME.isdisjoint(meta.given),
     )
 
 

@@ -13,10 +13,10 @@ def decay_at(step: int, decay: float) -> float:
 
 
 class Ema:
-    """float32 averages of a model's parameters, on their device; the first `update` copies them."""
+    """float32 averages of the parameters that learn, on their device; the first `update` copies them."""
 
     def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], decay: float) -> None:
-        self._live = dict(parameters)
+        self._live = {name: value for name, value in parameters if value.requires_grad}
         self._decay = decay
         self.average = {name: value.detach().float().clone() for name, value in self._live.items()}
 

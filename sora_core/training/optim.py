@@ -87,16 +87,16 @@ def rate(step: int, num_steps: int, clips_seen: int, warmup_clips: int) -> float
 
 
 def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
-    """Whether Muon takes a parameter: a matrix inside a block (modulation tables aren't)."""
-    return name.startswith("blocks.") and parameter.ndim == 2
+    """Whether Muon takes a parameter: a matrix inside a block (modulation tables and factors of LoRA aren't)."""
+    return name.startswith("blocks.") and parameter.ndim == 2 and "lora_" not in name
 
 
 class Optimizers:
-    """The optimisers of one model, moved as one."""
+    """The optimisers of the parameters of a model that learn, moved as one."""
 
     def __init__(self, model: nn.Module, rules: OptimRules) -> None:
         self._rules = rules
-        named = list(model.named_parameters())
+        named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
         hidden = [p for name, p in named if rules.muon_lr is not None and is_hidden_matrix(name, p)]
         self._in_muon = {id(parameter) for parameter in hidden}
         rest = [parameter for _, parameter in named if id(parameter) not in self._in_muon]

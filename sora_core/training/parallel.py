@@ -46,6 +46,10 @@ class SummedGradients:
         """Forget the last step's gradients."""
         self._buffer.zero_()
 
+    def scale(self, factor: float) -> None:
+        """Multiply all gradients."""
+        self._buffer.mul_(factor)
+
     def sum_over_workers(self, numbers: Sequence[Tensor]) -> Float[Tensor, " k"]:
         """Add up everybody's gradients in place, and everybody's ``numbers``, which are returned on the CPU."""
         self._numbers.copy_(torch.stack(list(numbers)))

@@ -21,8 +21,10 @@ def meta(step: int = 7) -> Meta:
         compression=Compression(),
         fps=24.0,
         max_tokens=80,
+        given=("first_frame",),
         shift=6.0,
         guidance_scale=1.5,
+        base=None,
         git_revision=None,
         training={"steps": 10, "optimizer": {"lr": 1e-3}},
         data=DataSummary("s3://b/d", 3, 1.5, {"CC0": 2, "unknown": 1}),
@@ -37,6 +39,13 @@ def save(run: Path, step: int) -> str:
 
 def test_meta_survives_json_to_the_last_bit() -> None:
     assert Meta.from_json(meta().to_json()) == meta()
+
+
+def test_a_meta_from_before_given_masks_were_told_says_them_by_its_config() -> None:
+    values = json.loads(meta().to_json())
+    del values["given"], values["base"]
+    values["training"]["given"] = {"first_frame": 0.1, "prefix": 0.0}
+    assert Meta.from_json(json.dumps(values)).given == ("first_frame",)
 
 
 def test_weights_and_meta_come_back(tmp_path: Path) -> None:
@@ -55,6 +64,7 @@ def test_weights_and_meta_come_back(tmp_path: Path) -> None:
         (lambda values: values["whitening"].update(mean=[0.1, "x"]), "whitening: mean: 'x'"),
         (lambda values: values.update(step="7"), "step: '7'"),
         (lambda values: values.update(vae=[]), "vae: expected an object"),
+        (lambda values: values.update(base={"source": "x"}), "base: missing fingerprint"),
     ],
 )
 def test_a_key_or_value_that_does_not_belong_is_named(edit, named: str) -> None:  # type: ignore[no-untyped-def]

@@ -79,7 +79,7 @@ def test_reading_ahead_ends_when_it_is_closed(small_run: TrainConfig) -> None:
 
 
 def note(record: Record, step: int, loss: float, **extra: Any) -> None:
-    record.step(step, StepResult(loss, 1.0, 1.0, 0), StepTiming(0.1, 0.0, 64), extra)
+    record.step(step, StepResult(loss, 1.0, 1.0, 0, 0, ()), StepTiming(0.1, 0.0, 64), extra)
 
 
 def test_the_newest_line_of_a_step_counts(tmp_path: Path) -> None:

@@ -150,3 +150,45 @@ def test_a_loss_that_is_no_number_stops_before_the_update_and_names_step_and_cli
         subject.step(planned, slots(planned, clips), draw_step(DRAWS, 1, planned.num_clips))
     for name, value in subject.dit.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+def test_a_skipped_clip_leaves_the_mean_over_the_others() -> None:
+    planned = planned_steps(1)[0]
+    draws = draw_step(DRAWS, planned.step, planned.num_clips)
+    packs = [pack[1:] if number == 0 else pack for number, pack in enumerate(slots(planned))]
+    subject, whole = trainer(), trainer()
+    result = subject.step(planned, packs, draws)
+    tasks = [whole.objective.task(clip, draws[slot]) for pack in packs for slot, clip in pack]
+    loss = task_losses(whole.dit, tasks, Patch(), CPU, torch.float32).mean()
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = torch.cat([p.grad.flatten() for p in whole.dit.parameters() if p.grad is not None]).norm()
+    assert result.num_skipped == 1
+    assert result.loss == pytest.approx(loss.item(), rel=1e-6)
+    assert result.gradient_norm == pytest.approx(float(norm), rel=1e-5)
+
+
+def test_a_step_tells_the_loss_of_each_clip_with_its_noise_level_and_shape() -> None:
+    planned = planned_steps(1)[0]
+    draws = draw_step(DRAWS, planned.step, planned.num_clips)
+    result = trainer().step(planned, slots(planned), draws)
+    assert [clip.shape for clip in result.clips] == [
+        tuple(example.latent_mean.shape[1:]) for pack in slots(planned) for _, example in pack
+    ]
+    assert np.mean([clip.loss for clip in result.clips]) == pytest.approx(result.loss, rel=1e-6)
+    assert all(0 < clip.sigma < 1 for clip in result.clips)
+
+
+def test_weights_that_are_frozen_stay_and_have_no_state() -> None:
+    subject = trainer()
+    subject.dit.patch_embedding.requires_grad_(False)
+    subject = Trainer(
+        subject.dit, subject.objective, OptimRules(3e-3, 0.02, (0.9, 0.95), 0.1, 0, 1.0),
+        num_steps=50, ema_decay=0.9, precision=torch.float32, device=CPU,
+    )  # fmt: skip
+    before = {name: value.clone() for name, value in subject.dit.state_dict().items()}
+    for planned in planned_steps(2):
+        subject.step(planned, slots(planned), draw_step(DRAWS, planned.step, planned.num_clips))
+    moved = {name for name, value in subject.dit.state_dict().items() if not torch.equal(value, before[name])}
+    assert "proj_out.weight" in moved
+    assert not any(name.startswith("patch_embedding") for name in moved | set(subject.ema.average))
+    assert not any(name.startswith("patch_embedding") for name in subject.optimizers.state())
