@@ -35,15 +35,20 @@ class JobConfig(BaseModel):
 ConfigT = TypeVar("ConfigT", bound=JobConfig)
 
 
-def run(name: str, config_class: type[ConfigT], main: Callable[[ConfigT], None]) -> NoReturn:
-    """The whole life of a job's command; ends the process with the job's exit code."""
+def run(
+    name: str, config_class: type[ConfigT], main: Callable[[ConfigT], None], argv: list[str] | None = None
+) -> NoReturn:
+    """The whole life of a job's command; ends the process with the job's exit code.
+
+    ``argv`` are the arguments that say the config: by default the process's own.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
     for chatty in ("botocore", "boto3", "httpx", "httpx2", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     for kind in (signal.SIGTERM, signal.SIGINT):  # a shell's background job starts with SIGINT ignored
         signal.signal(kind, _interrupt)
     try:
-        main(load_config(name, config_class, sys.argv[1:]))
+        main(load_config(name, config_class, sys.argv[1:] if argv is None else argv))
     except InputError as error:
         print(f"jobs.{name}: {error}", file=sys.stderr)  # noqa: T201 - the command's own output
         sys.exit(2)

@@ -22,7 +22,7 @@ from sora_core.shapes import Compression, LatentShape, PixelShape
 
 Half = np.ndarray[Any, np.dtype[np.float16]]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ROWS_PER_GROUP = 64
 _TENSORS = ("latent_mean", "latent_std", "text")
 
@@ -40,6 +40,14 @@ SCHEMA = pa.schema(
         pa.field("split", pa.string(), nullable=False),
         pa.field("caption", pa.string(), nullable=False),
         pa.field("licence", pa.string()),
+        pa.field("scaled_height", pa.int32(), nullable=False),
+        pa.field("scaled_width", pa.int32(), nullable=False),
+        pa.field("vae", pa.string(), nullable=False),
+        pa.field("vae_dtype", pa.string(), nullable=False),
+        pa.field("text_encoder", pa.string(), nullable=False),
+        pa.field("captioner", pa.string(), nullable=False),
+        pa.field("filters", pa.string(), nullable=False),
+        pa.field("encode_version", pa.int32(), nullable=False),
         pa.field("latent_shape", pa.list_(pa.int32(), 4), nullable=False),
         pa.field("latent_mean", pa.list_(pa.float16()), nullable=False),
         pa.field("latent_std", pa.list_(pa.float16()), nullable=False),
@@ -47,6 +55,27 @@ SCHEMA = pa.schema(
         pa.field("text", pa.list_(pa.float16()), nullable=False),
     ]
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What made a row out of its span: frames scaled to ``scaled_height x scaled_width``, then cut around the middle.
+
+    ``vae`` and ``text_encoder`` are fingerprints, ``filters`` that of the code and settings that measured the clip;
+    ``captioner`` says whose words the caption is, ``encode_version`` which code encoded it.
+    """
+
+    scaled_height: int
+    scaled_width: int
+    vae: str
+    vae_dtype: str
+    text_encoder: str
+    captioner: str
+    filters: str
+    encode_version: int
+
+
+PROVENANCE = tuple(item.name for item in fields(Provenance))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +92,7 @@ class Row:
     split: Literal["train", "val"]
     caption: str
     licence: str | None
+    made: Provenance
     latent_mean: Half
     latent_std: Half
     text: Half
@@ -188,6 +218,7 @@ def to_table(rows: Sequence[Row]) -> pa.Table:
     plain = ("clip_id", "uri", "etag", "start_s", "end_s", "fps", "split", "caption", "licence")
     columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in plain}
     columns |= {side: [getattr(row.pixels, side) for row in rows] for side in ("frames", "height", "width")}
+    columns |= {name: [getattr(row.made, name) for row in rows] for name in PROVENANCE}
     columns["latent_shape"] = [list(row.latent_mean.shape) for row in rows]
     columns["text_shape"] = [list(row.text.shape) for row in rows]
     arrays = {name: pa.array(values, SCHEMA.field(name).type) for name, values in columns.items()}
@@ -207,6 +238,7 @@ def from_table(table: pa.Table) -> list[Row]:
             split=plain["split"],
             caption=plain["caption"],
             licence=plain["licence"],
+            made=Provenance(**{name: plain[name] for name in PROVENANCE}),
             latent_mean=tensors["latent_mean"][i].reshape(shapes["latent_shape"][i]),
             latent_std=tensors["latent_std"][i].reshape(shapes["latent_shape"][i]),
             text=tensors["text"][i].reshape(shapes["text_shape"][i]),
@@ -244,6 +276,12 @@ def read_rows(data_uri: str, shard: Shard, numbers: Iterable[int] | None = None)
     return [found[place[number // ROWS_PER_GROUP] * ROWS_PER_GROUP + number % ROWS_PER_GROUP] for number in wanted]
 
 
+def read_table(data_uri: str, shard: Shard, names: Sequence[str]) -> pa.Table:
+    """Some columns of one shard."""
+    with storage.open_input(storage.join(data_uri, shard.path)) as source:
+        return pq.read_table(source, columns=list(names))
+
+
 # --- the index, from which a training plan is made
 
 
@@ -261,10 +299,7 @@ class IndexEntry:
 
 def read_columns(manifest: Manifest, data_uri: str, names: Sequence[str]) -> pa.Table:
     """The named small columns of every shard, one row a clip, in the manifest's fixed order."""
-    tables = []
-    for shard in manifest.shards:
-        with storage.open_input(storage.join(data_uri, shard.path)) as source:
-            tables.append(pq.read_table(source, columns=list(names)))
+    tables = [read_table(data_uri, shard, names) for shard in manifest.shards]
     return pa.concat_tables(tables) if tables else SCHEMA.empty_table().select(list(names))
 
 

@@ -5,16 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import torch
-
 from jobs.curate import ledger
 from jobs.curate.config import CurateConfig
 from jobs.curate.latents import Encoders
 from jobs.curate.listing import Plan
+from jobs.curate.stored import together
 from sora_core import shards, storage
 from sora_core.errors import InputError, MissingObject, SoraError
-from sora_core.shards import Manifest, Shard, Totals
-from sora_core.vae.whitening import Whitening, WhiteningStatistics
+from sora_core.shards import Manifest
 
 # How far channels are made equal; in between learns better than either end.
 _WHITENING_POWER = 0.5
@@ -74,9 +72,10 @@ def write_manifest(config: CurateConfig, encoders: Encoders, account: Account) -
 
     InputError when no clip was kept.
     """
-    written = sorted(
-        (shard for part in ledger.read_parts(config.output) for shard in part.shards), key=lambda shard: shard.path
+    files = sorted(
+        (file for part in ledger.read_parts(config.output) for file in part.stored), key=lambda file: file.shard.path
     )
+    written = tuple(file.shard for file in files)
     if not written:
         reasons = ", ".join(sorted({reason for _, reason in {*account.sources, *account.clips}}))
         raise InputError(
@@ -84,9 +83,10 @@ def write_manifest(config: CurateConfig, encoders: Encoders, account: Account) -
             "thresholds, the captions or the footage"
         )
     current = _current(config.output)
-    if current and list(current.shards) == written and _encoders_of(current) == encoders:
+    if current and current.shards == written and encoders_of(current) == encoders:
         return current
-    whitening, totals = _statistics(config.output, written)
+    totals, statistics = together(files)
+    whitening = statistics.result(_WHITENING_POWER)
     manifest = Manifest(
         vae=encoders.vae,
         text_encoder=encoders.text_encoder,
@@ -96,7 +96,7 @@ def write_manifest(config: CurateConfig, encoders: Encoders, account: Account) -
         whitening_mean=whitening.mean,
         whitening_std=whitening.std,
         null_text=encoders.null_text,
-        shards=tuple(written),
+        shards=written,
         totals=totals,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         config=config.model_dump(mode="json"),
@@ -112,7 +112,7 @@ def _current(output: str) -> Manifest | None:
         return None
 
 
-def _encoders_of(manifest: Manifest) -> Encoders:
+def encoders_of(manifest: Manifest) -> Encoders:
     return Encoders(
         vae=manifest.vae,
         text_encoder=manifest.text_encoder,
@@ -121,17 +121,3 @@ def _encoders_of(manifest: Manifest) -> Encoders:
         text_dim=manifest.text_dim,
         null_text=manifest.null_text,
     )
-
-
-def _statistics(output: str, written: list[Shard]) -> tuple[Whitening, Totals]:
-    """Whitening of the training clips (of all where none is for training) and the totals, a shard at a time."""
-    statistics = {"train": WhiteningStatistics(), "val": WhiteningStatistics()}
-    clips = frames = values = 0
-    seconds = 0.0
-    for shard in written:
-        for row in shards.read_rows(output, shard):
-            statistics[row.split].update(torch.from_numpy(row.latent_mean.astype("float32")))
-            clips, frames, values = clips + 1, frames + row.pixels.frames, values + row.latent_mean.size
-            seconds += row.end_s - row.start_s
-    chosen = statistics["train"] if statistics["train"].count else statistics["val"]
-    return chosen.result(_WHITENING_POWER), Totals(clips, frames, seconds, values)

@@ -13,7 +13,7 @@ import numpy as np
 
 from jobs.curate.captions import Caption, read_sidecar
 from jobs.curate.config import CurateConfig
-from jobs.curate.judge import judge
+from jobs.curate.judge import judged
 from jobs.curate.listing import identity_of, is_named_as_media
 from jobs.curate.rows import Clip, Examined, Scores, Source, short_hash
 from jobs.curate.score import ANALYSIS_HEIGHT, Meter, score_image
@@ -40,7 +40,7 @@ def examine(source: Source, config: CurateConfig) -> Examined:
         source = bind_caption(source, config)
         with fetched(source) as path:
             info = media.probe(path)
-            row = Examined(source, info.kind, "kept", None, list(_clips(source, path, info, config)))
+            row = judged(Examined(source, info.kind, "kept", None, list(_clips(source, path, info, config))), config)
     except (AccessDenied, StorageUnavailable):
         # Not the source's fault: nothing else would be readable or writable either.
         raise
@@ -56,6 +56,15 @@ def examine(source: Source, config: CurateConfig) -> Examined:
     return replace(row, examine_s=seconds)
 
 
+def examine_again(source: Source, before: Examined, config: CurateConfig) -> Examined:
+    """What was measured ``before``, with the caption and the verdicts of now; no look at the footage."""
+    try:
+        source = bind_caption(source, config)
+    except MissingObject:
+        return Examined(source, None, "failed", "object_missing")
+    return judged(replace(before, source=source), config)
+
+
 def _unreadable(source: Source, error: UnreadableMedia) -> Examined:
     if error.reason == "unreadable_container" and not is_named_as_media(source.uri):
         return Examined(source, None, "dropped", "not_media")
@@ -66,11 +75,9 @@ def _unreadable(source: Source, error: UnreadableMedia) -> Examined:
 def bind_caption(source: Source, config: CurateConfig) -> Source:
     """The source with the words of its sidecar, which go before a table's; the default where nobody said any."""
     said = read_sidecar(source.caption_uri) if source.caption_uri else Caption(None, None)
-    return replace(
-        source,
-        caption=said.text or source.caption or config.caption_default,
-        licence=said.licence or source.licence,
-    )
+    words = (("sidecar", said.text), (source.captioner, source.caption), ("default", config.caption_default))
+    captioner, caption = next(((who, text) for who, text in words if text), ("none", None))
+    return replace(source, caption=caption, captioner=captioner, licence=said.licence or source.licence)
 
 
 @contextmanager
@@ -105,16 +112,12 @@ def _clips(source: Source, path: Path, info: MediaInfo, config: CurateConfig) ->
 def _clip(
     source: Source, info: MediaInfo, config: CurateConfig, span: Span, fps: float, scores: Scores, preview: bytes
 ) -> Clip:
-    """A span with its size and its verdict; the first reason wins."""
+    """A span with its size, not yet judged."""
     try:
         fit = fit_area(info.height, info.width, config.max_area)
         sides = (fit.height, fit.width, fit.scaled_height, fit.scaled_width)
-        reason = None
-    except InputError:
-        sides, reason = (0, 0, 0, 0), "too_small"
-    is_short = span.frames < config.min_frames and span.end_s > span.start_s
-    reason = reason or ("too_short" if is_short else None) or judge(scores, config.thresholds)
-    reason = reason or (None if source.caption else "no_caption")
+    except InputError:  # smaller than the autoencoder takes: the judge drops it
+        sides = (0, 0, 0, 0)
     return Clip(
         clip_id=short_hash(identity_of(source), round(span.start_s, 6), span.frames, fps, sides),
         start_s=span.start_s,
@@ -126,8 +129,8 @@ def _clip(
         scaled_height=sides[2],
         scaled_width=sides[3],
         scores=scores,
-        status="dropped" if reason else "kept",
-        reason=reason,
+        status="kept",
+        reason=None,
         preview=preview,
     )
 

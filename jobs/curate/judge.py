@@ -1,9 +1,10 @@
 """Verdicts from scores: pure, so that thresholds can change without looking at a pixel again."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from jobs.curate.config import Thresholds
-from jobs.curate.rows import Scores
+from jobs.curate.config import CurateConfig, Thresholds
+from jobs.curate.rows import Clip, Examined, Scores
 
 Rule = Callable[[Scores, Thresholds], bool]
 
@@ -26,6 +27,23 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("too_still", lambda scores, limits: _below(scores.motion, limits.min_motion)),
     ("too_fast", lambda scores, limits: _above(scores.motion, limits.max_motion)),
 )
+
+
+def judged(row: Examined, config: CurateConfig) -> Examined:
+    """A source with the verdict of each clip; whatever was said of a clip before is forgotten."""
+    return replace(row, clips=[_judged(clip, row.source.caption, config) for clip in row.clips])
+
+
+def _judged(clip: Clip, caption: str | None, config: CurateConfig) -> Clip:
+    # A photograph, and a video of one frame, take no time; any other clip has to last.
+    is_short = clip.frames < config.min_frames and clip.end_s > clip.start_s
+    reason = (
+        ("too_small" if not clip.height else None)
+        or ("too_short" if is_short else None)
+        or judge(clip.scores, config.thresholds)
+        or (None if caption else "no_caption")
+    )
+    return replace(clip, status="dropped" if reason else "kept", reason=reason)
 
 
 def judge(scores: Scores, thresholds: Thresholds) -> str | None:

@@ -3,10 +3,10 @@
 import logging
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,12 +14,12 @@ from einops import rearrange
 
 from jobs.curate.config import CurateConfig
 from jobs.curate.examine import fetched
-from jobs.curate.listing import identity_of
+from jobs.curate.listing import ENCODE_VERSION, filters_of, identity_of
 from jobs.curate.rows import Clip, Examined, Source
 from sora_core import media, telemetry
 from sora_core.errors import MissingObject, UnreadableMedia
 from sora_core.shapes import Compression, PixelShape
-from sora_core.shards import Encoder, Half, Row
+from sora_core.shards import PROVENANCE, Encoder, Half, Provenance, Row
 from sora_core.text import TextEncoder
 from sora_core.vae import VideoAutoencoder
 
@@ -41,6 +41,77 @@ class Encoders:
     null_text: tuple[tuple[float, ...], ...]
 
 
+class Maker:
+    """What a row's columns are, latents and text states aside: the same for whoever makes or compares one."""
+
+    def __init__(self, config: CurateConfig, vae: str, text_encoder: str) -> None:
+        """``vae`` and ``text_encoder`` are fingerprints."""
+        self._config = config
+        self._vae = vae
+        self._text_encoder = text_encoder
+        self._filters = filters_of(config)
+
+    # What latents depend on besides the clip id, which stands for content, span and size; and what text states do.
+    _LATENTS = ("vae", "vae_dtype", "encode_version")
+    _TEXT = ("text_encoder", "caption")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that `compare` looks at."""
+        return (*PROVENANCE, "caption", "licence", "split")
+
+    def made(self, source: Source, clip: Clip) -> Provenance:
+        return Provenance(
+            scaled_height=clip.scaled_height,
+            scaled_width=clip.scaled_width,
+            vae=self._vae,
+            vae_dtype=self._config.vae_dtype,
+            text_encoder=self._text_encoder,
+            captioner=source.captioner,
+            filters=self._filters,
+            encode_version=ENCODE_VERSION,
+        )
+
+    def split(self, source: Source) -> Literal["train", "val"]:
+        return split_of(identity_of(source), self._config.val_fraction)
+
+    def compare(self, row: Mapping[str, Any], source: Source | None, clip: Clip | None) -> str:
+        """Whether a stored row is the ``same`` as the wanted one, of the same ``latents`` and words, or ``other``."""
+        if source is None or clip is None:
+            return "other"
+        now = asdict(self.made(source, clip)) | {
+            "caption": source.caption or "",
+            "licence": source.licence,
+            "split": self.split(source),
+        }
+        if all(row[name] == now[name] for name in self.columns):
+            return "same"
+        return "latents" if all(row[name] == now[name] for name in (*self._LATENTS, *self._TEXT)) else "other"
+
+    def restated(self, row: Row, source: Source, clip: Clip) -> Row:
+        """A row with the same latents and words, and everything else as it is now."""
+        return replace(row, licence=source.licence, split=self.split(source), made=self.made(source, clip))
+
+    def row(self, source: Source, clip: Clip, mean: Half, std: Half, text: Half) -> Row:
+        """A row with everything in it."""
+        return Row(
+            clip_id=clip.clip_id,
+            uri=source.uri,
+            etag=source.etag,
+            start_s=clip.start_s,
+            end_s=clip.end_s,
+            fps=clip.fps,
+            pixels=PixelShape(clip.frames, clip.height, clip.width),
+            split=self.split(source),
+            caption=source.caption or "",
+            licence=source.licence,
+            made=self.made(source, clip),
+            latent_mean=mean,
+            latent_std=std,
+            text=text,
+        )
+
+
 class LatentEncoder:
     """Both models, loaded once for a process."""
 
@@ -49,6 +120,7 @@ class LatentEncoder:
         self._device = device
         self._vae = VideoAutoencoder.load(config.vae, dtype=getattr(torch, config.vae_dtype), device=device)
         self._text = TextEncoder.load(config.text_encoder, device=device)
+        self.maker = Maker(config, self._vae.fingerprint, self._text.fingerprint)
 
     def describe(self) -> Encoders:
         """The models' identities, and the states of the empty caption."""
@@ -99,7 +171,7 @@ class LatentEncoder:
         for item, mean, std in zip(batch, means, stds, strict=True):
             telemetry.CURATE_STAGE_SECONDS.observe((time.monotonic() - started) / len(batch), {"stage": "encode"})
             words = text[item.source.caption or ""]
-            yield _row(item.source, item.clip, mean, std, words, self._config.val_fraction)
+            yield self.maker.row(item.source, item.clip, mean, std, words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,21 +230,3 @@ def _frames(path: Path, kind: str | None, clip: Clip) -> np.ndarray:
 def split_of(identity: str, val_fraction: float) -> Literal["train", "val"]:
     """Which split a source belongs to: all its clips together, so that no scene is on both sides."""
     return "val" if zlib.crc32(identity.encode()) / 2**32 < val_fraction else "train"
-
-
-def _row(source: Source, clip: Clip, mean: Half, std: Half, text: Half, val_fraction: float) -> Row:
-    return Row(
-        clip_id=clip.clip_id,
-        uri=source.uri,
-        etag=source.etag,
-        start_s=clip.start_s,
-        end_s=clip.end_s,
-        fps=clip.fps,
-        pixels=PixelShape(clip.frames, clip.height, clip.width),
-        split=split_of(identity_of(source), val_fraction),
-        caption=source.caption or "",
-        licence=source.licence,
-        latent_mean=mean,
-        latent_std=std,
-        text=text,
-    )

@@ -10,13 +10,15 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.curate.rows import SCORE_NAMES, Clip, Examined, Scores, Status, short_hash
+from jobs.curate.rows import SCORE_NAMES, Clip, Examined, Scores, Source, Status, short_hash
+from jobs.curate.stored import Stored
 from sora_core import storage
-from sora_core.errors import MissingObject
+from sora_core.errors import CheckpointError, MissingObject
 from sora_core.shards import Shard
 
 logger = logging.getLogger(__name__)
@@ -31,18 +33,25 @@ LEDGER = pa.schema(
         ("status", pa.string()),
         ("reason", pa.string()),
         ("key", pa.string()),
+        ("examine_key", pa.string()),
         ("kind", pa.string()),
         ("caption", pa.string()),
+        ("captioner", pa.string()),
         ("licence", pa.string()),
         ("fps", pa.float64()),
-        *((name, pa.int32()) for name in ("frames", "height", "width")),
+        *((name, pa.int32()) for name in ("frames", "height", "width", "scaled_height", "scaled_width")),
         *((name, pa.float64()) for name in SCORE_NAMES),
         ("size_bytes", pa.int64()),
         ("seconds", pa.float64()),
         ("preview", pa.binary()),
     ]
 )
-_META = b"sora_shards"
+_OF_SOURCE = ("uri", "etag", "key", "examine_key", "caption", "captioner", "licence")
+_OF_CLIP = (
+    "clip_id", "start_s", "end_s", "status", "reason", "fps", "frames", "height", "width", "scaled_height",
+    "scaled_width",
+)  # fmt: skip
+_META = b"sora_latents"
 # Failures that another run may not meet again.
 TRANSIENT = frozenset({"object_missing", "internal_error"})
 # Pictures kept in each part for the report, of each verdict; one of a source.
@@ -51,12 +60,23 @@ _PREVIEWS_PER_VERDICT = 12
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One committed ledger file: the keys of the objects in it, and its latents."""
+    """One committed ledger file: the keys of the objects in it, and its latents.
+
+    ``measured`` are the examine keys of objects whose measurement needs no repetition, ``unmeasured`` those of the
+    objects that a ``transient`` failure kept from it.
+    """
 
     name: str
     keys: frozenset[str]
     transient: frozenset[str]
-    shards: tuple[Shard, ...]
+    measured: frozenset[str]
+    unmeasured: frozenset[str]
+    stored: tuple[Stored, ...]
+
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """Its files of latents."""
+        return tuple(file.shard for file in self.stored)
 
     @property
     def shard_names(self) -> frozenset[str]:
@@ -87,7 +107,7 @@ def to_rows(examined: Sequence[Examined]) -> Iterator[dict[str, object]]:
     for row in examined:
         source = row.source
         status, reason = source_verdict(row)
-        facts = {name: getattr(source, name) for name in ("uri", "etag", "key", "caption", "licence")}
+        facts = {name: getattr(source, name) for name in _OF_SOURCE}
         facts |= {"kind": row.kind}
         yield facts | {"status": status, "reason": reason, "size_bytes": source.size, "seconds": row.examine_s}
         for clip in row.clips:
@@ -99,19 +119,18 @@ def to_rows(examined: Sequence[Examined]) -> Iterator[dict[str, object]]:
 
 
 def _clip_facts(clip: Clip) -> dict[str, object]:
-    names = ("clip_id", "start_s", "end_s", "status", "reason", "fps", "frames", "height", "width")
-    return {name: getattr(clip, name) for name in names} | asdict(clip.scores)
+    return {name: getattr(clip, name) for name in _OF_CLIP} | asdict(clip.scores)
 
 
-def write_part(examined: Sequence[Examined], shards: Sequence[Shard], output: str) -> None:
+def write_part(examined: Sequence[Examined], stored: Sequence[Stored], output: str) -> None:
     """Commit a part: after this its objects are done."""
     table = pa.Table.from_pylist(list(to_rows(examined)), schema=LEDGER)
-    write_table(table, part_name(row.source.key for row in examined), shards, output)
+    write_table(table, part_name(row.source.key for row in examined), stored, output)
 
 
-def write_table(table: pa.Table, name: str, shards: Sequence[Shard], output: str) -> None:
+def write_table(table: pa.Table, name: str, stored: Sequence[Stored], output: str) -> None:
     """Store ledger rows as the file that commits part ``name`` with its latents."""
-    meta = {_META: json.dumps([asdict(shard) for shard in shards])}
+    meta = {_META: json.dumps([file.to_dict() for file in stored])}
     buffer = io.BytesIO()
     pq.write_table(table.replace_schema_metadata(meta), buffer, compression="zstd")
     storage.write_bytes(part_uri(output, name), buffer.getvalue())
@@ -132,23 +151,42 @@ def read_parts(output: str) -> list[Part]:
 
 
 def _read_part(uri: str) -> Part:
-    with storage.open_input(uri) as source:
-        table = pq.read_table(source, columns=["key", "reason", "status"])
+    table = read_table(uri, ["clip_id", "key", "examine_key", "reason", "status"])
     rows = table.to_pylist()
+    transient = [row for row in rows if row["status"] == "failed" and row["reason"] in TRANSIENT]
+    unmeasured = {row["examine_key"] for row in transient if row["clip_id"] is None}
     return Part(
         name=storage.name(uri).removesuffix(".parquet"),
         keys=frozenset(row["key"] for row in rows),
-        transient=frozenset(row["key"] for row in rows if row["status"] == "failed" and row["reason"] in TRANSIENT),
-        shards=tuple(Shard(**shard) for shard in json.loads(table.schema.metadata[_META])),
+        transient=frozenset(row["key"] for row in transient),
+        measured=frozenset(row["examine_key"] for row in rows) - unmeasured,
+        unmeasured=frozenset(unmeasured),
+        stored=tuple(Stored.from_dict(file) for file in json.loads(table.schema.metadata[_META])),
     )
+
+
+def stored_of(part: str, output: str) -> tuple[Stored, ...]:
+    """The latents of a committed part; empty when the part is gone."""
+    try:
+        return _read_part(part_uri(output, part)).stored
+    except MissingObject:
+        return ()
+
+
+def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """One ledger file. CheckpointError when another version of this code wrote it."""
+    with storage.open_input(uri) as source:
+        file = pq.ParquetFile(source)
+        if file.schema_arrow.remove_metadata() != LEDGER:
+            raise CheckpointError(f"{uri} was written by another version: give an output of its own, or delete it")
+        return file.read(columns=list(columns) if columns else None)
 
 
 def read_rows(output: str, columns: Sequence[str]) -> pa.Table:
     """Some columns of the whole ledger."""
     tables = []
     for uri in files(output, "ledger"):
-        with storage.open_input(uri) as source:
-            tables.append(pq.read_table(source, columns=list(columns)).replace_schema_metadata())
+        tables.append(read_table(uri, columns).replace_schema_metadata())
     schema = pa.schema([LEDGER.field(name) for name in columns])
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
@@ -162,6 +200,26 @@ def files(output: str, folder: str) -> list[str]:
     return [item.uri for item in found if item.uri.endswith(".parquet")]
 
 
-def scores_of(row: dict[str, object]) -> Scores:
-    """The scores in a ledger row, for judging again without a look at the footage."""
-    return Scores(**{name: row[name] for name in SCORE_NAMES})  # type: ignore[arg-type]
+def recall(part: str, output: str) -> dict[str, Examined]:
+    """Sources of a committed part by URI, as they were examined. Empty when the part is gone."""
+    try:
+        rows = read_table(part_uri(output, part)).to_pylist()
+    except MissingObject:
+        return {}
+    clips: dict[str, list[Clip]] = {}
+    for row in rows:
+        if row["clip_id"] is not None:
+            clips.setdefault(row["uri"], []).append(_clip_of(row))
+    return {row["uri"]: _examined_of(row, clips.get(row["uri"], [])) for row in rows if row["clip_id"] is None}
+
+
+def _clip_of(row: dict[str, Any]) -> Clip:
+    scores = Scores(**{name: row[name] for name in SCORE_NAMES})
+    return Clip(**{name: row[name] for name in _OF_CLIP}, scores=scores, preview=row["preview"])
+
+
+def _examined_of(row: dict[str, Any], clips: list[Clip]) -> Examined:
+    source = Source(**{name: row[name] for name in _OF_SOURCE}, size=row["size_bytes"])
+    if clips:
+        return Examined(source, row["kind"], "kept", None, clips, row["seconds"])
+    return Examined(source, row["kind"], row["status"], row["reason"], [], row["seconds"])

@@ -13,8 +13,10 @@ from sora_core import storage
 from sora_core.errors import MissingObject
 from sora_core.storage import ObjectInfo
 
-# Raised when a stage computes something else than before: all footage is then done again.
-STAGES_VERSION = 1
+# Each is raised when its stage computes something else than before: the stage and those after it are then done again.
+EXAMINE_VERSION = 2
+JUDGE_VERSION = 1
+ENCODE_VERSION = 1
 # Objects that nobody keeps pictures in. Anything else is opened, whatever its name says.
 _NOT_MEDIA = frozenset({
     ".txt", ".json", ".jsonl", ".csv", ".tsv", ".md", ".rst", ".html", ".htm", ".xml", ".yaml", ".yml", ".toml",
@@ -29,6 +31,8 @@ _MEDIA = frozenset({
     ".ogg", ".wmv", ".asf", ".flv", ".3gp", ".mxf", ".264", ".h264", ".265", ".hevc", ".ivf", ".obu", ".y4m",
     ".gif", ".apng", ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".ppm",
 })  # fmt: skip
+# Settings that spans and scores depend on.
+_IN_EXAMINE_KEY = {"fps", "max_area", "max_frames", "min_frames"}
 # Settings that change who does the work and in what portions, not what comes out; the encoders' names stand for
 # weights, which enter by their fingerprints.
 _NOT_IN_KEY = {
@@ -50,9 +54,17 @@ class Plan:
         return {source.uri: source.key for source in [*self.sources, *(row.source for row in self.others)]}
 
 
-def settings_of(config: CurateConfig, encoders: Sequence[str]) -> dict[str, Any]:
-    """Everything that a row depends on besides its source; ``encoders`` are fingerprints."""
-    return config.model_dump(mode="json", exclude=_NOT_IN_KEY) | {"encoders": list(encoders), "stages": STAGES_VERSION}
+def settings_of(config: CurateConfig, vae: str, text_encoder: str) -> dict[str, Any]:
+    """Everything that a row depends on besides its source; ``vae`` and ``text_encoder`` are fingerprints."""
+    return config.model_dump(mode="json", exclude=_NOT_IN_KEY) | {
+        "encoders": [vae, text_encoder],
+        "stages": [EXAMINE_VERSION, JUDGE_VERSION, ENCODE_VERSION],
+    }
+
+
+def filters_of(config: CurateConfig) -> str:
+    """The fingerprint of the code and the settings that measure: spans and scores are the same while it is."""
+    return short_hash(EXAMINE_VERSION, config.model_dump(mode="json", include=_IN_EXAMINE_KEY))
 
 
 def make_plan(config: CurateConfig, settings: dict[str, Any]) -> Plan:
@@ -63,17 +75,19 @@ def make_plan(config: CurateConfig, settings: dict[str, Any]) -> Plan:
     ]
     if not objects:
         raise MissingObject(f"source = {config.source}: nothing is stored there; correct it or upload footage first")
-    return bind(objects, *captions.read_tables(objects), settings)
+    return bind(objects, *captions.read_tables(objects), settings, filters_of(config))
 
 
-def bind(objects: Sequence[ObjectInfo], table: dict[str, Caption], tables: set[str], settings: dict[str, Any]) -> Plan:
-    """Give every object its caption and key, in order of URI."""
+def bind(
+    objects: Sequence[ObjectInfo], table: dict[str, Caption], tables: set[str], settings: dict[str, Any], filters: str
+) -> Plan:
+    """Give every object its caption and keys, in order of URI."""
     by_uri = {item.uri: item for item in objects}
     media = [item for item in objects if not _is_other(item.uri)]
     sidecars = {item.uri: _sidecar(item, by_uri) for item in media}
     used = tables | {sidecar.uri for sidecar in sidecars.values() if sidecar}
     plan = Plan([], [])
-    bound = [_source(item, sidecars[item.uri], table.get(item.uri), settings) for item in media]
+    bound = [_source(item, sidecars[item.uri], table.get(item.uri), settings, filters) for item in media]
     # Of equal objects the first with a caption stands for all.
     first: dict[str, str] = {}
     for source in sorted(bound, key=lambda source: (not (source.caption_uri or source.caption), source.uri)):
@@ -89,7 +103,7 @@ def bind(objects: Sequence[ObjectInfo], table: dict[str, Caption], tables: set[s
         if _is_other(item.uri):
             reason = "sidecar" if item.uri in used else "not_media"
             key = short_hash(item.uri, item.etag, reason)
-            plan.others.append(Examined(Source(item.uri, item.etag, item.size, key), None, "dropped", reason))
+            plan.others.append(Examined(Source(item.uri, item.etag, item.size, key, key), None, "dropped", reason))
     return plan
 
 
@@ -107,12 +121,18 @@ def _sidecar(item: ObjectInfo, by_uri: dict[str, ObjectInfo]) -> ObjectInfo | No
     return next((by_uri[uri] for uri in captions.sidecar_names(item.uri) if uri in by_uri), None)
 
 
-def _source(item: ObjectInfo, sidecar: ObjectInfo | None, caption: Caption | None, settings: dict[str, Any]) -> Source:
+def _source(
+    item: ObjectInfo, sidecar: ObjectInfo | None, caption: Caption | None, settings: dict[str, Any], filters: str
+) -> Source:
     text, licence = (caption.text, caption.licence) if caption else (None, None)
     key = short_hash(
         item.uri, item.etag, item.size, [sidecar.uri, sidecar.etag] if sidecar else None, text, licence, settings
     )
-    return Source(item.uri, item.etag, item.size, key, sidecar.uri if sidecar else None, text, licence)
+    examine_key = short_hash(item.uri, item.etag, item.size, filters)
+    captioner = "table" if text else "none"
+    return Source(
+        item.uri, item.etag, item.size, key, examine_key, sidecar.uri if sidecar else None, text, licence, captioner
+    )
 
 
 def is_named_as_media(uri: str) -> bool:

@@ -9,6 +9,7 @@ source becomes many clips. Instead each part of the listing is committed whole (
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pyarrow as pa
 import ray
@@ -17,12 +18,20 @@ from ray.data import ActorPoolStrategy, DataContext
 from jobs.curate import account, ledger, resume
 from jobs.curate.commit import commit
 from jobs.curate.config import CurateConfig
-from jobs.curate.examine import examine
+from jobs.curate.examine import examine, examine_again
 from jobs.curate.latents import Encoders, LatentEncoder
 from jobs.curate.listing import Plan, make_plan, parts, settings_of
 from jobs.curate.progress import Progress, say
 from jobs.curate.report import write_report
-from jobs.curate.rows import Source, examined_from_table, examined_to_table, part_from_table, part_to_item
+from jobs.curate.resume import Standing
+from jobs.curate.rows import (
+    Examined,
+    Source,
+    examined_from_table,
+    examined_to_table,
+    part_from_table,
+    part_to_item,
+)
 from jobs.launch import bind_ray_metrics, ray_session, write_resolved
 from sora_core import storage
 from sora_core.errors import InputError
@@ -38,26 +47,46 @@ def curate(config: CurateConfig) -> None:
     storage.check_readable(config.source)
     storage.check_writable(config.output)
     encoders = LatentEncoder(config, "cpu").describe()
-    plan = make_plan(config, settings_of(config, [encoders.vae.fingerprint, encoders.text_encoder.fingerprint]))
-    done = resume.tidy(config.output, plan.keys.values())
-    others = [row for row in plan.others if row.source.key not in done]
-    if others:
-        ledger.write_part(others, [], config.output)
-    work = missing_parts(plan, done, config)
-    num_sources = sum(map(len, work))
-    say(f"curate: {len(plan.keys)} objects under {config.source}, {len(done)} done before, {num_sources} to do")
+    plan = make_plan(config, settings_of(config, encoders.vae.fingerprint, encoders.text_encoder.fingerprint))
+    standing = resume.stand(config.output, plan.keys.values())
+    write_others(plan, standing, config.output)
+    work = [*measured_parts(plan, standing), *missing_parts(plan, standing, config)]
+    num_sources, num_done = sum(map(len, work)), len(standing.done)
+    say(f"curate: {len(plan.keys)} objects under {config.source}, {num_done} done before, {num_sources} to do")
     if work:
         with ray_session(num_cpus=_LOCAL_CPUS):
             bind_ray_metrics()
             process(work, config)
+    resume.retire(config.output, standing, {ledger.part_name(source.key for source in part) for part in work})
     close(plan, config, encoders)
 
 
-def missing_parts(plan: Plan, done: set[str], config: CurateConfig) -> list[list[Source]]:
-    """Units of work without what is done. The cuts depend on the whole listing, so an interrupted run redoes the same
-    batches that an uninterrupted one would have done."""
+def write_others(plan: Plan, standing: Standing, output: str) -> None:
+    """Rows of what needs no look."""
+    others = [row for row in plan.others if row.source.key not in standing.done]
+    if others:
+        ledger.write_part(others, [], output)
+
+
+def measured_parts(plan: Plan, standing: Standing) -> list[list[Source]]:
+    """Units of work that were measured before, with the part that says so: as they were committed then, so that files
+    of latents can stay as they are."""
+    units: dict[str, list[Source]] = {}
+    for source in plan.sources:
+        part = standing.measured.get(source.examine_key)
+        if part and source.key not in standing.done:
+            units.setdefault(part, []).append(replace(source, previous=part))
+    return list(units.values())
+
+
+def missing_parts(plan: Plan, standing: Standing, config: CurateConfig) -> list[list[Source]]:
+    """Units of work that nobody has looked at. The cuts depend on the whole listing, so an interrupted run redoes the
+    same batches that an uninterrupted one would have done."""
     cut = parts(plan.sources, config.sources_per_part, config.bytes_per_part)
-    missing = ([source for source in part if source.key not in done] for part in cut)
+    missing = (
+        [item for item in part if item.key not in standing.done and item.examine_key not in standing.measured]
+        for part in cut
+    )
     return [part for part in missing if part]
 
 
@@ -125,7 +154,16 @@ class ExamineStage:
         self._config = config
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        return examined_to_table([examine(source, self._config) for source in part_from_table(table)])
+        sources = part_from_table(table)
+        before: dict[str, Examined] = {}
+        for part in sorted({source.previous for source in sources if source.previous}):
+            before |= ledger.recall(part, self._config.output)
+        return examined_to_table([self._examine(source, before.get(source.uri)) for source in sources])
+
+    def _examine(self, source: Source, before: Examined | None) -> Examined:
+        if before and before.source.examine_key == source.examine_key:
+            return examine_again(source, before, self._config)
+        return examine(source, self._config)
 
 
 class EncodeStage:

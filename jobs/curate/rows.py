@@ -15,17 +15,22 @@ Status = Literal["kept", "dropped", "failed"]
 class Source:
     """One stored object, and the caption that is bound to it.
 
-    ``caption_uri`` is a sidecar still to be read. ``key`` names this object's content together with every setting
-    that its rows depend on: while it stays the same, the work stays done.
+    ``caption_uri`` is a sidecar still to be read, ``captioner`` says whose words ``caption`` is. ``key`` names this
+    object's content together with every setting that its rows depend on: while it stays the same, the work stays done.
+    ``examine_key`` names the content and the settings of the measurement alone; ``previous`` is the part of the ledger
+    that holds such a measurement already.
     """
 
     uri: str
     etag: str
     size: int
     key: str
+    examine_key: str
     caption_uri: str | None = None
     caption: str | None = None
     licence: str | None = None
+    captioner: str = "none"
+    previous: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +87,12 @@ _SOURCE = pa.struct(
         ("etag", pa.string()),
         ("size", pa.int64()),
         ("key", pa.string()),
+        ("examine_key", pa.string()),
         ("caption_uri", pa.string()),
         ("caption", pa.string()),
         ("licence", pa.string()),
+        ("captioner", pa.string()),
+        ("previous", pa.string()),
     ]
 )
 SCORE_NAMES = tuple(Scores.__dataclass_fields__)

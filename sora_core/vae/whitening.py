@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -64,6 +65,19 @@ class WhiteningStatistics:
         """Count everything that ``other`` has met."""
         if other.count:
             self._add(other.count, other._mean, other._squares)
+
+    def to_dict(self) -> dict[str, int | list[float]]:
+        """Exact, as JSON can hold it."""
+        return {"count": self.count, "mean": self._mean.tolist(), "squares": self._squares.tolist()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "WhiteningStatistics":
+        """What `to_dict` gave."""
+        statistics = cls()
+        statistics.count = values["count"]
+        statistics._mean = torch.tensor(values["mean"], dtype=torch.float64)
+        statistics._squares = torch.tensor(values["squares"], dtype=torch.float64)
+        return statistics
 
     def _add(self, count: int, mean: Tensor, squares: Tensor) -> None:
         """Chan et al. 1979: exact for any split, and stable where sums of squares are not."""

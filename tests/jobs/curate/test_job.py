@@ -15,6 +15,7 @@ import pytest
 from jobs.curate.config import CurateConfig
 from jobs.curate.listing import Plan
 from jobs.curate.pipeline import curate, missing_parts
+from jobs.curate.resume import Standing
 from jobs.curate.rows import Source
 from jobs.demo.cluster import LocalCluster
 from jobs.demo.s3 import EmbeddedS3
@@ -172,11 +173,11 @@ def _parts(output: str) -> list[str]:
 
 def test_an_interruption_changes_no_batch(config: CurateConfig) -> None:
     """What is redone is cut as if nothing had been done, so the autoencoder sees the same batches."""
-    plan = Plan([Source(f"s3://b/{i}", "e", 1, f"k{i}") for i in range(10)], [])
+    plan = Plan([Source(f"s3://b/{i}", "e", 1, f"k{i}", f"m{i}") for i in range(10)], [])
     small = config.model_copy(update={"sources_per_part": 4})
-    whole = missing_parts(plan, set(), small)
-    assert missing_parts(plan, {source.key for source in whole[1]}, small) == [whole[0], whole[2]]
-    assert missing_parts(plan, {source.key for source in plan.sources}, small) == []
+    whole = missing_parts(plan, Standing(), small)
+    assert missing_parts(plan, Standing(done={source.key for source in whole[1]}), small) == [whole[0], whole[2]]
+    assert missing_parts(plan, Standing(done={source.key for source in plan.sources}), small) == []
 
 
 # --- wrong input: said before any work

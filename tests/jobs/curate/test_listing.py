@@ -22,7 +22,7 @@ def put(folder: Path, files: dict[str, str]) -> list[ObjectInfo]:
 
 
 def plan_of(objects: list[ObjectInfo]) -> Plan:
-    return bind(objects, *captions.read_tables(objects), SETTINGS)
+    return bind(objects, *captions.read_tables(objects), SETTINGS, "filters")
 
 
 def words(source: Source) -> str | None:
@@ -82,7 +82,7 @@ def test_a_key_depends_on_its_own_object_words_and_settings_alone() -> None:
 
     def keys(a_etag: str = "1", b_text: str = "b", settings: dict[str, Any] = SETTINGS) -> dict[str, str]:
         changed = table | {"s3://b/b.mp4": captions.Caption(b_text, None)}
-        return bind([item("a.mp4", a_etag), item("b.mp4", "2")], changed, set(), settings).keys
+        return bind([item("a.mp4", a_etag), item("b.mp4", "2")], changed, set(), settings, "filters").keys
 
     before = keys()
     assert keys() == before
@@ -94,13 +94,15 @@ def test_a_key_depends_on_its_own_object_words_and_settings_alone() -> None:
 
 def test_equal_objects_in_a_bucket_are_done_once_with_the_words_of_either() -> None:
     objects = [ObjectInfo(f"s3://b/{name}.mp4", "same", 5, 0.0) for name in "abc"]
-    plan = bind(objects, {"s3://b/b.mp4": captions.Caption("words", None)}, set(), SETTINGS)
+    plan = bind(objects, {"s3://b/b.mp4": captions.Caption("words", None)}, set(), SETTINGS, "filters")
     assert [(source.uri, source.caption) for source in plan.sources] == [("s3://b/b.mp4", "words")]
     assert [row.reason for row in plan.others] == ["duplicate_object"] * 2
 
 
 def test_parts_hold_every_source_once_within_their_bounds() -> None:
-    sources = [Source(f"s3://b/{i:03}", str(i), size, str(i)) for i, size in enumerate([5, 50, 200, 1, 1, 1, 1, 1, 99])]
+    sources = [
+        Source(f"s3://b/{i:03}", str(i), size, str(i), str(i)) for i, size in enumerate([5, 50, 200, 1, 1, 1, 1, 1, 99])
+    ]
     cut = list(parts(sources, max_sources=3, max_bytes=100))
     assert [source for part in cut for source in part] == sources
     assert all(len(part) <= 3 and (len(part) == 1 or sum(s.size for s in part) <= 100) for part in cut)

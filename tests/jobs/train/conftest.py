@@ -9,7 +9,7 @@ import pytest
 from jobs.train.config import TrainConfig
 from sora_core import shards
 from sora_core.shapes import Compression, LatentShape
-from sora_core.shards import Encoder, Manifest, Row, Totals
+from sora_core.shards import Encoder, Manifest, Provenance, Row, Totals
 
 CHANNELS, TEXT_DIM = 4, 8
 SHAPES = (LatentShape(CHANNELS, 1, 4, 4), LatentShape(CHANNELS, 2, 4, 4), LatentShape(CHANNELS, 3, 4, 6))
@@ -76,6 +76,7 @@ def _row(number: int, split: str) -> Row:
     rng = np.random.default_rng(number)
     shape = SHAPES[number % len(SHAPES)]
     mean = rng.normal(size=shape.as_tuple()).astype(np.float16)
+    pixels = Compression().pixels(shape)
     return Row(
         clip_id=f"clip-{number}",
         uri=f"s3://footage/{number}.mp4",
@@ -83,10 +84,11 @@ def _row(number: int, split: str) -> Row:
         start_s=0.0,
         end_s=1.0,
         fps=8.0,
-        pixels=Compression().pixels(shape),
+        pixels=pixels,
         split="val" if split == "val" else "train",
         caption=f"clip number {number}",
         licence="CC0-1.0" if number % 2 else None,
+        made=Provenance(pixels.height, pixels.width, "vae-1", "float32", "text-1", "table", "filters-1", 1),
         latent_mean=mean,
         latent_std=np.full(shape.as_tuple(), 0.1, np.float16),
         text=rng.normal(size=(3, TEXT_DIM)).astype(np.float16),
