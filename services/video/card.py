@@ -30,6 +30,7 @@ def model_card(pipeline: Pipeline, config: ServiceConfig) -> ModelCard:
         frame_multiple=pipeline.limits.frame_step,
         patch=(patch.time, patch.height, patch.width),
         max_tokens=pipeline.limits.max_tokens,
+        max_side_tokens=pipeline.limits.max_side_tokens,
         token_budget=config.sampler.token_budget,
         default_size=config.defaults.size or size,
         default_num_frames=config.defaults.num_frames or num_frames,

@@ -5,7 +5,7 @@ import os
 from typing import Literal, Self
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 
 from sora_core.errors import ConfigError
 
@@ -14,6 +14,25 @@ KEYS_VARIABLE = "SORA_API_KEYS"
 
 class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OutboundSettings(Settings):
+    """Requests to addresses that clients name: webhooks, and pictures by URL where that is allowed.
+
+    They go to the open internet only, and by https; ``allowed_networks`` are further ones, such as 10.0.0.0/8, where
+    http will do too.
+    """
+
+    allowed_networks: tuple[IPvAnyNetwork, ...] = ()
+    timeout_s: float = Field(default=10.0, gt=0, description="of one request, from the connection to the last byte")
+
+
+class KeyLimits(Settings):
+    """What one key may ask for; None is no limit. Allowances refill evenly and can be used up in one go."""
+
+    max_waiting: int = Field(default=200, ge=1, description="queued jobs")
+    requests_per_minute: float | None = Field(default=None, gt=0, description="requests that make something")
+    video_seconds_per_day: float | None = Field(default=None, gt=0)
 
 
 class ApiSettings(Settings):
@@ -25,15 +44,25 @@ class ApiSettings(Settings):
     keys: dict[str, str] = {}
     aliases: tuple[str, ...] = ()
     max_waiting: int = Field(default=1000, ge=1, description="queued jobs of all keys; beyond it requests get 429")
-    max_waiting_per_key: int = Field(default=200, ge=1)
+    max_wait_s: float | None = Field(default=None, gt=0, description="predicted wait beyond which requests get 429")
+    limits: KeyLimits = KeyLimits()
+    limits_by_owner: dict[str, KeyLimits] = Field(default={}, description="instead of limits, for some owners")
     max_outputs: int = Field(default=8, ge=1, description="the largest n of a request")
     max_prompt_chars: int = Field(default=4000, ge=1)
     max_steps: int = Field(default=100, ge=1)
     max_upload_bytes: int = Field(default=20 * 2**20, ge=1)
     max_image_pixels: int = Field(default=40_000_000, ge=1)
+    fetch_urls: bool = Field(default=False, description="whether input_reference may be an http(s) URL")
+    outbound: OutboundSettings = OutboundSettings()
+    image_wait_s: float = Field(default=300.0, gt=0, description="how long a request for images waits for them")
+    image_lifetime_s: float = Field(default=3600.0, gt=0, description="images are removed after so long")
     priority_boost_s: float = Field(
         default=60.0, ge=0, description="a step of priority counts as having come so much earlier"
     )
+
+    def limits_of(self, owner: str) -> KeyLimits:
+        """What this owner's key may ask for."""
+        return self.limits_by_owner.get(owner, self.limits)
 
 
 class Defaults(Settings):
@@ -104,6 +133,8 @@ class ServiceConfig(Settings):
             keys[owner] = hash_key(key)
         if not keys:
             raise ConfigError(f"no API key: set {KEYS_VARIABLE}=owner=key or api.keys in the config")
+        for owner in self.api.limits_by_owner.keys() - keys:
+            raise ConfigError(f"api.limits_by_owner: no key of {owner!r}; the owners are {', '.join(keys)}")
         return self.model_copy(update={"api": self.api.model_copy(update={"keys": keys})})
 
 

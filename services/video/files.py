@@ -1,10 +1,22 @@
 """Where a job's files are stored, and of what kind they are."""
 
-from services.video.job import Job
+from services.video.job import Job, Kind
 from sora_core import storage
 
-CONTENT_TYPES = {"video": "video/mp4", "thumbnail": "image/webp", "spritesheet": "image/jpeg"}
-FILE_NAMES = {"video": "video.mp4", "thumbnail": "thumbnail.webp", "spritesheet": "spritesheet.jpg"}
+CONTENT_TYPES = {
+    "video": "video/mp4",
+    "thumbnail": "image/webp",
+    "spritesheet": "image/jpeg",
+    "image": "image/png",
+}
+FILE_NAMES = {
+    "video": "video.mp4",
+    "thumbnail": "thumbnail.webp",
+    "spritesheet": "spritesheet.jpg",
+    "image": "image.png",
+}
+VARIANTS = {Kind.VIDEO: ("video", "thumbnail", "spritesheet"), Kind.IMAGE: ("image",)}
+"""The files that a job of each kind ends with."""
 
 
 def job_folder(output: str, job_id: str) -> str:

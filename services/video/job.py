@@ -15,6 +15,13 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+class Kind(StrEnum):
+    """What a job makes; the first part of its id."""
+
+    VIDEO = "video"
+    IMAGE = "image"
+
+
 OPEN = (Status.QUEUED, Status.IN_PROGRESS)
 CANCELLED = "cancelled"  # the error code of a job that was stopped on request
 
@@ -24,7 +31,7 @@ class NewJob:
     """What the API decides about a job before the ledger has it.
 
     ``tokens`` is its load on a batch and ``num_steps`` how often; ``queued_as`` the Unix time that its place in the
-    queue counts from, earlier than now for a raised priority.
+    queue counts from, earlier than now for a raised priority; ``expires_at`` when a result is removed in any case.
     """
 
     id: str
@@ -35,6 +42,7 @@ class NewJob:
     num_steps: int
     priority: int
     queued_as: float
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,10 @@ class Job:
     deleted_at: float | None
 
     @property
+    def kind(self) -> Kind:
+        return Kind(self.id.partition("_")[0])
+
+    @property
     def lease(self) -> Lease:
         assert self.lease_owner is not None, f"{self.id} is not claimed"
         return Lease(self.id, self.lease_owner, self.attempts)
@@ -125,10 +137,11 @@ class Backlog:
         return self.token_steps / self.token_steps_per_s if self.token_steps_per_s > 0 else None
 
 
-ID_PATTERN = re.compile("^video_[0-9a-f]{32}$")
+VIDEO_ID = re.compile("^video_[0-9a-f]{32}$")
+IMAGE_ID = re.compile("^image_[0-9a-f]{32}$")
 _counter = itertools.count(secrets.randbits(12))
 
 
-def new_id(now: float) -> str:
+def new_id(now: float, kind: Kind = Kind.VIDEO) -> str:
     """An id whose alphabetical order is the order of creation: 48 bits of milliseconds, a counter, 64 random bits."""
-    return f"video_{int(now * 1000):012x}{next(_counter) & 0xFFFF:04x}{secrets.token_hex(8)}"
+    return f"{kind}_{int(now * 1000):012x}{next(_counter) & 0xFFFF:04x}{secrets.token_hex(8)}"

@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from services.video.job import CANCELLED, OPEN, Backlog, Idempotency, Job, Lease, NewJob, Page, Renewal, Status
-from services.video.rows import failure, job_of, new_row, remember, select_jobs, visible
+from services.video.job import CANCELLED, OPEN, Backlog, Idempotency, Job, Kind, Lease, NewJob, Page, Renewal, Status
+from services.video.rows import failure, job_of, new_row, of_kind, remember, select_jobs, visible
 from services.video.tables import available, jobs, models, open_database, requests, transaction, workers
 
 _WORKER_SILENT_S = 60.0  # then its rate no longer counts
@@ -70,8 +70,8 @@ class Ledger:
         return found[0] if found else None
 
     def page(self, owner: str, *, after: str | None = None, limit: int = 20, newest_first: bool = True) -> Page:
-        """An owner's jobs in order of creation; ``after`` is the last id of the page before, deleted since or not."""
-        where = [jobs.c.owner == owner, jobs.c.deleted_at.is_(None)]
+        """An owner's videos in order of creation; ``after`` is the last id of the page before, deleted since or not."""
+        where = [jobs.c.owner == owner, jobs.c.deleted_at.is_(None), of_kind(Kind.VIDEO)]
         if after is not None:
             where.append(jobs.c.id < after if newest_first else jobs.c.id > after)
         order = jobs.c.id.desc() if newest_first else jobs.c.id.asc()
@@ -202,7 +202,7 @@ class Ledger:
     def finish(self, lease: Lease, result: Mapping[str, Any], *, expires_at: float | None = None) -> bool:
         """Complete a job; False when the lease is gone, and then the caller's result counts for nothing.
 
-        A cancellation that comes later than the last step comes too late.
+        A cancellation that comes later than the last step comes too late. A job that was to expire anyway still does.
         """
         return self._end(
             lease,
@@ -210,7 +210,7 @@ class Ledger:
             progress=100,
             result=dict(result),
             completed_at=self._clock(),
-            expires_at=expires_at,
+            expires_at=sa.func.coalesce(jobs.c.expires_at, expires_at),
         )
 
     def fail(self, lease: Lease, code: str, message: str) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from services.video.files import CONTENT_TYPES, FILE_NAMES, attempt_folder
-from services.video.job import Job
+from services.video.files import CONTENT_TYPES, FILE_NAMES, VARIANTS, attempt_folder
+from services.video.job import Job, Kind
 from services.video.patience import Patience
 from sora_core import media, storage
 from sora_core.pipeline import Generation, Pipeline
@@ -60,14 +60,22 @@ class Renderer:
         kept = frozenset(np.linspace(0, count - 1, min(count, _SHEET_FRAMES)).round().astype(int).tolist())
         samples = _Samples(kept)
         with tempfile.TemporaryDirectory(prefix="sora-") as folder:
-            paths = {variant: Path(folder) / name for variant, name in FILE_NAMES.items()}
+            paths = {variant: Path(folder) / FILE_NAMES[variant] for variant in VARIANTS[job.kind]}
             frames = self._frames(generation, samples, on_frame)
-            media.encode_mp4(paths["video"], frames, job.params["fps"], crf=self._crf)
-            assert samples.first is not None
-            media.write_thumbnail(paths["thumbnail"], samples.first)
-            sheet = media.contact_sheet(np.stack(samples.sheet), SHEET_COLUMNS)
-            Image.fromarray(sheet).save(paths["spritesheet"], quality=_JPEG_QUALITY, progressive=True)
+            if job.kind is Kind.IMAGE:
+                Image.fromarray(next(frames)).save(paths["image"])
+            else:
+                self._write_film(paths, frames, samples, job.params["fps"])
             return {variant: self._store(job, variant, path) for variant, path in paths.items()}
+
+    def _write_film(
+        self, paths: dict[str, Path], frames: Iterator[UInt8[np.ndarray, "h w 3"]], samples: _Samples, fps: float
+    ) -> None:
+        media.encode_mp4(paths["video"], frames, fps, crf=self._crf)
+        assert samples.first is not None
+        media.write_thumbnail(paths["thumbnail"], samples.first)
+        sheet = media.contact_sheet(np.stack(samples.sheet), SHEET_COLUMNS)
+        Image.fromarray(sheet).save(paths["spritesheet"], quality=_JPEG_QUALITY, progressive=True)
 
     def discard(self, job: Job) -> None:
         """Remove what an attempt stored that doesn't count."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services.video.job import Idempotency, IdempotencyConflict, Job, NewJob, Status
+from services.video.job import Idempotency, IdempotencyConflict, Job, Kind, NewJob, Status
 from services.video.tables import jobs, requests
 
 
@@ -23,6 +23,7 @@ def new_row(new: NewJob, now: float) -> dict[str, Any]:
         "attempts": 0,
         "cancel_requested": False,
         "created_at": now,
+        "expires_at": new.expires_at,
     }
 
 
@@ -34,6 +35,10 @@ def job_of(row: sa.Row[Any]) -> Job:
 def select_jobs(db: sa.Connection, *where: sa.ColumnElement[bool], lock: bool = False) -> list[Job]:
     query = sa.select(jobs).where(*where).order_by(jobs.c.id)
     return [job_of(row) for row in db.execute(query.with_for_update() if lock else query)]
+
+
+def of_kind(kind: Kind) -> sa.ColumnElement[bool]:
+    return jobs.c.id.startswith(f"{kind}_", autoescape=True)
 
 
 def visible(job_id: str, owner: str | None) -> sa.ColumnElement[bool]:

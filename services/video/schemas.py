@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from services.video.job import Job, Status
 
@@ -19,25 +19,105 @@ def _as_reference(value: Any) -> Any:
     return {"image_url": value} if isinstance(value, str) else value
 
 
+_WHOLE = 2**31 - 1
+Size = Annotated[str, Field(pattern=r"^\d{1,5}x\d{1,5}$", description="WIDTHxHEIGHT")]
+AspectRatio = Annotated[str, Field(pattern=r"^\d{1,4}:\d{1,4}$", description="W:H; size wins over it")]
+Steps = Annotated[int, Field(ge=1, le=_WHOLE)]
+GuidanceScale = Annotated[float, Field(ge=0, le=100, description="1 leaves guidance out")]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Priority = Annotated[int, Field(ge=-10, le=10, description="moves a request among the key's own")]
+
+
 class CreateVideo(BaseModel):
     """The body of ``POST /v1/videos``. Unknown names are refused, so that a typo never changes a result silently."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     prompt: str = Field(min_length=1)
     model: str | None = None
-    seconds: float | None = Field(default=None, gt=0, description="rounded to the nearest 4k + 1 frames")
-    size: str | None = Field(default=None, pattern=r"^\d{1,5}x\d{1,5}$", description="WIDTHxHEIGHT")
-    input_reference: Annotated[ImageReference | None, BeforeValidator(_as_reference)] = None
+    seconds: float | None = Field(default=None, gt=0, le=86_400, description="rounded to the nearest 4k + 1 frames")
+    size: Size | None = None
+    input_reference: Annotated[
+        ImageReference | None, BeforeValidator(_as_reference), Field(description="the first frame")
+    ] = None
     negative_prompt: str = ""
-    num_frames: int | None = Field(default=None, ge=1, description="wins over seconds")
-    fps: float | None = Field(default=None, gt=0, le=120, description="rate at which the video plays")
-    aspect_ratio: str | None = Field(default=None, pattern=r"^\d{1,4}:\d{1,4}$", description="W:H; size wins over it")
-    num_inference_steps: int | None = Field(default=None, ge=1)
-    guidance_scale: float | None = Field(default=None, ge=0, le=100, description="1 leaves guidance out")
-    seed: int | None = Field(default=None, ge=0, lt=2**63)
-    n: int = Field(default=1, ge=1, description="videos to make, from consecutive seeds")
-    priority: int = Field(default=0, ge=-10, le=10, description="moves a request among the key's own")
+    num_frames: int | None = Field(default=None, ge=1, le=_WHOLE, description="wins over seconds")
+    fps: float | None = Field(default=None, ge=0.1, le=120, description="rate at which the video plays")
+    aspect_ratio: AspectRatio | None = None
+    num_inference_steps: Steps | None = None
+    guidance_scale: GuidanceScale | None = None
+    seed: Seed | None = None
+    n: int = Field(default=1, ge=1, le=_WHOLE, description="videos to make, from consecutive seeds")
+    priority: Priority = 0
+
+
+ImageFormat = Literal["png", "jpeg", "webp"]
+
+
+class CreateImages(BaseModel):
+    """The body of ``POST /v1/images/generations``; values that the model can't honour are not among the choices."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    prompt: str = Field(min_length=1)
+    model: str | None = None
+    n: int = Field(default=1, ge=1, le=_WHOLE)
+    size: Size | Literal["auto"] | None = None
+    response_format: Literal["b64_json", "url"] = "b64_json"
+    output_format: ImageFormat = "png"
+    output_compression: int = Field(default=100, ge=0, le=100, description="quality of JPEG and WebP")
+    quality: Literal["auto", "standard"] = "auto"
+    background: Literal["auto", "opaque"] = "auto"
+    moderation: Literal["auto"] = "auto"
+    stream: Literal[False] = False
+    user: str | None = Field(default=None, description="accepted, and not used")
+    negative_prompt: str = ""
+    aspect_ratio: AspectRatio | None = None
+    num_inference_steps: Steps | None = None
+    guidance_scale: GuidanceScale | None = None
+    seed: Seed | None = None
+    priority: Priority = 0
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _default_for_null(cls, value: Any, info: ValidationInfo) -> Any:
+        """The clients' types allow null for what is left out."""
+        assert info.field_name is not None
+        return cls.model_fields[info.field_name].default if value is None and info.field_name != "prompt" else value
+
+    def as_video(self) -> CreateVideo:
+        """The same wish as a video of one frame."""
+        return CreateVideo(
+            prompt=self.prompt,
+            model=self.model,
+            n=self.n,
+            size=None if self.size == "auto" else self.size,
+            num_frames=1,
+            negative_prompt=self.negative_prompt,
+            aspect_ratio=self.aspect_ratio,
+            num_inference_steps=self.num_inference_steps,
+            guidance_scale=self.guidance_scale,
+            seed=self.seed,
+            priority=self.priority,
+        )
+
+
+class StillImage(BaseModel):
+    """One image, as data or as a link that is good for a while, and the seed that makes it again."""
+
+    b64_json: str | None = None
+    url: str | None = None
+    seed: int
+
+
+class ImageList(BaseModel):
+    """The answer of ``POST /v1/images/generations``."""
+
+    created: int
+    size: str
+    output_format: ImageFormat
+    background: Literal["opaque"] = "opaque"
+    data: list[StillImage]
 
 
 class VideoError(BaseModel):
@@ -136,7 +216,8 @@ class ModelList(BaseModel):
 class ModelCard(BaseModel):
     """What the served model is and can do, as the sampler that loaded it says; ``GET /v1/videos/models``.
 
-    ``max_tokens`` bounds one clip, ``token_budget`` a packed forward, where guidance counts a clip twice.
+    ``max_tokens`` bounds one clip, ``max_side_tokens`` each of its sides and its length, ``token_budget`` a packed
+    forward, where guidance counts a clip twice.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -151,6 +232,7 @@ class ModelCard(BaseModel):
     frame_multiple: int
     patch: tuple[int, int, int]
     max_tokens: int
+    max_side_tokens: int
     token_budget: int
     default_size: str
     default_num_frames: int

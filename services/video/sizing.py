@@ -7,7 +7,7 @@ from services.video.config import ApiSettings
 from services.video.errors import refused
 from services.video.schemas import CreateVideo, ModelCard
 from sora_core.errors import InputError
-from sora_core.shapes import Compression, Patch, PixelShape
+from sora_core.shapes import Compression, Patch, PixelShape, TokenGrid
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +34,21 @@ def plan(request: CreateVideo, card: ModelCard, limits: ApiSettings) -> Plan:
     if num_steps > limits.max_steps:
         raise refused("num_inference_steps", f"{num_steps} steps: at most {limits.max_steps}")
     guidance = card.default_guidance_scale if request.guidance_scale is None else request.guidance_scale
-    tokens = clip_tokens(card, num_frames, height, width)
+    grid = clip_grid(card, num_frames, height, width)
+    tokens = grid.num_tokens
     branches = 2 if guidance != 1 else 1
-    _check_room(request, card, PixelShape(num_frames, height, width), tokens, branches)
+    _check_room(request, card, PixelShape(num_frames, height, width), grid, branches)
     seconds = request.seconds if request.seconds is not None and request.num_frames is None else num_frames / fps
     return Plan(
         num_frames, height, width, fps, f"{round(seconds, 3):g}", num_steps, guidance, tokens, tokens * branches
     )
 
 
-def clip_tokens(card: ModelCard, num_frames: int, height: int, width: int) -> int:
-    """Tokens of a clip on the card's model; InputError for a shape that it can't hold."""
+def clip_grid(card: ModelCard, num_frames: int, height: int, width: int) -> TokenGrid:
+    """A clip as the card's model sees it; InputError for a shape that it can't hold."""
     compression = Compression(card.frame_multiple, card.size_multiple // card.patch[1])
     latent = compression.latent(PixelShape(num_frames, height, width), channels=1)
-    return Patch(*card.patch).grid(latent).num_tokens
+    return Patch(*card.patch).grid(latent)
 
 
 def nearest_frames(seconds: float, fps: float, multiple: int) -> int:
@@ -92,17 +93,22 @@ def _near(side: float, step: int) -> int:
     return max(step, round(side / step) * step)
 
 
-def _check_room(request: CreateVideo, card: ModelCard, shape: PixelShape, tokens: int, branches: int) -> None:
-    """Refuse at the door what no batch would ever hold."""
+def _check_room(request: CreateVideo, card: ModelCard, shape: PixelShape, grid: TokenGrid, branches: int) -> None:
+    """Refuse at the door what no batch would ever hold, and sides beyond the positions that the model knows."""
     room = min(card.max_tokens, card.token_budget // branches)
-    if tokens <= room:
-        return
-    per_frame = clip_tokens(card, 1, shape.height, shape.width)
-    asked = f"{shape.width}x{shape.height} for {shape.frames} frames is {tokens} tokens, the limit is {room}"
+    per_frame, most = grid.height * grid.width, card.max_side_tokens
+    if max(grid.height, grid.width) > most:
+        longest_side = most * card.size_multiple
+        message = f"size {shape.width}x{shape.height}: this model takes sides of at most {longest_side} pixels"
+        raise refused("size", message, "too_large")
+    asked = f"{shape.width}x{shape.height} for {shape.frames} frames is {grid.num_tokens} tokens, the limit is {room}"
     if per_frame > room:
-        largest = math.isqrt(room) * card.size_multiple
+        largest = min(math.isqrt(room), most) * card.size_multiple
         raise refused("size", f"{asked}: one frame alone is {per_frame}; use at most {largest}x{largest}", "too_large")
-    longest = (room // per_frame * card.patch[0] - 1) * card.frame_multiple + 1
+    most_frames = min(room // per_frame, most)
+    if grid.frames <= most_frames:
+        return
+    longest = (most_frames * card.patch[0] - 1) * card.frame_multiple + 1
     by_seconds = request.seconds is not None and request.num_frames is None
     raise refused(
         "seconds" if by_seconds else "num_frames",

@@ -121,7 +121,7 @@ def test_an_unknown_parameter_is_named(door: LiveService) -> None:
         ("num_frames", 401, "at most 165"),
         ("seconds", 500, "at most 165"),
         ("seconds", 0, "greater than 0"),
-        ("fps", -1, "greater than 0"),
+        ("fps", -1, "greater than or equal to 0.1"),
         ("num_inference_steps", 1000, "at most 100"),
         ("guidance_scale", "high", "number"),
         ("model", "sora-9", "use tiny"),
@@ -320,7 +320,7 @@ def _data_url() -> str:
 def test_a_full_queue_says_when_to_come_back(
     tmp_path: Any, tiny_run: str, tiny_pipeline: Pipeline, unused_port: int
 ) -> None:
-    config = config_in(tmp_path, tiny_run, api={"max_waiting_per_key": 2, "max_waiting": 3})
+    config = config_in(tmp_path, tiny_run, api={"limits": {"max_waiting": 2}, "max_waiting": 3})
     with LiveService(config, tiny_pipeline, unused_port) as service:
         service.publish()
         for _ in range(2):

@@ -1,0 +1,155 @@
+"""Still images of the same model, through the same ledger and batch: OpenAI's Images API over one-frame jobs."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import time
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from PIL import Image
+
+from services.video.access import ERRORS, Owner, Service, TheService, keyed_router
+from services.video.config import ServiceConfig
+from services.video.errors import ApiError, too_many
+from services.video.forms import read_body
+from services.video.job import IMAGE_ID, OPEN, Job, Kind, Status
+from services.video.parameters import body_schema, parse
+from services.video.schemas import CreateImages, ImageFormat, ImageList, StillImage
+from sora_core import storage
+from sora_core.errors import MissingObject
+
+_LOOK_S = (0.05, 0.5)  # between two looks at a job, first and at most
+_ENDED = {"invalid_request": 400, "cancelled": 409}
+
+router = keyed_router("/images")
+linked = APIRouter(prefix="/v1/images", responses=ERRORS)
+
+
+@router.post("/generations", openapi_extra=body_schema(CreateImages))
+async def create_images(
+    request: Request, service: TheService, owner: Owner, idempotency_key: Annotated[str | None, Header()] = None
+) -> ImageList:
+    """Make images and wait for them."""
+    wanted = parse(CreateImages, await read_body(request, service.config.api.max_upload_bytes))
+    await run_in_threadpool(_check_wait, service)
+    accepted = await run_in_threadpool(
+        service.intake.accept, owner, wanted.as_video(), None, idempotency_key, Kind.IMAGE
+    )
+    try:
+        done = await _ended(request, service, accepted)
+    except BaseException:  # also the cancellation that a client's hanging up is under Serve
+        if idempotency_key is None:  # else a repetition of the request finds what this one began
+            await run_in_threadpool(_cancel, service, accepted)
+        raise
+    images = [await run_in_threadpool(_image, request, service.config, wanted, job) for job in done]
+    params = done[0].params
+    size = f"{params['width']}x{params['height']}"
+    return ImageList(created=int(done[0].created_at), size=size, output_format=wanted.output_format, data=images)
+
+
+def _check_wait(service: Service) -> None:
+    """429 when the images would not be there before the request is given up."""
+    wait_s, most = service.ledger.backlog().wait_s, service.config.api.image_wait_s
+    if wait_s is not None and wait_s > most:
+        message = f"the queue takes {wait_s:.0f} s, a request for images waits at most {most:g} s: try again later"
+        raise too_many(message, "queue_full", wait_s - most)
+
+
+async def _ended(request: Request, service: Service, accepted: Sequence[Job]) -> list[Job]:
+    """The jobs, completed. ApiError when one failed or they take too long, or the client has gone."""
+    give_up = time.monotonic() + service.config.api.image_wait_s
+    pause_s, longest_s = _LOOK_S
+    while True:
+        jobs = [await run_in_threadpool(service.ledger.get, job.id, job.owner) for job in accepted]
+        ended = [job for job in jobs if job is not None and job.status not in OPEN]
+        for job in ended:
+            if job.status is Status.FAILED:
+                raise _failed(job)
+        if len(ended) == len(accepted):
+            return ended
+        if None in jobs or await request.is_disconnected():
+            raise ApiError(409, "the request was given up", code="cancelled", headers=_FINAL)
+        if time.monotonic() > give_up:
+            message = f"the images took longer than {service.config.api.image_wait_s:g} s and were cancelled"
+            raise ApiError(503, message, code="timeout", kind="server_error", headers=_FINAL)
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, longest_s)
+
+
+_FINAL = {"x-should-retry": "false"}
+
+
+def _failed(job: Job) -> ApiError:
+    status = _ENDED.get(job.error_code or "", 500)
+    kind = "server_error" if status == 500 else "invalid_request_error"
+    return ApiError(status, f"{job.id} failed: {job.error_message}", code=job.error_code, kind=kind, headers=_FINAL)
+
+
+def _cancel(service: Service, accepted: Sequence[Job]) -> None:
+    for job in accepted:
+        service.ledger.delete(job.id, job.owner)
+
+
+def _image(request: Request, config: ServiceConfig, wanted: CreateImages, job: Job) -> StillImage:
+    """One image as the client wants it."""
+    seed = job.params["seed"]
+    if wanted.response_format == "url":
+        until = int(job.expires_at or 0)
+        query = {
+            "format": wanted.output_format,
+            "quality": wanted.output_compression,
+            "expires": until,
+            "signature": _signature(config, job, until),
+        }
+        return StillImage(
+            url=str(request.url_for("download_image", image_id=job.id).include_query_params(**query)), seed=seed
+        )
+    data = _encoded(job, wanted.output_format, wanted.output_compression)
+    return StillImage(b64_json=base64.b64encode(data).decode(), seed=seed)
+
+
+def _encoded(job: Job, output_format: str, quality: int) -> bytes:
+    """The image's file. ApiError 404 when it isn't stored any more."""
+    assert job.result is not None
+    try:
+        stored = storage.read_bytes(job.result["image"]["uri"])
+    except MissingObject as error:
+        raise _gone() from error
+    if output_format == "png":
+        return stored
+    stream = BytesIO()
+    with Image.open(BytesIO(stored)) as image:
+        image.save(stream, output_format, quality=quality)
+    return stream.getvalue()
+
+
+@linked.get("/{image_id}", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+def download_image(
+    service: TheService,
+    image_id: Annotated[str, Path(pattern=IMAGE_ID.pattern)],
+    expires: Annotated[int, Query()],
+    signature: Annotated[str, Query()],
+    image_format: Annotated[ImageFormat, Query(alias="format")] = "png",
+    quality: Annotated[int, Query(ge=0, le=100)] = 100,
+) -> Response:
+    """An image by the link that its request was answered with; the signature stands for the key."""
+    job = service.ledger.get(image_id)
+    expected = _signature(service.config, job, expires) if job is not None else ""
+    if job is None or not hmac.compare_digest(signature.encode(), expected.encode()) or expires < time.time():
+        raise _gone()
+    return Response(_encoded(job, image_format, quality), media_type=f"image/{image_format}")
+
+
+def _gone() -> ApiError:
+    return ApiError(404, "no such image: the link is wrong or has expired", code="not_found")
+
+
+def _signature(config: ServiceConfig, job: Job, expires: int) -> str:
+    """What only this service can write under a link; the secret is the kept hash of the owner's key."""
+    secret = bytes.fromhex(config.api.keys[job.owner])
+    return hmac.new(secret, f"{job.id} {expires}".encode(), hashlib.sha256).hexdigest()

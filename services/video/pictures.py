@@ -1,0 +1,81 @@
+"""Pictures that clients send: bounded in bytes, pixels and frames by their headers, before anything is decoded."""
+
+import base64
+import binascii
+import threading
+from io import BytesIO
+
+from PIL import Image, UnidentifiedImageError
+
+from services.video.config import ApiSettings
+from services.video.errors import refused
+from services.video.outbound import ForbiddenAddress, Outbound, OutboundError
+from services.video.schemas import ImageReference
+from sora_core import media
+from sora_core.errors import UnreadableMedia
+
+REFERENCE = "input_reference"
+_FORMATS = ("JPEG", "PNG", "WEBP")
+_DECODED_AT_ONCE = 2  # a picture of the largest size takes some hundred megabytes while it is checked
+
+
+class Pictures:
+    """Reads pictures within the limits; safe to use from several threads."""
+
+    def __init__(self, limits: ApiSettings) -> None:
+        self._limits = limits
+        self._outbound = Outbound(limits.outbound)
+        self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
+
+    def read(self, file: bytes | None, reference: ImageReference | None) -> bytes | None:
+        """The bytes of a whole, small enough picture, or None when there is none; ApiError 400 with the numbers."""
+        if file is None and reference is None:
+            return None
+        data = file if file is not None else self._referred(reference.image_url if reference else "")
+        if len(data) > self._limits.max_upload_bytes:
+            raise refused(REFERENCE, f"{len(data)} bytes: at most {self._limits.max_upload_bytes}", "too_large")
+        try:
+            self._check_header(data)
+            with self._decoding:
+                media.decode_image(data)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise refused(REFERENCE, f"{error}: at most {self._limits.max_image_pixels}", "too_large") from error
+        except (UnidentifiedImageError, UnreadableMedia, OSError, ValueError) as error:
+            message = f"not a picture that can be read ({error}): send a JPEG, PNG or WebP"
+            raise refused(REFERENCE, message, "invalid_image") from error
+        return data
+
+    def _check_header(self, data: bytes) -> None:
+        with Image.open(BytesIO(data), formats=_FORMATS) as header:
+            pixels, most = header.width * header.height, self._limits.max_image_pixels
+            if pixels > most:
+                raise refused(
+                    REFERENCE, f"{header.width}x{header.height} is {pixels} pixels: at most {most}", "too_large"
+                )
+            if getattr(header, "is_animated", False) and header.format != "MPO":  # a phone's picture and its preview
+                raise refused(REFERENCE, "an animation: send one picture", "invalid_image")
+
+    def _referred(self, url: str) -> bytes:
+        if url.startswith("data:"):
+            return _from_data_url(url)
+        if not self._limits.fetch_urls:
+            raise refused(
+                REFERENCE, "image_url must be a data URL (data:image/png;base64,...): URLs are not fetched here"
+            )
+        try:
+            answer = self._outbound.fetch(url, max_bytes=self._limits.max_upload_bytes)
+        except ForbiddenAddress as error:
+            raise refused(REFERENCE, f"image_url: {error}", "forbidden_url") from error
+        except OutboundError as error:
+            raise refused(REFERENCE, f"image_url can't be fetched: {error}", "invalid_url") from error
+        return answer
+
+
+def _from_data_url(url: str) -> bytes:
+    head, comma, payload = url.partition(",")
+    if not (head.endswith(";base64") and comma):
+        raise refused(REFERENCE, "image_url: a data URL must say data:image/png;base64,...")
+    try:
+        return base64.b64decode(payload, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise refused(REFERENCE, f"image_url: the base64 is damaged ({error})") from error

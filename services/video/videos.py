@@ -1,0 +1,82 @@
+"""The routes of videos as jobs: create, list, retrieve, cancel, delete."""
+
+from typing import Annotated, Literal
+
+from fastapi import Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from services.video.access import Owner, OwnJob, Service, TheService, found, keyed_router
+from services.video.forms import read_body
+from services.video.housekeeping import remove
+from services.video.job import OPEN, VIDEO_ID, Job, Status
+from services.video.parameters import body_schema, parse
+from services.video.pictures import REFERENCE
+from services.video.schemas import CreateVideo, DeletedVideo, Video, VideoList
+
+_POLL_MS = (500, 1000, 5000)  # shortest, when nothing is known, longest
+_POLLS_A_WAIT = 20
+
+router = keyed_router("/videos")
+
+
+@router.post("", openapi_extra=body_schema(CreateVideo, file=REFERENCE))
+async def create_video(
+    request: Request,
+    response: Response,
+    service: TheService,
+    owner: Owner,
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> Video:
+    """Accept a video for generation; with ``n`` above one the answer is the first and names the others."""
+    body = await read_body(request, service.config.api.max_upload_bytes)
+    wanted = parse(CreateVideo, body, files=(REFERENCE,))
+    jobs = await run_in_threadpool(service.intake.accept, owner, wanted, body.files.get(REFERENCE), idempotency_key)
+    await run_in_threadpool(_advise, service, jobs[0], response)
+    return Video.of(jobs[0]).model_copy(update={"siblings": [job.id for job in jobs[1:]]})
+
+
+@router.get("")
+def list_videos(
+    service: TheService,
+    owner: Owner,
+    after: Annotated[str | None, Query(pattern=VIDEO_ID.pattern)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+) -> VideoList:
+    """The key's videos, a page at a time."""
+    page = service.ledger.page(owner, after=after, limit=limit, newest_first=order == "desc")
+    videos = [Video.of(job) for job in page.jobs]
+    first, last = (videos[0].id, videos[-1].id) if videos else (None, None)
+    return VideoList(data=videos, has_more=page.has_more, first_id=first, last_id=last)
+
+
+@router.get("/{video_id}")
+def retrieve_video(job: OwnJob, service: TheService, response: Response) -> Video:
+    """A video's state; a failed one is an answer with status 200 and its error."""
+    _advise(service, job, response)
+    return Video.of(job)
+
+
+@router.delete("/{video_id}")
+def delete_video(job: OwnJob, service: TheService) -> DeletedVideo:
+    """Remove a video; one in progress is stopped at its next step."""
+    gone = found(service.ledger.delete(job.id, job.owner), job.id)
+    if gone.status is not Status.IN_PROGRESS:
+        remove(service.ledger, service.config.output, job.id)
+    return DeletedVideo(id=job.id)
+
+
+@router.post("/{video_id}/cancel")
+def cancel_video(job: OwnJob, service: TheService) -> Video:
+    """Stop a video: it ends as failed with the code ``cancelled``; a finished one stays as it is."""
+    return Video.of(found(service.ledger.cancel(job.id, job.owner), job.id))
+
+
+def _advise(service: Service, job: Job, response: Response) -> None:
+    """Tell a polling client how long to wait between two looks."""
+    if job.status not in OPEN:
+        return
+    shortest, unknown, longest = _POLL_MS
+    wait_s = service.ledger.backlog().wait_s
+    pause = unknown if wait_s is None else max(shortest, min(longest, round(1000 * wait_s / _POLLS_A_WAIT)))
+    response.headers["openai-poll-after-ms"] = str(pause)

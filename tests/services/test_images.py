@@ -1,0 +1,125 @@
+"""Still images by the unmodified client: made by the same sampler and in the same batch as videos."""
+
+import base64
+import io
+import threading
+from typing import Any
+
+import httpx
+import numpy as np
+import openai
+import pytest
+from PIL import Image
+
+from services.video.job import Status
+from sora_core import storage
+from sora_core.pipeline import Pipeline
+
+from .live import KEYS, LiveService, config_in, eventually
+
+pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
+
+AUTH = {"authorization": f"Bearer {KEYS['ann']}"}
+FEW: dict[str, Any] = {"num_inference_steps": 3, "seed": 5, "guidance_scale": 2.0}
+
+
+def opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data))
+
+
+def test_images_are_what_the_pipeline_makes_alone(live: LiveService, tiny_pipeline: Pipeline) -> None:
+    answer = live.client().images.generate(prompt="a red ball", n=2, size="48x32", extra_body=FEW)  # type: ignore[call-overload]
+    assert answer.size == "48x32"
+    for index, image in enumerate(answer.data):
+        served = opened(base64.b64decode(image.b64_json))
+        assert served.format == "PNG"
+        steps = {"num_inference_steps": 3, "guidance_scale": 2.0, "seed": 5 + index}
+        alone = tiny_pipeline("a red ball", num_frames=1, height=32, width=48, **steps)[0]
+        assert np.abs(np.asarray(served).astype(int) - alone).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+def test_a_link_needs_no_key_and_gives_the_format_that_was_asked_for(live: LiveService, kind: Any) -> None:
+    answer = live.client().images.generate(
+        prompt="x", size="48x32", response_format="url", output_format=kind, output_compression=80, extra_body=FEW
+    )
+    url = str((answer.data or [])[0].url)
+    fetched = httpx.get(url)
+    assert fetched.headers["content-type"] == f"image/{kind}"
+    assert opened(fetched.content).format == kind.upper()
+    parts = httpx.URL(url)
+    for change in ({"expires": 9_999_999_999}, {"signature": "0" * 64}):
+        assert httpx.get(parts.copy_merge_params(change)).status_code == 404
+
+
+def test_an_image_is_no_video_and_goes_after_a_while(
+    tmp_path: Any, tiny_run: str, tiny_pipeline: Pipeline, unused_port: int
+) -> None:
+    config = config_in(tmp_path, tiny_run, api={"image_lifetime_s": 1.0})
+    with LiveService(config, tiny_pipeline, unused_port) as service:
+        service.publish()
+        service.work()
+        client = service.client()
+        answer = client.images.generate(prompt="x", size="48x32", response_format="url", extra_body=FEW)
+        assert list(client.videos.list()) == []
+        eventually(lambda: httpx.get(str((answer.data or [])[0].url)).status_code == 404, within_s=10)
+        eventually(lambda: not list(storage.list_objects(config.output)), within_s=15)
+
+
+def test_a_client_that_hangs_up_cancels_its_images(idle: LiveService) -> None:
+    body = {"prompt": "x", "size": "48x32"}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{idle.url}/v1/images/generations", json=body, headers=AUTH, timeout=0.5)
+    eventually(lambda: not any(idle.ledger.counts().values()), within_s=5)
+
+
+def test_images_that_fail_are_an_error_with_the_reason(idle: LiveService) -> None:
+    def fail() -> None:
+        (job,) = eventually(idle.ledger.waiting)
+        (held,) = idle.ledger.claim([job.id], "w", 30.0)
+        idle.ledger.fail(held.lease, "out_of_memory", "too large")
+
+    worker = threading.Thread(target=fail)
+    worker.start()
+    with pytest.raises(openai.InternalServerError, match="too large") as raised:
+        idle.client(max_retries=2).images.generate(prompt="x", size="48x32")
+    worker.join()
+    assert raised.value.code == "out_of_memory"
+    assert idle.ledger.counts()[Status.QUEUED] == 0, "an error for good must not be tried again"
+
+
+def test_images_that_take_too_long_are_cancelled(
+    tmp_path: Any, tiny_run: str, tiny_pipeline: Pipeline, unused_port: int
+) -> None:
+    config = config_in(tmp_path, tiny_run, api={"image_wait_s": 0.3})
+    with LiveService(config, tiny_pipeline, unused_port) as service:
+        service.publish()
+        with pytest.raises(openai.InternalServerError, match=r"longer than 0\.3 s"):
+            service.client().images.generate(prompt="x", size="48x32")
+        assert not service.ledger.waiting()
+
+
+@pytest.mark.parametrize(
+    ("param", "value"),
+    [
+        ("quality", "hd"),
+        ("background", "transparent"),
+        ("output_format", "svg"),
+        ("stream", True),
+        ("n", 99),
+        ("size", "50x32"),
+        ("style", "vivid"),
+        ("partial_images", 2),
+        ("num_frames", 5),
+    ],
+)
+def test_what_the_model_cannot_honour_is_refused_by_name(door: LiveService, param: str, value: Any) -> None:
+    answer = httpx.post(f"{door.url}/v1/images/generations", json={"prompt": "x", param: value}, headers=AUTH)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
+
+
+def test_nulls_and_auto_mean_the_models_defaults(live: LiveService) -> None:
+    body = {"prompt": "x", "size": "auto", "n": None, "quality": "auto", "response_format": None, "user": "u", **FEW}
+    answer = httpx.post(f"{live.url}/v1/images/generations", json=body, headers=AUTH, timeout=60)
+    card = httpx.get(f"{live.url}/v1/videos/models", headers=AUTH).json()["data"][0]
+    assert (answer.status_code, answer.json()["size"]) == (200, card["default_size"])

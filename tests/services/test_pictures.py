@@ -1,0 +1,91 @@
+"""Pictures from clients: what is too large, too long or damaged is refused by its header, before it takes memory."""
+
+import base64
+import io
+import struct
+import tracemalloc
+import zlib
+
+import pytest
+from PIL import Image
+
+from services.video.config import ApiSettings
+from services.video.errors import ApiError
+from services.video.pictures import Pictures
+from services.video.schemas import ImageReference
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def refusal(data: bytes, **limits: int) -> ApiError:
+    with pytest.raises(ApiError) as raised:
+        Pictures(ApiSettings.model_validate(limits)).read(data, None)
+    assert (raised.value.status, raised.value.param) == (400, "input_reference")
+    return raised.value
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of few bytes that says it is very large, and is: its rows are zeros."""
+    rows = zlib.compress(bytes(width // 8 + 1) * height, 9)
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", rows) + png_chunk(b"IEND", b"")
+
+
+def test_a_decompression_bomb_is_refused_by_its_header() -> None:
+    data = bomb(30_000, 30_000)
+    assert len(data) < 200_000
+    tracemalloc.start()
+    error = refusal(data)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (error.code, "at most 40000000" in error.message) == ("too_large", True)
+    assert most < 10 * 2**20
+
+
+def test_a_bomb_in_the_text_of_a_picture_does_not_go_off() -> None:
+    whole = encoded(Image.new("RGB", (16, 16)))
+    text = png_chunk(b"zTXt", b"comment\0\0" + zlib.compress(bytes(200 * 2**20), 9))
+    head = whole[:33]
+    assert refusal(head + text + whole[33:]).code == "invalid_image"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_an_animation_is_refused(kind: str) -> None:
+    frames = [Image.new("RGB", (16, 16), (shade, 0, 0)) for shade in (0, 100, 200)]
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+    assert "animation" in refusal(data).message
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "BMP", "PPM"])
+def test_other_formats_are_not_opened(kind: str) -> None:
+    assert refusal(encoded(Image.new("RGB", (16, 16)), kind)).code == "invalid_image"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+def test_half_a_picture_is_refused(kind: str) -> None:
+    whole = encoded(Image.effect_noise((64, 64), 100).convert("RGB"), kind)
+    assert Pictures(ApiSettings()).read(whole, None) == whole
+    assert refusal(whole[: len(whole) // 2]).code == "invalid_image"
+
+
+def test_bytes_are_counted_after_base64_is_undone() -> None:
+    data = encoded(Image.effect_noise((64, 64), 100))
+    url = "data:image/png;base64," + base64.b64encode(data).decode()
+    pictures = Pictures(ApiSettings(max_upload_bytes=len(data)))
+    assert pictures.read(None, ImageReference(image_url=url)) == data
+    assert refusal(data, max_upload_bytes=len(data) - 1).code == "too_large"
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "/etc/passwd", "s3://bucket/key", "http://127.0.0.1/a.png", ""])
+def test_places_of_the_server_are_not_read(url: str) -> None:
+    with pytest.raises(ApiError, match="URLs are not fetched") as raised:
+        Pictures(ApiSettings()).read(None, ImageReference(image_url=url))
+    assert raised.value.status == 400
