@@ -42,8 +42,7 @@ def test_what_the_door_accepts_the_model_makes_and_what_it_refuses_the_model_can
     request = Request(prompt="x", num_frames=num_frames, height=height, width=width)
     try:
         plan(wanted, CARD, ApiSettings())
-    except ApiError as refusal:
-        assert refusal.param in ("size", "num_frames")
+    except ApiError:
         with pytest.raises(InputError):
             LIMITS.check(request, Compression(), Patch())
     else:
