@@ -18,7 +18,7 @@ from jobs.curate.listing import identity_of, is_named_as_media
 from jobs.curate.rows import Clip, Examined, Scores, Source, short_hash
 from jobs.curate.score import ANALYSIS_HEIGHT, Meter, score_image
 from jobs.curate.split import Span, divide
-from sora_core import media, storage, telemetry
+from sora_core import media, storage
 from sora_core.errors import AccessDenied, InputError, MissingObject, StorageUnavailable, UnreadableMedia
 from sora_core.media import MediaInfo, ShotFinder
 from sora_core.shapes import fit_area
@@ -31,6 +31,8 @@ _PREVIEW_SIDE = 112
 # Pictures kept of one source while it passes by; twice as many are thinned to every other.
 _MAX_KEYFRAMES = 128
 _KEYFRAME_EVERY_S = 0.5
+# The reason of an input that brings its decoder's process down, again when it is tried alone.
+DECODER_CRASHED = "decoder_crashed"
 
 
 def examine(source: Source, config: CurateConfig) -> Examined:
@@ -40,7 +42,7 @@ def examine(source: Source, config: CurateConfig) -> Examined:
         source = bind_caption(source, config)
         with fetched(source) as path:
             info = media.probe(path)
-            row = judged(Examined(source, info.kind, "kept", None, list(_clips(source, path, info, config))), config)
+            row = judged(_measured(source, path, info, config), config)
     except (AccessDenied, StorageUnavailable):
         # Not the source's fault: nothing else would be readable or writable either.
         raise
@@ -51,9 +53,7 @@ def examine(source: Source, config: CurateConfig) -> Examined:
     except Exception:
         logger.exception("%s can't be examined", source.uri)
         row = Examined(source, None, "failed", "internal_error")
-    seconds = time.monotonic() - started
-    telemetry.CURATE_STAGE_SECONDS.observe(seconds, {"stage": "examine"})
-    return replace(row, examine_s=seconds)
+    return replace(row, examine_s=time.monotonic() - started)
 
 
 def examine_again(source: Source, before: Examined, config: CurateConfig) -> Examined:
@@ -92,21 +92,29 @@ def fetched(source: Source) -> Iterator[Path]:
         yield storage.download(source.uri, Path(folder) / "source")
 
 
-def _clips(source: Source, path: Path, info: MediaInfo, config: CurateConfig) -> Iterator[Clip]:
+def _measured(source: Source, path: Path, info: MediaInfo, config: CurateConfig) -> Examined:
+    """The clips of a file with their scores, not yet judged."""
     if info.kind == "image":
         picture = media.decode_image(path)
-        fps = config.fps or 1.0
         preview = media.to_webp([picture], max_side=_PREVIEW_SIDE)
-        yield _clip(source, info, config, Span(0.0, 0.0, 1), fps, score_image(picture), preview)
-        return
+        clip = _clip(source, info, config, Span(0.0, 0.0, 1), config.fps or 1.0, score_image(picture), preview)
+        return Examined(source, info.kind, "kept", None, [clip])
     seen = look(path, info)
+    clips = [
+        _clip(source, info, config, span, fps, seen.meter.scores(span.start_s, span.end_s), seen.preview(span))
+        for fps, span in _spans(seen, info, config)
+    ]
+    return Examined(source, info.kind, "kept", None, clips, decoded_frames=len(seen.meter.times_s))
+
+
+def _spans(seen: "Seen", info: MediaInfo, config: CurateConfig) -> Iterator[tuple[float, Span]]:
+    """The clips' rate and each one's place; a video of one frame is a photograph."""
     fps = config.fps or info.fps or 1.0
-    still = len(seen.meter.times_s) == 1
     for start_s, end_s in seen.shots:
-        least = 1 if still else config.min_frames
-        for span in [Span(start_s, start_s, 1)] if still else divide(start_s, end_s, fps, config.max_frames, least):
-            scores = seen.meter.scores(span.start_s, span.end_s)
-            yield _clip(source, info, config, span, fps, scores, seen.preview(span))
+        if len(seen.meter.times_s) == 1:
+            yield fps, Span(start_s, start_s, 1)
+        else:
+            yield from ((fps, span) for span in divide(start_s, end_s, fps, config.max_frames, config.min_frames))
 
 
 def _clip(
@@ -163,7 +171,6 @@ def look(path: Path, info: MediaInfo) -> Seen:
             keyframes.append((time_s, _shrunk(frame, _PREVIEW_SIDE)))
             if len(keyframes) == _MAX_KEYFRAMES:
                 keyframes, every_s = keyframes[::2], 2 * every_s
-    telemetry.CURATE_DECODED_FRAMES.inc(len(meter.times_s))
     return Seen(finder.shots(1 / (info.fps or 1.0)), meter, keyframes)
 
 

@@ -3,7 +3,7 @@
 import logging
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,8 @@ import torch
 from einops import rearrange
 
 from jobs.curate.config import CurateConfig
-from jobs.curate.examine import fetched
+from jobs.curate.examine import DECODER_CRASHED, fetched
+from jobs.curate.isolated import ProcessDied
 from jobs.curate.listing import ENCODE_VERSION, filters_of, identity_of
 from jobs.curate.rows import Clip, Examined, Source
 from sora_core import media, telemetry
@@ -113,10 +114,11 @@ class Maker:
 
 
 class LatentEncoder:
-    """Both models, loaded once for a process."""
+    """Both models, loaded once for a process. ``decode`` runs `decode_pixels`, perhaps elsewhere."""
 
-    def __init__(self, config: CurateConfig, device: str) -> None:
+    def __init__(self, config: CurateConfig, device: str, decode: "Decode | None" = None) -> None:
         self._config = config
+        self._decode = decode or decode_pixels
         self._device = device
         self._vae = VideoAutoencoder.load(config.vae, dtype=getattr(torch, config.vae_dtype), device=device)
         self._text = TextEncoder.load(config.text_encoder, device=device)
@@ -143,7 +145,7 @@ class LatentEncoder:
         text = self._text_states(wanted)
         waiting: dict[tuple[int, int, int], list[Decoded]] = {}
         waiting_bytes = 0
-        for item in _decoded(examined, failures):
+        for item in self._decoded(examined, failures):
             shape = (item.clip.frames, item.clip.height, item.clip.width)
             alike = waiting.setdefault(shape, [])
             alike.append(item)
@@ -173,6 +175,40 @@ class LatentEncoder:
             words = text[item.source.caption or ""]
             yield self.maker.row(item.source, item.clip, mean, std, words)
 
+    def _decoded(self, examined: Iterable[Examined], failures: dict[str, str]) -> Iterator["Decoded"]:
+        for row in examined:
+            clips = [clip for clip in row.clips if clip.status == "kept"]
+            if not clips:
+                continue
+            try:
+                with fetched(row.source) as path:
+                    for clip in clips:
+                        frames = self._pixels(path, row, clip, failures)
+                        if frames is not None:
+                            yield Decoded(row.source, clip, frames)
+            except MissingObject:
+                failures.update(dict.fromkeys([clip.clip_id for clip in clips], "object_missing"))
+
+    def _pixels(self, path: Path, row: Examined, clip: Clip, failures: dict[str, str]) -> np.ndarray | None:
+        """A clip's pixels, or None with its reason among the ``failures``."""
+        try:
+            frames = self._decode(path, row.kind, clip)
+        except UnreadableMedia as error:
+            failures[clip.clip_id] = error.reason
+            return None
+        except ProcessDied:
+            failures[clip.clip_id] = DECODER_CRASHED
+            return None
+        except Exception:
+            logger.exception("clip %s of %s can't be decoded", clip.clip_id, row.source.uri)
+            failures[clip.clip_id] = "internal_error"
+            return None
+        telemetry.CURATE_DECODED_FRAMES.inc(len(frames))
+        if len(frames) < clip.frames:
+            failures[clip.clip_id] = "cut_short"
+            return None
+        return frames
+
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
@@ -183,46 +219,17 @@ class Decoded:
     frames: np.ndarray
 
 
-def _decoded(examined: Iterable[Examined], failures: dict[str, str]) -> Iterator[Decoded]:
-    for row in examined:
-        clips = [clip for clip in row.clips if clip.status == "kept"]
-        if not clips:
-            continue
-        try:
-            with fetched(row.source) as path:
-                for clip in clips:
-                    frames = _frames_or_none(path, row, clip, failures)
-                    if frames is not None:
-                        yield Decoded(row.source, clip, frames)
-        except MissingObject:
-            failures.update(dict.fromkeys([clip.clip_id for clip in clips], "object_missing"))
+Decode = Callable[[Path, str | None, Clip], np.ndarray]
 
 
-def _frames_or_none(path: Path, row: Examined, clip: Clip, failures: dict[str, str]) -> np.ndarray | None:
-    try:
-        frames = _frames(path, row.kind, clip)
-    except UnreadableMedia as error:
-        failures[clip.clip_id] = error.reason
-        return None
-    except Exception:
-        logger.exception("clip %s of %s can't be decoded", clip.clip_id, row.source.uri)
-        failures[clip.clip_id] = "internal_error"
-        return None
-    if len(frames) < clip.frames:
-        failures[clip.clip_id] = "cut_short"
-        return None
-    return frames
-
-
-def _frames(path: Path, kind: str | None, clip: Clip) -> np.ndarray:
-    """A clip's pixels, scaled, then cut around the middle."""
+def decode_pixels(path: Path, kind: str | None, clip: Clip) -> np.ndarray:
+    """A clip's pixels, uint8 ``(t, h, w, 3)``, scaled, then cut around the middle. UnreadableMedia says why not."""
     scaled = (clip.scaled_height, clip.scaled_width)
     if kind == "image":
         frames = media.decode_image(path, scaled)[None]
     else:
         end_s = clip.end_s if clip.frames > 1 else None
         frames = media.decode_clip(path, clip.start_s, end_s, fps=clip.fps, size=scaled, max_frames=clip.frames)
-        telemetry.CURATE_DECODED_FRAMES.inc(len(frames))
     top, left = (clip.scaled_height - clip.height) // 2, (clip.scaled_width - clip.width) // 2
     return frames[:, top : top + clip.height, left : left + clip.width]
 

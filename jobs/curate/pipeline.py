@@ -10,7 +10,9 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext
@@ -18,13 +20,15 @@ from ray.data import ActorPoolStrategy, DataContext
 from jobs.curate import account, ledger, resume
 from jobs.curate.commit import commit
 from jobs.curate.config import CurateConfig
-from jobs.curate.examine import examine, examine_again
-from jobs.curate.latents import Encoders, LatentEncoder
+from jobs.curate.examine import DECODER_CRASHED, examine, examine_again
+from jobs.curate.isolated import Isolated, ProcessDied
+from jobs.curate.latents import Encoders, LatentEncoder, decode_pixels
 from jobs.curate.listing import Plan, make_plan, parts, settings_of
 from jobs.curate.progress import Progress, say
 from jobs.curate.report import write_report
 from jobs.curate.resume import Standing
 from jobs.curate.rows import (
+    Clip,
     Examined,
     Source,
     examined_from_table,
@@ -33,7 +37,7 @@ from jobs.curate.rows import (
     part_to_item,
 )
 from jobs.launch import bind_ray_metrics, ray_session, write_resolved
-from sora_core import storage
+from sora_core import storage, telemetry
 from sora_core.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -152,6 +156,7 @@ class ExamineStage:
     def __init__(self, config: CurateConfig) -> None:
         bind_ray_metrics()
         self._config = config
+        self._isolated = Isolated()
 
     def __call__(self, table: pa.Table) -> pa.Table:
         sources = part_from_table(table)
@@ -163,7 +168,13 @@ class ExamineStage:
     def _examine(self, source: Source, before: Examined | None) -> Examined:
         if before and before.source.examine_key == source.examine_key:
             return examine_again(source, before, self._config)
-        return examine(source, self._config)
+        try:
+            row = self._isolated.call_twice(examine, source, self._config)
+        except ProcessDied:
+            row = Examined(source, None, "failed", DECODER_CRASHED)
+        telemetry.CURATE_STAGE_SECONDS.observe(row.examine_s, {"stage": "examine"})
+        telemetry.CURATE_DECODED_FRAMES.inc(row.decoded_frames)
+        return row
 
 
 class EncodeStage:
@@ -172,7 +183,11 @@ class EncodeStage:
     def __init__(self, config: CurateConfig) -> None:
         bind_ray_metrics()
         self._config = config
-        self._encoder = LatentEncoder(config, "cuda" if config.gpus_per_encoder else "cpu")
+        self._isolated = Isolated()
+        self._encoder = LatentEncoder(config, "cuda" if config.gpus_per_encoder else "cpu", self._decode)
+
+    def _decode(self, path: Path, kind: str | None, clip: Clip) -> np.ndarray:
+        return self._isolated.call_twice(decode_pixels, path, kind, clip)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         rows = commit(examined_from_table(table), self._encoder, self._config.output)

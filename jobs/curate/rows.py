@@ -74,6 +74,7 @@ class Examined:
     reason: str | None
     clips: list[Clip] = field(default_factory=list)
     examine_s: float = 0.0
+    decoded_frames: int = 0
 
 
 def short_hash(*values: Any) -> str:
@@ -117,6 +118,7 @@ _EXAMINED = pa.schema(
         ("reason", pa.string()),
         ("clips", pa.list_(_CLIP)),
         ("examine_s", pa.float64()),
+        ("decoded_frames", pa.int64()),
     ]
 )
 

@@ -1,9 +1,12 @@
 """Each stage is done again only when what it depends on has changed."""
 
+import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +16,7 @@ from jobs.curate import ledger, pipeline
 from jobs.curate.again import judge_again
 from jobs.curate.commit import AWAITS
 from jobs.curate.config import CurateConfig
+from jobs.curate.isolated import Isolated
 from jobs.curate.pipeline import EncodeStage, ExamineStage, curate
 from jobs.curate.rows import Source, part_to_item
 from jobs.curate.why import WhyConfig, describe, find, why
@@ -40,8 +44,16 @@ class Tally:
             self.counts["frames"] += int(value)
 
 
+@pytest.fixture(scope="module")
+def isolated() -> Iterator[Isolated]:
+    """One process for all decoding in this file."""
+    process = Isolated()
+    yield process
+    process.close()
+
+
 @pytest.fixture
-def tally(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tally]:
+def tally(monkeypatch: pytest.MonkeyPatch, isolated: Isolated) -> Iterator[Tally]:
     """The job in this process: the real stages one after another, without a cluster."""
 
     def process(work: Sequence[Sequence[Source]], config: CurateConfig) -> None:
@@ -50,6 +62,7 @@ def tally(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tally]:
             encoder(examiner(pa.Table.from_pylist([part_to_item(part)])))
 
     monkeypatch.setattr(pipeline, "process", process)
+    monkeypatch.setattr(pipeline, "Isolated", lambda: isolated)
     monkeypatch.setattr(pipeline, "ray_session", lambda num_cpus: nullcontext())
     monkeypatch.setattr(pipeline, "bind_ray_metrics", lambda: None)
     counting = Tally()
@@ -171,6 +184,31 @@ def test_judge_refuses_what_verdicts_can_not_change(curated: CurateConfig) -> No
         judge_again(curated.model_copy(update={"max_frames": 13}))
     with pytest.raises(MissingObject, match=r"run jobs\.curate"):
         judge_again(curated.model_copy(update={"output": curated.output + "-none"}))
+
+
+class Crashing(Isolated):
+    """Its decoder goes down on one file, as a faulty library would."""
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if isinstance(args[0], Source) and args[0].uri.endswith("/grey-64.mp4"):
+            return super().call(os.kill, super().call(os.getpid), signal.SIGSEGV)
+        return super().call(function, *args, **kwargs)
+
+
+def test_an_input_that_kills_the_decoder_is_a_row_and_is_not_tried_again(
+    tally: Tally, config: CurateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = Crashing()
+    monkeypatch.setattr(pipeline, "Isolated", lambda: process)
+    Path(config.source).mkdir()
+    verdicts = write_footage(Path(config.source))
+    curate(config)
+    expected = {name: reason for name, (_, reason) in verdicts.items()} | {"grey-64.mp4": "decoder_crashed"}
+    assert reasons(config) == expected
+    tally.counts.clear()
+    curate(config)
+    assert tally.counts.total() == 0
+    process.close()
 
 
 def test_why_tells_what_became_of_anything(curated: CurateConfig, capsys: pytest.CaptureFixture[str]) -> None:
