@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import ray
+from ray.actor import ActorHandle
 from ray.data import ActorPoolStrategy, DataContext
 
 from jobs.curate import account, ledger, resume
@@ -24,7 +25,7 @@ from jobs.curate.examine import DECODER_CRASHED, examine, examine_again
 from jobs.curate.isolated import Isolated, ProcessDied
 from jobs.curate.latents import Encoders, LatentEncoder, decode_pixels
 from jobs.curate.listing import Plan, make_plan, parts, settings_of
-from jobs.curate.progress import Progress, say
+from jobs.curate.progress import say, watching
 from jobs.curate.report import write_report
 from jobs.curate.resume import Standing
 from jobs.curate.rows import (
@@ -96,13 +97,12 @@ def missing_parts(plan: Plan, standing: Standing, config: CurateConfig) -> list[
 
 def process(work: list[list[Source]], config: CurateConfig) -> None:
     """The two stages that take time, on as many actors as the config says."""
-    progress = Progress(sum(map(len, work)))
-    for table in run_stages(work, config):
-        for row in table.to_pylist():
-            progress.add(row["sources"], Counter({name: row[name] for name in ("kept", "dropped", "failed")}))
+    with watching(sum(map(len, work))) as board:
+        for _ in run_stages(work, config, board):
+            pass
 
 
-def run_stages(work: list[list[Source]], config: CurateConfig) -> Iterator[pa.Table]:
+def run_stages(work: list[list[Source]], config: CurateConfig, board: ActorHandle) -> Iterator[pa.Table]:
     """The DAG. One block is one part, so a block that comes out is a part that is committed."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
@@ -111,7 +111,7 @@ def run_stages(work: list[list[Source]], config: CurateConfig) -> Iterator[pa.Ta
         ray.data.from_items([part_to_item(part) for part in work], override_num_blocks=len(work))
         .map_batches(
             ExamineStage,
-            fn_constructor_args=(config,),
+            fn_constructor_args=(config, board),
             batch_size=None,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(size=config.num_examiners),
@@ -119,7 +119,7 @@ def run_stages(work: list[list[Source]], config: CurateConfig) -> Iterator[pa.Ta
         )
         .map_batches(
             EncodeStage,
-            fn_constructor_args=(config,),
+            fn_constructor_args=(config, board),
             batch_size=None,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(size=config.num_encoders),
@@ -153,9 +153,10 @@ def _own_error(error: BaseException | None) -> InputError | None:
 class ExamineStage:
     """Sources to sources with judged clips: cores, no models."""
 
-    def __init__(self, config: CurateConfig) -> None:
+    def __init__(self, config: CurateConfig, board: ActorHandle) -> None:
         bind_ray_metrics()
         self._config = config
+        self._board = board
         self._isolated = Isolated()
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -163,7 +164,11 @@ class ExamineStage:
         before: dict[str, Examined] = {}
         for part in sorted({source.previous for source in sources if source.previous}):
             before |= ledger.recall(part, self._config.output)
-        return examined_to_table([self._examine(source, before.get(source.uri)) for source in sources])
+        rows = []
+        for source in sources:
+            rows.append(self._examine(source, before.get(source.uri)))
+            self._board.add.remote("examine", 1, Counter())
+        return examined_to_table(rows)
 
     def _examine(self, source: Source, before: Examined | None) -> Examined:
         if before and before.source.examine_key == source.examine_key:
@@ -180,9 +185,10 @@ class ExamineStage:
 class EncodeStage:
     """Sources with judged clips to committed parts: a GPU where there is one."""
 
-    def __init__(self, config: CurateConfig) -> None:
+    def __init__(self, config: CurateConfig, board: ActorHandle) -> None:
         bind_ray_metrics()
         self._config = config
+        self._board = board
         self._isolated = Isolated()
         self._encoder = LatentEncoder(config, "cuda" if config.gpus_per_encoder else "cpu", self._decode)
 
@@ -191,9 +197,8 @@ class EncodeStage:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         rows = commit(examined_from_table(table), self._encoder, self._config.output)
-        clips = Counter(clip.status for row in rows for clip in row.clips)
-        counts = {status: [clips[status]] for status in ("kept", "dropped", "failed")}
-        return pa.table({"sources": [len(rows)]} | counts)
+        self._board.add.remote("encode", len(rows), Counter(clip.status for row in rows for clip in row.clips))
+        return pa.table({"sources": [len(rows)]})
 
 
 def close(plan: Plan, config: CurateConfig, encoders: Encoders) -> None:

@@ -1,37 +1,73 @@
-"""A line about how far it is, for people."""
+"""A line about how far each stage is, for people."""
 
 import sys
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
 
 # Often enough to watch, seldom enough for a job's log.
 _EVERY_S = 2.0
+STAGES = ("examine", "encode")
 
 
-class Progress:
-    """Counts finished objects and clips and prints a line now and then."""
+class Board:
+    """Counts what the stages have done, wherever they run."""
 
-    def __init__(self, num_sources: int) -> None:
-        self._num_sources = num_sources
-        self._done = 0
+    def __init__(self) -> None:
+        self._objects: Counter[str] = Counter()
         self._clips: Counter[str] = Counter()
-        self._started = self._last = time.monotonic()
 
-    def add(self, num_sources: int, clips: Counter[str]) -> None:
-        """``num_sources`` more are committed, with these clips by status."""
-        self._done += num_sources
+    def add(self, stage: str, num_objects: int, clips: Counter[str]) -> None:
+        """``num_objects`` more have left a stage, with these clips by status."""
+        self._objects[stage] += num_objects
         self._clips += clips
-        now = time.monotonic()
-        if now - self._last >= _EVERY_S or self._done == self._num_sources:
-            self._last = now
-            print(self.line(now - self._started), flush=True)  # noqa: T201 - the command's own output
 
-    def line(self, elapsed_s: float) -> str:
-        """Done, kept, dropped, failed, rate and time left."""
-        rate = self._done / elapsed_s if elapsed_s > 0 else 0.0
-        left = f"{(self._num_sources - self._done) / rate:.0f} s left" if rate else "starting"
-        by_status = ", ".join(f"{self._clips[status]} {status}" for status in ("kept", "dropped", "failed"))
-        return f"curate: {self._done}/{self._num_sources} objects, clips {by_status}, {rate:.1f} objects/s, {left}"
+    def read(self) -> tuple[Counter[str], Counter[str]]:
+        """Objects by stage, committed clips by status."""
+        return self._objects, self._clips
+
+
+@contextmanager
+def watching(num_objects: int) -> Iterator[Any]:
+    """A board in the cluster whose numbers are printed now and then, and once more at the end; gives its handle."""
+    board: Any = ray.remote(num_cpus=0)(Board).remote()
+    started = time.monotonic()
+    over = threading.Event()
+
+    def show() -> None:
+        objects, clips = ray.get(board.read.remote())
+        say(line(objects, clips, num_objects, time.monotonic() - started))
+
+    def keep_showing() -> None:
+        while not over.wait(_EVERY_S):
+            show()
+
+    thread = threading.Thread(target=keep_showing, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield board
+    finally:
+        over.set()
+        thread.join()
+    show()
+
+
+def line(objects: Counter[str], clips: Counter[str], num_objects: int, elapsed_s: float) -> str:
+    """Each stage's objects done, rate and time left; then clips kept, dropped and failed."""
+    stages = " | ".join(_stage(stage, objects[stage], num_objects, elapsed_s) for stage in STAGES)
+    by_status = ", ".join(f"{clips[status]} {status}" for status in ("kept", "dropped", "failed"))
+    return f"curate: {stages} | clips: {by_status}"
+
+
+def _stage(stage: str, done: int, num_objects: int, elapsed_s: float) -> str:
+    rate = done / elapsed_s if elapsed_s > 0 else 0.0
+    left = f"{(num_objects - done) / rate:.0f} s left" if rate else "starting"
+    return f"{stage} {done}/{num_objects} objects, {rate:.1f} objects/s, {left}"
 
 
 def say(text: str) -> None:

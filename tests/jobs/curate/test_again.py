@@ -44,6 +44,17 @@ class Tally:
             self.counts["frames"] += int(value)
 
 
+class Nobody:
+    """A board that nobody looks at."""
+
+    @property
+    def add(self) -> "Nobody":
+        return self
+
+    def remote(self, *_: object) -> None:
+        """Not a cluster."""
+
+
 @pytest.fixture(scope="module")
 def isolated() -> Iterator[Isolated]:
     """One process for all decoding in this file."""
@@ -57,7 +68,7 @@ def tally(monkeypatch: pytest.MonkeyPatch, isolated: Isolated) -> Iterator[Tally
     """The job in this process: the real stages one after another, without a cluster."""
 
     def process(work: Sequence[Sequence[Source]], config: CurateConfig) -> None:
-        examiner, encoder = ExamineStage(config), EncodeStage(config)
+        examiner, encoder = ExamineStage(config, Nobody()), EncodeStage(config, Nobody())
         for part in work:
             encoder(examiner(pa.Table.from_pylist([part_to_item(part)])))
 
