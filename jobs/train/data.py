@@ -15,7 +15,7 @@ from sora_core import shards
 from sora_core.checkpoint import DataSummary
 from sora_core.shapes import Patch
 from sora_core.shards import ROWS_PER_GROUP, IndexEntry, Manifest, Row
-from sora_core.training.plan import Ints
+from sora_core.training.order import Ints
 from sora_core.training.step import Example
 
 

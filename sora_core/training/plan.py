@@ -1,12 +1,14 @@
 """Which clips meet in which step, from their lengths and a seed alone.
 
-An epoch is a seeded order of all clips, packed best-fit into packs of one token budget. Packs of like work (attention
-``n^2`` and the rest ``c n``) form a step, so workers that share it finish together. Nothing here knows how many
-workers there are, so progress is a step number: any of them, after any restart, sees the same packs and draws.
+The clips of a window are packed best-fit into packs of one token budget. Packs of like work (attention ``n^2`` and the
+rest ``c n``) form a step, so workers that share it finish together. Nothing here knows how many workers there are, so
+progress is a step number: any of them, after any restart, sees the same packs and draws. Beside the lengths, memory
+holds one window and the shuffle of one pass.
 """
 
+import math
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -14,11 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sora_core.errors import InputError
-
-Ints = npt.NDArray[np.int64]
-
-_FULL = 0.995
-"""A pack this full is closed; the clips of others meet the next buffer of clips."""
+from sora_core.training.order import Ints, Order, Pool
 
 _BALANCE_STEPS = 64
 """Packs are sorted by work within so many steps: max over mean work of a step falls under 1.01."""
@@ -26,22 +24,28 @@ _BALANCE_STEPS = 64
 
 @dataclass(frozen=True, slots=True)
 class PlanRules:
-    """What shapes a plan. ``linear_work`` is ``c`` in the work ``n^2 + c n`` of a clip of ``n`` tokens."""
+    """What shapes a plan.
+
+    ``linear_work`` is ``c`` in the work ``n^2 + c n`` of a clip of ``n`` tokens. Clips are shuffled and packed in
+    windows of ``window_clips``, or of as many as balanced steps need. ``image_share`` is the share of single frames
+    among the clips met, None what the data has.
+    """
 
     seed: int
     pack_tokens: int
     packs_per_step: int
     linear_work: float
-    buffer_clips: int = 4096
+    window_clips: int = 16_384
+    image_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a run stands: ``step`` steps with ``clips`` clips are done, ``epoch`` began after ``epoch_start`` steps."""
+    """Where a run stands: after ``step`` steps with ``clips`` clips; ``window`` began after ``window_start`` steps."""
 
     step: int = 0
-    epoch: int = 0
-    epoch_start: int = 0
+    window: int = 0
+    window_start: int = 0
     clips: int = 0
 
 
@@ -50,7 +54,7 @@ class PlannedStep:
     """One step, numbered from 1. ``packs`` hold clip numbers; a clip's slot counts the clips of the step before it."""
 
     step: int
-    epoch: int
+    window: int
     packs: tuple[Ints, ...]
     work: tuple[float, ...]
     num_tokens: int
@@ -77,9 +81,19 @@ class PlannedStep:
 
 
 class Plan:
-    """The plan over clips of the given lengths in tokens. InputError when there are none or one outgrows a pack."""
+    """The plan over clips of the given lengths in tokens, from one pool unless there are several.
 
-    def __init__(self, tokens: Ints, rules: PlanRules) -> None:
+    ``stills`` says which clips are single frames, where ``rules.image_share`` asks. InputError when there are no
+    clips, one outgrows a pack, or a share can't be met.
+    """
+
+    def __init__(
+        self,
+        tokens: Ints,
+        rules: PlanRules,
+        pools: Sequence[Pool] | None = None,
+        stills: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
         if not len(tokens):
             raise InputError("no clip to train on: the manifest lists none in its training split; curate more footage")
         longest = int(tokens.max())
@@ -91,62 +105,54 @@ class Plan:
             )
         self._tokens = tokens
         self._rules = rules
+        balanced = _BALANCE_STEPS * rules.packs_per_step * rules.pack_tokens / float(tokens.mean())
+        window_clips = max(rules.window_clips, math.ceil(balanced))
+        pools = pools or [Pool(np.arange(len(tokens) + 1))]
+        self.order = Order(pools, rules.seed, window_clips, stills, rules.image_share)
 
     def steps(self, start: Position | None = None) -> Iterator[PlannedStep]:
         """All steps from a position on, without end."""
         at = start or Position()
+        per_step = self._rules.packs_per_step
         while True:
-            packs, order = self.epoch(at.epoch)
-            per_step = self._rules.packs_per_step
-            num_steps = len(order) // per_step
-            for local in range(at.step - at.epoch_start, num_steps):
-                chosen = tuple(packs[int(number)] for number in order[local * per_step : (local + 1) * per_step])
-                at = replace(at, step=at.step + 1, clips=at.clips + sum(len(pack) for pack in chosen))
-                yield self._planned(chosen, at)
-            at = replace(at, epoch=at.epoch + 1, epoch_start=at.step)
+            packs = self.window(at.window)
+            tokens, work = self._weigh(packs)
+            for first in range((at.step - at.window_start) * per_step, len(packs), per_step):
+                part = slice(first, first + per_step)
+                chosen = tuple(packs[part])
+                at = replace(at, step=at.step + 1, clips=at.clips + sum(map(len, chosen)))
+                yield PlannedStep(at.step, at.window, chosen, tuple(work[part].tolist()), int(tokens[part].sum()), at)
+            at = replace(at, window=at.window + 1, window_start=at.step)
 
-    def _planned(self, packs: tuple[Ints, ...], after: Position) -> PlannedStep:
-        work = tuple(self._work(pack) for pack in packs)
-        num_tokens = int(sum(self._tokens[pack].sum() for pack in packs))
-        return PlannedStep(after.step, after.epoch, packs, work, num_tokens, after)
+    def window(self, window: int) -> list[Ints]:
+        """The packs of a window in order of use: a whole number of steps.
 
-    def epoch(self, epoch: int) -> tuple[list[Ints], Ints]:
-        """The packs of an epoch, and their numbers in order of use: a whole number of steps.
-
-        Every clip is in it; a few are in it twice, to fill the last packs.
+        Every clip of the window is in it; a few are in it twice, to fill the last packs.
         """
-        rng = np.random.default_rng((self._rules.seed, epoch))
-        packs = self._pack_all(rng.permutation(len(self._tokens)), rng)
-        return packs, self._balance(packs, rng)
+        rng = np.random.default_rng((self._rules.seed, window))
+        clips = self.order.clips(window)
+        packs = self._pack_all(clips, rng) if len(clips) else []
+        return [packs[number] for number in self._balance(packs, rng)]
 
-    def _work(self, pack: Ints) -> float:
-        lengths = self._tokens[pack].astype(np.float64)
-        return float((lengths * (lengths + self._rules.linear_work)).sum())
+    def _weigh(self, packs: list[Ints]) -> tuple[Ints, npt.NDArray[np.float64]]:
+        """Tokens and work of each pack."""
+        first = np.cumsum([0, *map(len, packs)])[:-1]
+        lengths = self._tokens[np.concatenate([*packs, np.zeros(0, np.int64)])].astype(np.int64)
+        work = lengths * (lengths + self._rules.linear_work)
+        return np.add.reduceat(lengths, first), np.add.reduceat(work, first)
 
-    def _pack_all(self, order: Ints, rng: np.random.Generator) -> list[Ints]:
-        budget, size = self._rules.pack_tokens, self._rules.buffer_clips
-        packs: list[Ints] = []
-        waiting = order[:0]
-        for start in range(0, len(order), size):
-            buffer = np.concatenate([waiting, order[start : start + size]])
-            made = best_fit(self._tokens, buffer, budget)
-            if start + size >= len(order):
-                packs += [self._fill(pack, rng) for pack in made]
-                break
-            made.sort(key=lambda pack: -int(self._tokens[pack].sum()))
-            closed = sum(int(self._tokens[pack].sum()) >= _FULL * budget for pack in made)
-            if closed < len(made) / 2:  # nothing fits well: waiting longer would only hoard clips
-                closed = (len(made) + 1) // 2
-            packs += made[:closed]
-            waiting = np.concatenate([order[:0], *made[closed:]])
+    def _pack_all(self, clips: Ints, rng: np.random.Generator) -> list[Ints]:
+        """The clips of a window in packs, the emptiest filled up, and packs of clips met again to end a step."""
+        packs = best_fit(self._tokens, clips, self._rules.pack_tokens)
+        packs[-1] = self._fill(packs[-1], clips, rng)
         missing = -len(packs) % self._rules.packs_per_step
-        return packs + [self._fill(order[:0], rng) for _ in range(missing)]
+        return packs + [self._fill(clips[:0], clips, rng) for _ in range(missing)]
 
-    def _fill(self, pack: Ints, rng: np.random.Generator) -> Ints:
-        """A pack with clips added at random, whatever their length, until one doesn't fit."""
+    def _fill(self, pack: Ints, clips: Ints, rng: np.random.Generator) -> Ints:
+        """A pack with others of these clips added at random, whatever their length, until one doesn't fit."""
         room = self._rules.pack_tokens - int(self._tokens[pack].sum())
         added: list[int] = []
-        while room >= (length := int(self._tokens[clip := int(rng.integers(len(self._tokens)))])):
+        while room >= (length := int(self._tokens[clip := int(clips[rng.integers(len(clips))])])):
             added.append(clip)
             room -= length
         return np.concatenate([pack, np.array(added, dtype=np.int64)])
@@ -156,22 +162,28 @@ class Plan:
         per_step = self._rules.packs_per_step
         order = rng.permutation(len(packs))
         if per_step > 1:
-            work = np.array([self._work(pack) for pack in packs])
-            window = _BALANCE_STEPS * per_step
-            windows = [order[start : start + window] for start in range(0, len(order), window)]
-            order = np.concatenate([part[np.argsort(work[part], kind="stable")] for part in windows])
+            _, work = self._weigh(packs)
+            span = _BALANCE_STEPS * per_step
+            spans = [order[start : start + span] for start in range(0, len(order), span)]
+            order = np.concatenate([part[np.argsort(work[part], kind="stable")] for part in spans])
         steps = order.reshape(-1, per_step)
         return steps[rng.permutation(len(steps))].reshape(-1)
 
 
 def best_fit(tokens: Ints, clips: Ints, budget: int) -> list[Ints]:
-    """Clips in packs of at most ``budget`` tokens: longest first, each into the fullest pack that has room."""
-    by_length = sorted(clips.tolist(), key=lambda clip: -int(tokens[clip]))
+    """Clips in packs of at most ``budget`` tokens: longest first, each into the fullest pack that has room.
+
+    The packs come with the fullest first.
+    """
+    lengths = tokens[clips]
+    longest_first = np.argsort(-lengths, kind="stable")
+    ordered = clips[longest_first].tolist()
     packs: list[list[int]] = []
     room: list[tuple[int, int]] = []  # (tokens left, pack number), ascending
-    for length, group in groupby(by_length, key=lambda clip: int(tokens[clip])):
-        alike = list(group)
-        while alike:
+    end = 0
+    for length, group in groupby(lengths[longest_first].tolist()):
+        start, end = end, end + sum(1 for _ in group)
+        while start < end:
             # The fullest pack stays the fullest while clips of one length go into it.
             at = bisect_left(room, (length, -1))
             if at < len(room):
@@ -179,8 +191,8 @@ def best_fit(tokens: Ints, clips: Ints, budget: int) -> list[Ints]:
             else:
                 left, number = budget, len(packs)
                 packs.append([])
-            count = min(len(alike), left // length)
-            packs[number] += alike[-count:]
-            del alike[-count:]
+            count = min(end - start, left // length)
+            packs[number] += ordered[start : start + count]
+            start += count
             insort(room, (left - count * length, number))
-    return [np.array(pack, dtype=np.int64) for pack in packs]
+    return [np.array(packs[number], dtype=np.int64) for _, number in room]

@@ -1,4 +1,4 @@
-from itertools import islice
+from itertools import islice, takewhile
 
 import numpy as np
 import pytest
@@ -17,13 +17,9 @@ def realistic_lengths(clips: int) -> Ints:
     return np.minimum(frames * rng.integers(4, 32, clips) * rng.integers(4, 32, clips), BUDGET).astype(np.int64)
 
 
-def one_epoch(plan: Plan) -> list[PlannedStep]:
-    steps = []
-    for planned in plan.steps():
-        if planned.epoch:
-            return steps
-        steps.append(planned)
-    raise AssertionError("steps never end")
+def one_pass(plan: Plan) -> list[PlannedStep]:
+    """The steps of the windows in which every clip is met once."""
+    return list(takewhile(lambda planned: planned.window < plan.order.windows_per_pass, plan.steps()))
 
 
 def flat(steps: list[PlannedStep]) -> list[list[list[int]]]:
@@ -34,19 +30,19 @@ LENGTHS = realistic_lengths(6000)
 
 
 def test_no_pack_exceeds_its_budget_and_nearly_all_of_it_is_real_tokens() -> None:
-    steps = one_epoch(Plan(LENGTHS, RULES))
+    steps = one_pass(Plan(LENGTHS, RULES))
     fills = np.array([LENGTHS[pack].sum() / BUDGET for planned in steps for pack in planned.packs])
     assert fills.max() <= 1
     assert fills.mean() >= 0.99
 
 
 def test_the_packs_of_a_step_are_like_work() -> None:
-    ratios = [max(planned.work) / np.mean(planned.work) for planned in one_epoch(Plan(LENGTHS, RULES))]
+    ratios = [max(planned.work) / np.mean(planned.work) for planned in one_pass(Plan(LENGTHS, RULES))]
     assert np.mean(ratios) <= 1.02
 
 
-def test_every_clip_is_met_once_an_epoch_and_few_more_often() -> None:
-    met = np.concatenate([pack for planned in one_epoch(Plan(LENGTHS, RULES)) for pack in planned.packs])
+def test_every_clip_is_met_once_a_pass_and_few_more_often() -> None:
+    met = np.concatenate([pack for planned in one_pass(Plan(LENGTHS, RULES)) for pack in planned.packs])
     assert set(met.tolist()) == set(range(len(LENGTHS)))
     assert len(met) <= 1.02 * len(LENGTHS)
 
@@ -70,7 +66,7 @@ def test_slots_number_the_clips_of_a_step_without_gap() -> None:
 def test_a_plan_taken_up_anywhere_goes_on_as_if_never_left() -> None:
     plan = Plan(LENGTHS[:300], RULES)
     steps = list(islice(plan.steps(), 90))
-    assert steps[-1].epoch >= 2
+    assert steps[-1].window >= 2
     for done in (0, 1, 17, 18, 19, 60):
         position = steps[done].after
         assert position.clips == sum(planned.num_clips for planned in steps[: done + 1])
@@ -79,11 +75,11 @@ def test_a_plan_taken_up_anywhere_goes_on_as_if_never_left() -> None:
         assert [planned.step for planned in resumed] == [planned.step for planned in steps[done + 1 : done + 6]]
 
 
-def test_another_seed_or_epoch_is_another_order() -> None:
+def test_another_seed_or_pass_is_another_order() -> None:
     plan = Plan(LENGTHS, RULES)
     other = Plan(LENGTHS, PlanRules(4, BUDGET, 4, 13_568.0))
     assert flat(list(islice(plan.steps(), 3))) != flat(list(islice(other.steps(), 3)))
-    first, second = plan.epoch(0)[0], plan.epoch(1)[0]
+    first, second = plan.window(0), plan.window(1)
     assert [pack.tolist() for pack in first] != [pack.tolist() for pack in second]
 
 
@@ -97,7 +93,7 @@ def test_clips_that_fit_nothing_else_do_not_pile_up() -> None:
     lengths = np.full(5000, int(0.6 * BUDGET))
     packs = best_fit(lengths, np.arange(5000), BUDGET)
     assert all(len(pack) == 1 for pack in packs)
-    met = np.concatenate([pack for planned in one_epoch(Plan(lengths, RULES)) for pack in planned.packs])
+    met = np.concatenate([pack for planned in one_pass(Plan(lengths, RULES)) for pack in planned.packs])
     assert len(met) == 5000
 
 
