@@ -7,6 +7,7 @@ SoraError
     │   ├── MissingObject       no such bucket, object or folder
     │   ├── AccessDenied        credentials missing, wrong or without the right
     │   └── StorageUnavailable  the server doesn't answer, or the disk is full
+    ├── CorruptShard        a file of latents whose bytes aren't what was written
     ├── UnreadableMedia     a file without pictures that can be decoded (``reason``)
     ├── FingerprintMismatch latents or a checkpoint made with another VAE or text encoder
     └── CheckpointError     a checkpoint or weights folder that can't be loaded as asked
@@ -41,6 +42,10 @@ class AccessDenied(StorageError):
 
 class StorageUnavailable(StorageError):
     """The storage doesn't answer, or has no room left."""
+
+
+class CorruptShard(InputError):
+    """A file of latents whose bytes aren't what curation wrote."""
 
 
 class UnreadableMedia(InputError):

@@ -6,6 +6,7 @@ Latents are stored raw (posterior mean and std); a reader whitens them with the 
 
 import io
 import json
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
@@ -18,12 +19,16 @@ import pyarrow.parquet as pq
 
 from sora_core import storage
 from sora_core.errors import CheckpointError, FingerprintMismatch, MissingObject
-from sora_core.shapes import Compression, LatentShape, PixelShape
+from sora_core.shapes import Compression, PixelShape
 
 Half = np.ndarray[Any, np.dtype[np.float16]]
 
 SCHEMA_VERSION = 2
-ROWS_PER_GROUP = 64
+GROUP_BYTES = 1 << 20
+"""About what a group of rows holds: as much as one request should bring, as little as a shuffled order wants."""
+MAX_GROUP_ROWS = 64
+INDEX_KEY = "sora.index"
+INDEX_COLUMNS = ("split", "start_s", "end_s", "fps", "licence", "latent_shape", "text_shape")
 _TENSORS = ("latent_mean", "latent_std", "text")
 
 SCHEMA = pa.schema(
@@ -255,12 +260,32 @@ def _tensors(column: pa.ChunkedArray) -> Iterator[Half]:
 
 
 def write_shard(rows: Sequence[Row], data_uri: str, path: str) -> Shard:
-    """Store rows as one Parquet file at ``path`` under a curated folder, whole or not at all."""
+    """Store rows as one Parquet file at ``path`` under a curated folder, whole or not at all.
+
+    A group of rows is what a reader fetches with one request; pages carry checksums, and the footer the small columns
+    that a training plan is made from, so that one request a file tells what lies in it.
+    """
+    table = to_table(rows)
     buffer = io.BytesIO()
-    pq.write_table(to_table(rows), buffer, row_group_size=ROWS_PER_GROUP, compression="zstd")
+    with pq.ParquetWriter(buffer, SCHEMA, compression="zstd", write_page_checksum=True) as writer:
+        writer.write_table(table, row_group_size=_rows_per_group(rows))
+        writer.add_key_value_metadata({INDEX_KEY: _index_of(table)})
     data = buffer.getvalue()
     storage.write_bytes(storage.join(data_uri, path), data)
     return Shard(path, len(rows), len(data), sha256(data).hexdigest())
+
+
+def _rows_per_group(rows: Sequence[Row]) -> int:
+    size = sum(row.latent_mean.nbytes + row.latent_std.nbytes + row.text.nbytes for row in rows) / max(1, len(rows))
+    return int(min(MAX_GROUP_ROWS, max(1, GROUP_BYTES // max(1.0, size))))
+
+
+def _index_of(table: pa.Table) -> str:
+    sink = pa.BufferOutputStream()
+    index = table.select(INDEX_COLUMNS)
+    with pa.ipc.new_stream(sink, index.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
+        stream.write_table(index)
+    return b64encode(sink.getvalue().to_pybytes()).decode()
 
 
 def read_rows(data_uri: str, shard: Shard, numbers: Iterable[int] | None = None) -> list[Row]:
@@ -269,45 +294,15 @@ def read_rows(data_uri: str, shard: Shard, numbers: Iterable[int] | None = None)
         file = pq.ParquetFile(source)
         if numbers is None:
             return from_table(file.read())
-        wanted = list(numbers)
-        groups = sorted({number // ROWS_PER_GROUP for number in wanted})
-        place = {group: i for i, group in enumerate(groups)}
-        found = from_table(file.read_row_groups(groups)) if groups else []
-    return [found[place[number // ROWS_PER_GROUP] * ROWS_PER_GROUP + number % ROWS_PER_GROUP] for number in wanted]
+        wanted = np.fromiter(numbers, np.int64)
+        first = np.cumsum([0, *(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))])
+        groups = np.unique(np.searchsorted(first, wanted, side="right") - 1)
+        found = from_table(file.read_row_groups(groups.tolist())) if len(groups) else []
+    held = np.concatenate([np.arange(first[group], first[group + 1]) for group in groups] or [wanted])
+    return [found[place] for place in np.searchsorted(held, wanted)]
 
 
 def read_table(data_uri: str, shard: Shard, names: Sequence[str]) -> pa.Table:
     """Some columns of one shard."""
     with storage.open_input(storage.join(data_uri, shard.path)) as source:
         return pq.read_table(source, columns=list(names))
-
-
-# --- the index, from which a training plan is made
-
-
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
-    """A clip's place and sizes, without its tensors."""
-
-    shard: int
-    row: int
-    clip_id: str
-    split: Literal["train", "val"]
-    latent: LatentShape
-    text_tokens: int
-
-
-def read_columns(manifest: Manifest, data_uri: str, names: Sequence[str]) -> pa.Table:
-    """The named small columns of every shard, one row a clip, in the manifest's fixed order."""
-    tables = [read_table(data_uri, shard, names) for shard in manifest.shards]
-    return pa.concat_tables(tables) if tables else SCHEMA.empty_table().select(list(names))
-
-
-def read_index(manifest: Manifest, data_uri: str) -> list[IndexEntry]:
-    """Every clip of a manifest with its place and sizes, in the manifest's fixed order."""
-    table = read_columns(manifest, data_uri, ["clip_id", "split", "latent_shape", "text_shape"])
-    places = [(number, row) for number, shard in enumerate(manifest.shards) for row in range(shard.rows)]
-    return [
-        IndexEntry(*place, row["clip_id"], row["split"], LatentShape(*row["latent_shape"]), row["text_shape"][0])
-        for place, row in zip(places, table.to_pylist(), strict=True)
-    ]

@@ -90,6 +90,7 @@ TRAIN_TOKENS_PER_SECOND = _gauge("sora_train_tokens_per_second", "Tokens trained
 TRAIN_STEP_SECONDS = _gauge("sora_train_step_seconds", "Wall time of the last step")
 TRAIN_DATA_WAIT_SECONDS = _gauge("sora_train_data_wait_seconds", "Time the last step waited for data")
 TRAIN_CHECKPOINT_SECONDS = _gauge("sora_train_checkpoint_seconds", "Wall time of the last checkpoint")
+TRAIN_SKIPPED_CLIPS = _counter("sora_train_skipped_clips", "Clips left out because their shard can't be read")
 TRAIN_VAL_LOSS = _gauge("sora_train_val_loss", "Validation loss, by bin of sigma", "sigma_bin")
 
 # --- serving

@@ -16,7 +16,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"sora_core.shapes", "sora_core.telemetry"}),
     frozenset({"sora_core.storage", "sora_core.nn", "sora_core.media", "sora_core.text", "sora_core.world"}),
     frozenset({"sora_core.shards", "sora_core.vae", "sora_core.dit", "sora_core.diffusion", "sora_core.safety"}),
-    frozenset({"sora_core.training", "sora_core.checkpoint"}),
+    frozenset({"sora_core.training", "sora_core.checkpoint", "sora_core.shard_reader"}),
     frozenset({"sora_core.pipeline"}),
     frozenset({"jobs.launch"}),
 )

@@ -7,6 +7,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from jobs.launch import JobConfig
+from jobs.train.data import Dataset, Source
+from jobs.train.groups import RowGroups
 from sora_core.diffusion.flow import ShiftLaw
 from sora_core.dit.config import DiTConfig
 from sora_core.training.draws import DrawRules
@@ -80,10 +82,22 @@ class ValidationConfig(_Part):
     sigma_bins: PositiveInt = 5
 
 
-class TrainConfig(JobConfig):
-    """Train a video diffusion transformer on a curated folder."""
+class SourceConfig(_Part):
+    """A curated folder among several; a clip of weight 2 is met twice as often as one of weight 1."""
 
     data: str
+    weight: PositiveFloat = 1.0
+
+
+class TrainConfig(JobConfig):
+    """Train a video diffusion transformer on a curated folder, or on several ``[[sources]]``.
+
+    ``image_share`` is the share of stills among the clips met; ``shuffle_clips`` are shuffled together, and what they
+    take should fit in ``cache_bytes``.
+    """
+
+    data: str | None = None
+    sources: tuple[SourceConfig, ...] = ()
     output: str
     steps: PositiveInt
     checkpoint_every: PositiveInt
@@ -103,11 +117,21 @@ class TrainConfig(JobConfig):
     use_gpu: bool = False
     max_failures: Annotated[int, Field(ge=-1)] = 3
     keep_checkpoints: PositiveInt | None = None
+    image_share: Share | None = None
+    shuffle_clips: PositiveInt = 16_384
     prefetch_steps: PositiveInt = 8
+    read_threads: PositiveInt = 8
     cache_bytes: PositiveInt = 1 << 30
+    on_corrupt: Literal["stop", "skip"] = "stop"
     log_every_s: PositiveFloat = 5.0
     validation: ValidationConfig = ValidationConfig()
     samples: SampleConfig = SampleConfig()
+
+    @model_validator(mode="after")
+    def _check_sources(self) -> Self:
+        if (self.data is None) == (not self.sources):
+            raise ValueError("give data = URI, or a [[sources]] table with data and weight for each of several")
+        return self
 
     @model_validator(mode="after")
     def _check_given(self) -> Self:
@@ -122,10 +146,22 @@ class TrainConfig(JobConfig):
         # A block's linear maps cost 12 D^2 + 4 D F operations a token, its attention 4 D a pair of tokens.
         dim = self.model.num_attention_heads * self.model.attention_head_dim
         linear_work = float(3 * dim + self.model.ffn_dim)
-        return PlanRules(self.seed, self.pack_tokens, self.packs_per_step, linear_work)
+        return PlanRules(
+            self.seed, self.pack_tokens, self.packs_per_step, linear_work, self.shuffle_clips, self.image_share
+        )
 
     def draw_rules(self) -> DrawRules:
         return DrawRules(self.seed, self.caption_dropout, self.given)
+
+    def open_data(self) -> Dataset:
+        """The clips of all sources, by their sizes."""
+        sources = [Source(source.data, source.weight) for source in self.sources] or [Source(self.data or "")]
+        return Dataset.open(sources, skip_corrupt=self.on_corrupt == "skip")
+
+    def read_rows(self, dataset: Dataset) -> RowGroups:
+        """What reads their tensors."""
+        skip = self.on_corrupt == "skip"
+        return RowGroups(dataset, self.cache_bytes, readers=self.read_threads, skip_corrupt=skip)
 
     @property
     def shift_law(self) -> ShiftLaw:

@@ -15,7 +15,6 @@ from sora_core import checkpoint, storage
 from sora_core.checkpoint import Meta
 from sora_core.errors import CheckpointError, ConfigError
 from sora_core.text import TextEncoder
-from sora_core.training.plan import Plan
 from sora_core.vae import VideoAutoencoder
 
 logger = logging.getLogger(__name__)
@@ -40,10 +39,10 @@ def train(config: TrainConfig) -> None:
 
 def check(config: TrainConfig) -> int:
     """The number of steps done. InputError for data, a place or a config that training would fail on."""
-    dataset = Dataset.open(config.data)
+    dataset = config.open_data()
     manifest = dataset.manifest
     dit = config.model.dit(manifest.channels, manifest.text_dim)
-    Plan(dataset.tokens(dit.patch), config.plan_rules())
+    dataset.plan(dit.patch, config.plan_rules())
     storage.check_writable(config.output)
     newest = checkpoint.latest(config.output)
     if newest is not None:

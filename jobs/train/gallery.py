@@ -5,12 +5,13 @@ import json
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from jobs.train.config import SampleConfig, TrainConfig
+from jobs.train.config import TrainConfig
 from jobs.train.curve import draw_curve
 from jobs.train.data import Dataset
 from jobs.train.record import read_lines
@@ -41,7 +42,7 @@ def publish(config: TrainConfig, device: str) -> None:
     newest = checkpoint.resolve(config.output)
     index: dict[str, object] = {"step": checkpoint.read_meta(newest).step, "samples": []}
     if config.samples.count:
-        requests = list(_requests(config.samples, Dataset.open(config.data), config.seed))
+        requests = list(_requests(config))
         pipeline = Pipeline.load(newest, device)
         clips = _generate(pipeline, requests, config.pack_tokens)
         _store(config.output, requests, clips, pipeline.fps)
@@ -50,20 +51,29 @@ def publish(config: TrainConfig, device: str) -> None:
     logger.info("curve and %d samples: %s", config.samples.count, config.output)
 
 
-def _requests(samples: SampleConfig, dataset: Dataset, seed: int) -> Iterator[Request]:
+def _requests(config: TrainConfig) -> Iterator[Request]:
     """The chosen prompts, or captions of the data, at the data's usual size."""
-    captions = samples.prompts or tuple(dict.fromkeys(dataset.moving_captions()))
-    order = range(len(captions)) if samples.prompts else np.random.default_rng(seed).permutation(len(captions))
-    frames, height, width = dataset.usual_shape()
+    samples, dataset = config.samples, config.open_data()
+    prompts = samples.prompts or _captions(config, dataset)
+    shape = dataset.usual_shape()
     for number in range(samples.count):
         yield Request(
-            prompt=captions[int(order[number % len(order)])],
-            num_frames=frames,
-            height=height,
-            width=width,
+            prompt=prompts[number % len(prompts)],
+            num_frames=shape.frames,
+            height=shape.height,
+            width=shape.width,
             num_inference_steps=samples.num_inference_steps,
-            seed=seed + number,
+            seed=config.seed + number,
         )
+
+
+def _captions(config: TrainConfig, dataset: Dataset) -> list[str]:
+    """Captions of random clips that move, or of stills when none does: as many different ones as are needed."""
+    moving = np.flatnonzero(~dataset.stills())
+    clips = moving if len(moving) else np.arange(len(dataset.train))
+    chosen = dataset.train[np.random.default_rng(config.seed).permutation(clips)[: 8 * config.samples.count]]
+    with closing(config.read_rows(dataset)) as rows:
+        return list(dict.fromkeys(row.caption for row in rows.rows(chosen.tolist())))
 
 
 def _generate(pipeline: Pipeline, requests: Sequence[Request], max_tokens: int) -> list[np.ndarray]:

@@ -1,41 +1,56 @@
-"""Clips read ahead of need by a thread, so that a step seldom waits for storage."""
+"""Clips read ahead of need, so that a step seldom waits for storage."""
 
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from jobs.train.data import RowGroups
-from sora_core.shards import IndexEntry
+from jobs.train.groups import Asked, RowGroups, example
+from sora_core.training.order import Ints
 from sora_core.training.plan import PlannedStep
 from sora_core.training.step import Example
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """One worker's part of a step: for each of its packs, clips with their slots in the whole step."""
+    """One worker's part of a step: for each of its packs, clips with their slots in the whole step.
+
+    A clip that can't be read and is to be skipped is missing: its slot stays empty.
+    """
 
     planned: PlannedStep
     packs: tuple[tuple[tuple[int, Example], ...], ...]
     wait_s: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Coming:
+    """A batch whose rows have been asked for."""
+
+    planned: PlannedStep
+    packs: tuple[tuple[tuple[int, Asked], ...], ...]
+
+    def arrive(self) -> Batch:
+        packs = [[(slot, asked.row()) for slot, asked in pack] for pack in self.packs]
+        return Batch(
+            self.planned, tuple(tuple((slot, example(row)) for slot, row in pack if row) for pack in packs), 0.0
+        )
+
+
 class Prefetch:
-    """Iterates over a worker's batches; ``ahead`` of them are ready or being read."""
+    """Iterates over a worker's batches; the rows of ``ahead`` steps are being read, two batches are ready.
+
+    ``rows`` are the row numbers of the plan's clips.
+    """
 
     def __init__(
-        self,
-        steps: Iterator[PlannedStep],
-        entries: tuple[IndexEntry, ...],
-        rows: RowGroups,
-        rank: int,
-        size: int,
-        ahead: int,
+        self, steps: Iterator[PlannedStep], rows: Ints, groups: RowGroups, rank: int, size: int, ahead: int
     ) -> None:
-        self._steps, self._entries, self._rows = steps, entries, rows
-        self._rank, self._size = rank, size
-        self._ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=ahead)
+        self._steps, self._rows, self._groups = steps, rows, groups
+        self._rank, self._size, self._ahead = rank, size, ahead
+        self._ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=2)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._read_ahead, name="prefetch", daemon=True)
         self._thread.start()
@@ -60,19 +75,23 @@ class Prefetch:
                 continue
 
     def _read_ahead(self) -> None:
+        coming: deque[_Coming] = deque()
         try:
             for planned in self._steps:
                 if self._stopping.is_set():
                     return
-                self._ready.put(self._read(planned))
+                coming.append(self._ask(planned))
+                if len(coming) > self._ahead:
+                    self._ready.put(coming.popleft().arrive())
+            while coming and not self._stopping.is_set():
+                self._ready.put(coming.popleft().arrive())
             self._ready.put(None)
         except Exception as error:  # noqa: BLE001 - handed to the thread that trains
             self._ready.put(error)
 
-    def _read(self, planned: PlannedStep) -> Batch:
+    def _ask(self, planned: PlannedStep) -> _Coming:
         packs = []
         for number in planned.share(self._size)[self._rank]:
-            clips = [self._entries[clip] for clip in planned.packs[number]]
-            first = planned.first_slots[number]
-            packs.append(tuple(enumerate(self._rows.examples(clips), start=first)))
-        return Batch(planned, tuple(packs), 0.0)
+            rows = self._rows[planned.packs[number]].tolist()
+            packs.append(tuple(enumerate(map(self._groups.ask, rows), start=planned.first_slots[number])))
+        return _Coming(planned, tuple(packs))

@@ -13,7 +13,7 @@ import torch
 
 from jobs.launch import bind_ray_metrics
 from jobs.train.config import TrainConfig
-from jobs.train.data import Dataset, RowGroups
+from jobs.train.data import Dataset
 from jobs.train.gallery import publish
 from jobs.train.keeper import keeping
 from jobs.train.loader import Prefetch
@@ -21,12 +21,12 @@ from jobs.train.record import StepTiming
 from jobs.train.state import restore
 from jobs.train.summary import describe
 from jobs.train.validate import Validation
-from sora_core import checkpoint
+from sora_core import checkpoint, telemetry
 from sora_core.checkpoint import Meta
 from sora_core.dit.model import DiT
 from sora_core.training.draws import draw_step
 from sora_core.training.parallel import rank_and_size
-from sora_core.training.plan import Plan, Position
+from sora_core.training.plan import Position
 from sora_core.training.step import Objective
 from sora_core.training.trainer import Trainer
 from sora_core.vae.whitening import Whitening
@@ -40,8 +40,7 @@ def worker(values: dict[str, Any]) -> None:
     logging.getLogger("botocore").setLevel(logging.WARNING)
     config = TrainConfig.model_validate(values)
     rank, _ = rank_and_size()
-    if rank == 0:
-        bind_ray_metrics()
+    bind_ray_metrics()
     device = ray.train.torch.get_device()
     train_steps(config, device, lambda step, loss: ray.train.report({"step": step, "loss": loss}))
     if rank == 0:
@@ -51,19 +50,19 @@ def worker(values: dict[str, Any]) -> None:
 def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int, float], None]) -> None:
     """Load, noise, DiT, loss, step, average, checkpoint, report: until ``config.steps`` are done."""
     rank, size = rank_and_size()
-    dataset = Dataset.open(config.data)
-    rows = RowGroups(dataset, config.cache_bytes)
+    dataset = config.open_data()
+    rows = config.read_rows(dataset)
     newest = checkpoint.latest(config.output)
     trainer = build(config, dataset, device, checkpoint.read_meta(newest) if newest else None)
     position = restore(newest, trainer) if newest else Position()
-    validation = Validation.of(config, rows.examples(dataset.val[: config.validation.clips]))
-    plan = Plan(dataset.tokens(trainer.objective.patch), config.plan_rules())
+    validation = Validation.of(config, rows.examples(dataset.judges(config.validation.clips)))
+    plan = dataset.plan(trainer.objective.patch, config.plan_rules())
     steps = takewhile(lambda planned: planned.step <= config.steps, plan.steps(position))
     meta = describe(config, dataset, trainer.dit.config, trainer.objective.whitening)
     if rank == 0:
         _introduce(config, dataset, trainer, position, newest)
     prefetch = Prefetch(steps, dataset.train, rows, rank, size, config.prefetch_steps)
-    with keeping(config, meta, rank) as keeper, closing(prefetch):
+    with keeping(config, meta, rank) as keeper, closing(rows), closing(prefetch):
         for batch in prefetch:
             start = time.perf_counter()
             planned, last = batch.planned, batch.planned.step == config.steps
@@ -108,5 +107,7 @@ def _introduce(config: TrainConfig, dataset: Dataset, trainer: Trainer, position
         "%s: step %d of %d, %d clips, %.2f M parameters, %d workers",
         newest or "a new run", position.step, config.steps, len(dataset.train), trainer.dit.num_params / 1e6, size,
     )  # fmt: skip
-    if not dataset.val:
+    if dataset.num_left_out:
+        telemetry.TRAIN_SKIPPED_CLIPS.inc(dataset.num_left_out)
+    if not len(dataset.val):
         logger.info("no clip is kept for validation: there will be no validation loss")

@@ -56,6 +56,7 @@ class Record:
             "step_s": round(timing.step_s, 6),
             "data_wait_s": round(timing.wait_s, 6),
             "time": round(time.time(), 3),
+            **({"skipped": result.num_skipped} if result.num_skipped else {}),
             **extra,
         }
         with self._lock:

@@ -17,6 +17,7 @@ from sora_core.storage.objects import (
     open_input,
     presign,
     read_bytes,
+    read_range,
     upload,
     upload_folder,
     write_bytes,
@@ -26,5 +27,5 @@ from sora_core.storage.places import filesystem, is_s3, join, local_path, name
 __all__ = [
     "ObjectInfo", "check_readable", "check_writable", "create_bucket", "delete", "delete_prefix", "download",
     "download_folder", "exists", "filesystem", "head", "is_s3", "join", "list_objects", "local_file", "local_path",
-    "name", "open_input", "presign", "read_bytes", "upload", "upload_folder", "write_bytes",
+    "name", "open_input", "presign", "read_bytes", "read_range", "upload", "upload_folder", "write_bytes",
 ]  # fmt: skip

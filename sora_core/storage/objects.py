@@ -27,6 +27,23 @@ def read_bytes(uri: str) -> bytes:
         return client().get_object(Bucket=bucket, Key=key)["Body"].read()
 
 
+def read_range(uri: str, start: int, length: int) -> bytes:
+    """``length`` bytes from ``start`` on in one request; fewer when the object ends before."""
+    with explained(uri):
+        if not is_s3(uri):
+            with local_path(uri).open("rb") as file:
+                file.seek(start)
+                return file.read(length)
+        bucket, key = split(uri)
+        try:
+            answer = client().get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{start + length - 1}")
+        except botocore.exceptions.ClientError as error:
+            if error.response.get("Error", {}).get("Code") in ("InvalidRange", "416"):
+                return b""
+            raise
+        return answer["Body"].read()
+
+
 def write_bytes(uri: str, data: bytes, *, if_absent: bool = False) -> bool:
     """Put an object whole or not at all. With ``if_absent`` the first writer wins; False for the others."""
     with explained(uri):

@@ -6,7 +6,7 @@ import pytest
 
 from sora_core import shards
 from sora_core.errors import CheckpointError, FingerprintMismatch, MissingObject
-from sora_core.shapes import Compression, LatentShape, PixelShape
+from sora_core.shapes import Compression, PixelShape
 from sora_core.shards import Encoder, Manifest, Provenance, Row, Totals
 
 
@@ -39,23 +39,14 @@ def assert_same(a: Row, b: Row) -> None:
 
 
 def test_rows_come_back_bit_for_bit_whole_or_picked_in_any_order(tmp_path: Path) -> None:
-    rows = [make_row(i) for i in range(shards.ROWS_PER_GROUP + 40)]
+    rows = [make_row(i) for i in range(104)]
     shard = shards.write_shard(rows, str(tmp_path), "latents/0.parquet")
     for written, read in zip(rows, shards.read_rows(str(tmp_path), shard), strict=True):
         assert_same(written, read)
     numbers = [99, 3, 64, 3]
     for number, read in zip(numbers, shards.read_rows(str(tmp_path), shard, numbers), strict=True):
         assert_same(rows[number], read)
-
-
-def test_the_index_holds_every_clip_with_its_sizes(tmp_path: Path) -> None:
-    rows = [make_row(i) for i in range(9)]
-    parts = [shards.write_shard(rows[:5], str(tmp_path), "a"), shards.write_shard(rows[5:], str(tmp_path), "b")]
-    index = shards.read_index(make_manifest(*parts), str(tmp_path))
-    assert [entry.clip_id for entry in index] == [row.clip_id for row in rows]
-    assert [entry.latent for entry in index] == [LatentShape(*row.latent_mean.shape) for row in rows]
-    assert [entry.text_tokens for entry in index] == [len(row.text) for row in rows]
-    assert [(entry.shard, entry.row) for entry in index][5:] == [(1, i) for i in range(4)]
+    assert shards.read_rows(str(tmp_path), shard, []) == []
 
 
 def test_a_manifest_survives_json(tmp_path: Path) -> None:

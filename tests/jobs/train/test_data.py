@@ -3,51 +3,63 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
-from jobs.train.config import TrainConfig
+from jobs.train.config import TrainConfig, ValidationConfig
 from jobs.train.curve import draw_curve
-from jobs.train.data import Dataset, RowGroups
+from jobs.train.data import Dataset, Source
+from jobs.train.driver import check
+from jobs.train.groups import RowGroups
 from jobs.train.loader import Prefetch
+from jobs.train.loop import train_steps
 from jobs.train.record import Record, StepTiming, read_lines
-from sora_core import storage
-from sora_core.errors import MissingObject
+from sora_core import checkpoint, storage
+from sora_core.errors import CorruptShard, FingerprintMismatch, MissingObject
 from sora_core.shapes import Patch
-from sora_core.training.plan import Plan, PlannedStep
+from sora_core.training.plan import PlannedStep, PlanRules
 from sora_core.training.trainer import StepResult
+
+CPU = torch.device("cpu")
+
+
+def quietly(_step: int, _loss: float) -> None: ...
 
 
 def steps_of(config: TrainConfig, dataset: Dataset, count: int) -> list[PlannedStep]:
-    return list(islice(Plan(dataset.tokens(Patch()), config.plan_rules()).steps(), count))
+    return list(islice(dataset.plan(Patch(), config.plan_rules()).steps(), count))
 
 
 def test_validation_clips_are_kept_out_of_training(small_run: TrainConfig) -> None:
-    dataset = Dataset.open(small_run.data)
+    dataset = small_run.open_data()
     assert len(dataset.train) == 20
     assert len(dataset.val) == 4
-    assert {entry.clip_id for entry in dataset.train}.isdisjoint(entry.clip_id for entry in dataset.val)
+    assert not set(dataset.train) & set(dataset.val)
+    rows = small_run.read_rows(dataset).rows(dataset.train.tolist())
+    assert {row.split for row in rows} == {"train"}
 
 
 def test_a_checkpoint_counts_clips_by_licence(small_run: TrainConfig) -> None:
-    dataset = Dataset.open(small_run.data)
+    dataset = small_run.open_data()
     assert dataset.summary().licences == {"CC0-1.0": 10, "unknown": 10}
     assert dataset.summary().seconds == 20.0
     assert dataset.usual_fps() == 8.0
 
 
 def test_clips_are_the_same_however_little_memory_may_be_kept(small_run: TrainConfig) -> None:
-    dataset = Dataset.open(small_run.data)
-    order = [dataset.train[number] for number in (19, 0, 11, 1, 18, 0)]
-    roomy, tight = RowGroups(dataset, 1 << 30).examples(order), RowGroups(dataset, 1).examples(order)
-    for ours, theirs, entry in zip(roomy, tight, order, strict=True):
-        assert ours.clip_id == theirs.clip_id == entry.clip_id
+    dataset = small_run.open_data()
+    order = [int(dataset.train[number]) for number in (19, 0, 11, 1, 18, 0)]
+    roomy, tight = RowGroups(dataset, 1 << 30).examples(order), RowGroups(dataset, 1, readers=1).examples(order)
+    for ours, theirs, row in zip(roomy, tight, order, strict=True):
+        assert ours.clip_id == theirs.clip_id == f"clip-{row}"
         assert torch.equal(ours.latent_mean, theirs.latent_mean)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_workers_read_each_slot_of_a_step_once(small_run: TrainConfig, size: int) -> None:
-    dataset = Dataset.open(small_run.data)
+    dataset = small_run.open_data()
     rows, planned = RowGroups(dataset, 1 << 20), steps_of(small_run, dataset, 4)
     met: dict[int, list[int]] = {}
     for rank in range(size):
@@ -55,14 +67,14 @@ def test_workers_read_each_slot_of_a_step_once(small_run: TrainConfig, size: int
             for slot, example in (pair for pack in batch.packs for pair in pack):
                 met.setdefault(batch.planned.step, []).append(slot)
                 order = [clip for pack in batch.planned.packs for clip in pack]
-                assert example.clip_id == dataset.train[order[slot]].clip_id
+                assert example.clip_id == f"clip-{dataset.train[order[slot]]}"
     assert {step: sorted(slots) for step, slots in met.items()} == {
         step.step: list(range(step.num_clips)) for step in planned
     }
 
 
 def test_what_fails_while_reading_ahead_fails_the_step(small_run: TrainConfig) -> None:
-    dataset = Dataset.open(small_run.data)
+    dataset = small_run.open_data()
     planned = steps_of(small_run, dataset, 2)
     storage.delete_prefix(storage.join(small_run.data, "latents"))
     with pytest.raises(MissingObject, match="latents"):
@@ -70,8 +82,8 @@ def test_what_fails_while_reading_ahead_fails_the_step(small_run: TrainConfig) -
 
 
 def test_reading_ahead_ends_when_it_is_closed(small_run: TrainConfig) -> None:
-    dataset = Dataset.open(small_run.data)
-    endless = Plan(dataset.tokens(Patch()), small_run.plan_rules()).steps()
+    dataset = small_run.open_data()
+    endless = dataset.plan(Patch(), small_run.plan_rules()).steps()
     prefetch = Prefetch(endless, dataset.train, RowGroups(dataset, 1 << 20), 0, 1, ahead=2)
     next(iter(prefetch))
     prefetch.close()
@@ -114,3 +126,88 @@ def test_a_curve_is_a_picture_with_or_without_validation(judged: dict[str, objec
     lines = {step: {"loss": 1 / step} | (judged if step % 5 == 0 else {}) for step in range(1, 30)}
     assert draw_curve(lines).startswith(b"\x89PNG")
     assert draw_curve({}).startswith(b"\x89PNG")
+
+
+# --- several sources
+
+
+def test_sources_are_met_by_their_weights_and_keep_their_own_tensors(tmp_path: Path, curated: Any) -> None:
+    uris = [str(tmp_path / name) for name in "ab"]
+    curated(uris[0], clips=24)
+    curated(uris[1], clips=44)
+    dataset = Dataset.open([Source(uris[0], weight=4.0), Source(uris[1])])
+    assert [pool.num_clips for pool in dataset.pools()] == [20, 40]
+    plan = dataset.plan(Patch(), PlanRules(0, 64, 2, 72.0))
+    met = np.concatenate([np.concatenate(planned.packs) for planned in islice(plan.steps(), 60)])
+    assert (met < 20).mean() == pytest.approx(80 / 120, abs=0.04)
+    rows = RowGroups(dataset, 1 << 20).rows([0, 23, 24, 67])
+    assert [row.clip_id for row in rows] == ["clip-0", "clip-23", "clip-0", "clip-43"]
+    assert [row < 24 for row in dataset.judges(4)] == [True, True, False, False], "both are judged by"
+
+
+def test_sources_of_different_encoders_are_refused(tmp_path: Path, curated: Any) -> None:
+    curated(str(tmp_path / "a"))
+    curated(str(tmp_path / "b"), vae="vae-2")
+    with pytest.raises(FingerprintMismatch, match=r"/b doesn't go with .*/a: the latents"):
+        Dataset.open([Source(str(tmp_path / "a")), Source(str(tmp_path / "b"))])
+
+
+def test_one_folder_or_several_sources_but_not_both_nor_none() -> None:
+    rest = {"output": "o", "steps": 1, "checkpoint_every": 1}
+    for wrong in ({}, {"data": "d", "sources": [{"data": "d"}]}):
+        with pytest.raises(ValidationError, match="give data = URI, or a"):
+            TrainConfig.model_validate(rest | wrong)
+    assert TrainConfig.model_validate(rest | {"sources": [{"data": "d", "weight": 2}]}).sources[0].weight == 2.0
+
+
+# --- damage
+
+
+def damage(config: TrainConfig, *, footer: bool = False) -> str:
+    """Spoil the rows, or the footer, of the second shard of a curated folder; its path."""
+    dataset = config.open_data()
+    uri, shard = dataset.shard(1)
+    path = Path(uri) / shard.path
+    data = bytearray(path.read_bytes())
+    data[-1 if footer else 50] ^= 0xFF
+    path.write_bytes(data)
+    return str(path)
+
+
+def test_a_corrupt_shard_stops_the_run_by_name(small_run: TrainConfig) -> None:
+    path = damage(small_run)
+    with pytest.raises(CorruptShard, match=path):
+        train_steps(small_run, CPU, quietly)
+
+
+def test_a_corrupt_footer_is_named_before_any_step(small_run: TrainConfig) -> None:
+    path = damage(small_run, footer=True)
+    with pytest.raises(CorruptShard, match=path):
+        check(small_run)
+
+
+def test_skipped_clips_are_counted_and_a_resumed_run_skips_the_same(small_run: TrainConfig, tmp_path: Path) -> None:
+    config = small_run.model_copy(update={"on_corrupt": "skip", "validation": ValidationConfig(clips=0)})
+    sound = config.model_copy(update={"output": str(tmp_path / "sound")})
+    train_steps(sound, CPU, quietly)
+    damage(config)
+    train_steps(config, CPU, quietly)
+    once = read_lines(config.output)
+    for step in (8, 12):
+        storage.delete(storage.join(checkpoint.step_uri(config.output, step), checkpoint.META))
+    train_steps(config, CPU, quietly)
+    again = read_lines(config.output)
+    assert [line["time"] for line in again.values()][-8:] != [line["time"] for line in once.values()][-8:]
+    assert [line["loss"] for line in again.values()] == [line["loss"] for line in once.values()]
+    assert all(int(str(line["skipped"])) > 0 for line in once.values())
+    whole = read_lines(sound.output)
+    assert [line["tokens"] for line in once.values()] == [line["tokens"] for line in whole.values()], "the same plan"
+    assert not any("skipped" in line for line in whole.values())
+
+
+def test_a_shard_without_a_footer_is_left_out_and_counted(small_run: TrainConfig) -> None:
+    config = small_run.model_copy(update={"on_corrupt": "skip"})
+    damage(config, footer=True)
+    dataset = config.open_data()
+    assert dataset.num_left_out == 12
+    assert len(dataset.train) + len(dataset.val) == 12
