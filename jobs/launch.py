@@ -173,6 +173,8 @@ class RayBackend:
         self._handles: dict[str, Any] = {}
 
     def record(self, metric: Metric, value: float, tags: Mapping[str, str]) -> None:
+        if metric.kind is Kind.COUNTER and value == 0:  # which Ray takes for a mistake
+            return
         if metric.name not in self._handles:
             self._handles[metric.name] = _ray_handle(metric)
         handle = self._handles[metric.name]

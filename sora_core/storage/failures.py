@@ -9,7 +9,8 @@ import botocore.exceptions
 from sora_core.errors import AccessDenied, MissingObject, StorageError, StorageUnavailable
 
 _MISSING = {"NoSuchBucket", "NoSuchKey", "404", "NotFound"}
-_DENIED = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+_DENIED = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 
 
 def _explain(error: Exception, uri: str) -> StorageError:
@@ -19,6 +20,8 @@ def _explain(error: Exception, uri: str) -> StorageError:
         if code in _MISSING:
             what = "bucket" if code == "NoSuchBucket" else "object"
             return MissingObject(f"{uri}: no such {what}; create it or correct the URI")
+        if code in _EXPIRED:
+            return AccessDenied(f"{uri}: the credentials have expired ({code}); renew them, then run the same command")
         if code in _DENIED:
             return AccessDenied(f"{uri}: access refused ({code}); check AWS_ACCESS_KEY_ID and the bucket policy")
         return StorageUnavailable(f"{uri}: the server answered {code or error}; try again later")

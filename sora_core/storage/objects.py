@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,14 +18,32 @@ from sora_core.storage.failures import explained
 from sora_core.storage.listing import PARTIAL, list_objects
 from sora_core.storage.places import client, filesystem, is_s3, join, local_path, name, split
 
+_BROKEN = (
+    botocore.exceptions.ResponseStreamingError,
+    botocore.exceptions.IncompleteReadError,
+    botocore.exceptions.ReadTimeoutError,
+)
+_BROKEN_RETRY_S = (0.1, 0.5, 2.0, 5.0)
+
 
 def read_bytes(uri: str) -> bytes:
     """The whole object."""
     with explained(uri):
         if not is_s3(uri):
             return local_path(uri).read_bytes()
-        bucket, key = split(uri)
-        return client().get_object(Bucket=bucket, Key=key)["Body"].read()
+        return _whole_body(*split(uri))
+
+
+def _whole_body(bucket: str, key: str) -> bytes:
+    """An object's bytes. boto3 tries a refused request again, but not an answer that breaks off on the way."""
+    for pause_s in (*_BROKEN_RETRY_S, None):
+        try:
+            return client().get_object(Bucket=bucket, Key=key)["Body"].read()
+        except _BROKEN:
+            if pause_s is None:
+                raise
+            time.sleep(pause_s)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def read_range(uri: str, start: int, length: int) -> bytes:

@@ -1,0 +1,79 @@
+"""Throttling, errors, resets, cut and slow answers: ridden out, or told as what they are."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobs.demo.s3 import EmbeddedS3
+from sora_core import storage
+from sora_core.errors import AccessDenied
+from tests.faulty_s3 import Fault, faulty
+
+DATA = bytes(range(256)) * 400
+Operation = Callable[[str, Path], bytes]
+
+
+def read(uri: str, _: Path) -> bytes:
+    return storage.read_bytes(uri)
+
+
+def download(uri: str, folder: Path) -> bytes:
+    return storage.download(uri, folder / "copy").read_bytes()
+
+
+def read_range(uri: str, _: Path) -> bytes:
+    with storage.open_input(uri) as source:
+        source.seek(len(DATA) // 2)
+        second = source.read()
+        source.seek(0)
+        return source.read(len(DATA) // 2) + second
+
+
+def write(uri: str, _: Path) -> bytes:
+    storage.write_bytes(uri + "-new", DATA)
+    return storage.read_bytes(uri + "-new")
+
+
+def upload(uri: str, folder: Path) -> bytes:
+    (folder / "file").write_bytes(DATA)
+    storage.upload(folder / "file", uri + "-up")
+    return storage.read_bytes(uri + "-up")
+
+
+def listed(uri: str, _: Path) -> bytes:
+    [found] = [item for item in storage.list_objects(uri.rpartition("/")[0]) if item.uri == uri]
+    assert storage.head(uri).etag == found.etag
+    return DATA if found.size == len(DATA) else b""
+
+
+@pytest.fixture
+def stored(s3: str) -> str:
+    storage.write_bytes(f"{s3}/object", DATA)
+    return f"{s3}/object"
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "reset", "truncated", "slow"])
+@pytest.mark.parametrize("operation", [read, download, read_range, write, upload, listed])
+def test_two_failed_attempts_are_ridden_out(
+    operation: Operation,
+    fault: Fault,
+    stored: str,
+    s3_server: EmbeddedS3,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    attempts = 1 if fault == "slow" else 2
+    with faulty(s3_server.credentials.endpoint, lambda _m, _p, n: fault if n < attempts else None) as (url, injected):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        assert operation(stored, tmp_path) == DATA
+    assert injected[fault] >= 1
+
+
+def test_credentials_that_expire_are_said_to_have_expired(
+    stored: str, s3_server: EmbeddedS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with faulty(s3_server.credentials.endpoint, lambda _m, _p, _n: "expired") as (url, _):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(AccessDenied, match="expired.*renew them"):
+            storage.read_bytes(stored)
