@@ -75,3 +75,26 @@ def test_plain_pyarrow_reads_the_tensors(tmp_path: Path) -> None:
     shard = shards.write_shard([make_row(1)], str(tmp_path), "0.parquet")
     row = pq.read_table(tmp_path / shard.path).to_pylist()[0]
     assert np.array_equal(np.reshape(row["latent_mean"], row["latent_shape"]), make_row(1).latent_mean)
+
+
+def test_duckdb_reads_the_shards(tmp_path: Path) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    rows = [make_row(i) for i in range(6)]
+    shards.write_shard(rows[:4], str(tmp_path), "a.parquet")
+    shards.write_shard(rows[4:], str(tmp_path), "b.parquet")
+    found = duckdb.sql(
+        f"select clip_id, caption, vae, len(latent_mean), latent_mean[1] from '{tmp_path}/*.parquet' order by clip_id"
+    ).fetchall()
+    assert found == [
+        (row.clip_id, row.caption, row.made.vae, row.latent_mean.size, float(row.latent_mean.flat[0])) for row in rows
+    ]
+
+
+def test_datasets_reads_the_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    row = make_row(1)
+    shards.write_shard([row], str(tmp_path), "a.parquet")
+    [found] = datasets.Dataset.from_parquet(str(tmp_path / "a.parquet"), cache_dir=str(tmp_path / "cache"))
+    assert found["caption"] == row.caption
+    assert np.array_equal(np.reshape(found["latent_mean"], found["latent_shape"]), row.latent_mean)

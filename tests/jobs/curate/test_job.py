@@ -5,12 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow.parquet as pq
 import pytest
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jobs.curate.config import CurateConfig
 from jobs.curate.listing import Plan
@@ -30,8 +35,11 @@ ROOT = Path(__file__).parents[3]
 Verdicts = dict[str, tuple[str, str | None]]
 
 
-def start(cluster: LocalCluster, source: str, output: str) -> subprocess.Popen[str]:
-    settings = [f"source={source}", f"output={output}", "sources_per_part=3", "clips_per_batch=2", "num_encoders=1"]
+def start(cluster: LocalCluster, source: str, output: str, sources_per_part: int = 3) -> subprocess.Popen[str]:
+    settings = [
+        f"source={source}", f"output={output}", f"sources_per_part={sources_per_part}", "clips_per_batch=2",
+        "num_encoders=1",
+    ]  # fmt: skip
     return subprocess.Popen(
         [sys.executable, "-m", "jobs.curate", "--set", *settings],
         cwd=ROOT, env=cluster.environment | {"RAY_ADDRESS": cluster.address}, text=True, start_new_session=True,
@@ -162,6 +170,98 @@ def test_a_killed_run_goes_on_to_the_same_rows(
         np.testing.assert_array_equal(row.latent_mean, resumed[clip_id].latent_mean)
         np.testing.assert_array_equal(row.text, resumed[clip_id].text)
     assert shards.read_manifest(output).whitening_std == pytest.approx(shards.read_manifest(curated).whitening_std)
+
+
+@pytest.fixture
+def second_node(ray_cluster: LocalCluster) -> Iterator[subprocess.Popen[bytes]]:
+    """A node of its own processes, and a head too busy to take much of the work."""
+    command = [
+        str(Path(sys.executable).with_name("ray")), "start", f"--address={ray_cluster.address}", "--num-cpus=4",
+        "--object-store-memory=100000000", "--block",
+    ]  # fmt: skip
+    node = subprocess.Popen(
+        command,
+        env=ray_cluster.environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    ray.init(address=ray_cluster.address, log_to_driver=False, logging_level="ERROR")
+    head = ray.get_runtime_context().get_node_id()
+    occupied = (
+        ray.remote(num_cpus=5)(Idler)
+        .options(scheduling_strategy=NodeAffinitySchedulingStrategy(head, soft=False))
+        .remote()
+    )
+    ray.get(occupied.here.remote(), timeout=60)
+    while sum(known["Alive"] for known in ray.nodes()) < 2:
+        time.sleep(0.2)
+    yield node
+    ray.kill(occupied)
+    ray.shutdown()
+    with suppress(ProcessLookupError):
+        os.killpg(node.pid, signal.SIGKILL)
+    node.wait()
+
+
+class Idler:
+    """Holds cores."""
+
+    def here(self) -> bool:
+        return True
+
+
+def _actors(node: subprocess.Popen[bytes], stage: str) -> list[psutil.Process]:
+    """Processes of a stage's actors on a node."""
+    family = psutil.Process(node.pid).children(recursive=True)
+    return [process for process in family if f"({stage})" in " ".join(_titles(process))]
+
+
+def _titles(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def _wait_for(what: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not what():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_killed_actor_and_then_a_killed_node_change_no_row(
+    ray_cluster: LocalCluster, second_node: subprocess.Popen[bytes], curated: str, bucket: tuple[str, Verdicts]
+) -> None:
+    output = "s3://sora-tests/curate-nodes"
+    process = start(ray_cluster, bucket[0], output, sources_per_part=1)
+    try:
+        _wait_for(lambda: len(_parts(output)) >= 3, process)
+        [encoder] = _actors(second_node, "EncodeStage")
+        encoder.kill()
+        before = len(_parts(output))
+        _wait_for(lambda: len(_parts(output)) > before, process)
+        os.killpg(second_node.pid, signal.SIGKILL)
+        assert process.poll() is None, "the job was over before the node was"
+        text, _ = process.communicate(timeout=TIMEOUT_S)
+    finally:
+        if process.poll() is None:
+            end(process)
+    assert process.returncode == 0, text
+    assert_same_rows(output, curated)
+
+
+def assert_same_rows(output: str, whole: str) -> None:
+    """Byte for byte, but for clips encoded in other company: the autoencoder's bfloat16 rounds by the batch."""
+    assert ledger_rows(output) == ledger_rows(whole)
+    ours, theirs = latent_rows(output), latent_rows(whole)
+    assert ours.keys() == theirs.keys()
+    for clip_id, row in theirs.items():
+        np.testing.assert_allclose(row.latent_mean, ours[clip_id].latent_mean, atol=0.05)
 
 
 def _parts(output: str) -> list[str]:
