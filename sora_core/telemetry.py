@@ -95,13 +95,21 @@ TRAIN_VAL_LOSS = _gauge("sora_train_val_loss", "Validation loss, by bin of sigma
 
 # --- serving
 VIDEO_REQUESTS = _counter("sora_video_requests", "API requests, by route and status", "route", "status")
-VIDEO_JOBS_FINISHED = _counter("sora_video_jobs_finished", "Jobs that ended, by status", "status")
+VIDEO_JOBS_FINISHED = _counter("sora_video_jobs_finished", "Jobs that workers ended, by how", "status")
 VIDEO_STEPS = _counter("sora_video_denoise_steps", "Denoising steps of single jobs")
 VIDEO_BATCH_TOKENS = _gauge("sora_video_batch_tokens", "Tokens in the last packed forward")
 VIDEO_STEP_SECONDS = _seconds("sora_video_step_seconds", "Wall time of one packed forward and solver step")
-VIDEO_DECODE_SECONDS = _seconds("sora_video_decode_seconds", "Latents to stored mp4, one job")
+VIDEO_BATCH_FILL = _gauge("sora_video_batch_fill_ratio", "Tokens of the last packed forward over the token budget")
+VIDEO_ADMISSION_SECONDS = _seconds("sora_video_admission_seconds", "Accepted to in a sampler's batch, one job")
+VIDEO_PHASE_SECONDS = _seconds(
+    "sora_video_phase_seconds", "Waiting, sampling or decoding, one job, by its tokens", "phase", "tokens"
+)
 VIDEO_JOB_SECONDS = _seconds("sora_video_job_seconds", "Accepted to finished, one job", "status")
 VIDEO_QUEUE_DEPTH = _gauge("sora_video_queue_jobs", "Jobs in the ledger, by status", "status")
+VIDEO_FAILED_JOBS = _gauge("sora_video_failed_jobs", "Failed jobs in the ledger, by reason", "reason")
+VIDEO_LEASES = _gauge("sora_video_leases", "Jobs that a worker holds, by what it does with them", "stage")
+VIDEO_LEASES_LOST = _counter("sora_video_leases_lost", "Leases that ran out because their worker died or stalled")
+VIDEO_CACHED_TOKENS = _counter("sora_video_cached_tokens", "Tokens that left a step after its first block")
 VIDEO_PREDICTED_WAIT_SECONDS = _gauge("sora_video_predicted_wait_seconds", "Time to work off the accepted jobs")
 
 

@@ -21,28 +21,35 @@ class Context(Protocol):
 
 
 def replicas_for(backlog: Backlog, target_wait_s: float, current: int) -> int:
-    """Samplers that work off the backlog in time, at the rate that one of them has shown.
+    """Samplers that work off the backlog in time at the rate that one of them has shown, and never more than jobs.
 
-    None is taken away while a job is open: what it samples would start again elsewhere.
+    One that is taken away saves what it samples, and another goes on at the same step; so fewer may do than work now.
     """
-    if backlog.token_steps == 0:
+    if backlog.unsampled == 0:
         return 0
-    if backlog.live_workers == 0 or backlog.token_steps_per_s == 0:
+    if backlog.rate_of_one == 0:
         return max(1, current)
-    rate_of_one = backlog.token_steps_per_s / backlog.live_workers
-    return max(current, math.ceil(backlog.token_steps / (rate_of_one * target_wait_s)))
+    needed = math.ceil(backlog.token_steps / (backlog.rate_of_one * target_wait_s))
+    return max(1, min(needed, backlog.unsampled))
 
 
 class PredictedWait:
-    """The policy as Serve's controller calls it; Serve itself keeps the number within its bounds."""
+    """The policy as Serve's controller calls it; Serve itself keeps the number within its bounds.
 
-    def __init__(self, ledger: str, target_wait_s: float) -> None:
+    It answers for the model while no sampler lives. The first sampler of a checkpoint comes without being asked for,
+    to introduce the model.
+    """
+
+    def __init__(self, ledger: str, checkpoint: str, target_wait_s: float) -> None:
         self._ledger = Ledger.open(ledger)
+        self._checkpoint = checkpoint
         self._target_wait_s = target_wait_s
 
     def __call__(self, context: Context) -> tuple[int, dict[str, Any]]:
         current = context.target_num_replicas
         try:
+            if not self._ledger.keep_offered(self._checkpoint):
+                return max(1, current), {}
             return replicas_for(self._ledger.backlog(), self._target_wait_s, current), {}
         except LedgerUnavailable as error:
             log.warning("the number of samplers stays %d: %s", current, error)

@@ -77,7 +77,7 @@ class Defaults(Settings):
 class SamplerSettings(Settings):
     """The replicas that hold the model. ``token_budget`` bounds one packed forward, guidance branches counted."""
 
-    replicas: int = Field(default=1, ge=1)
+    replicas: int = Field(default=1, ge=0, description="at least so many; 0 only below max_replicas")
     max_replicas: int | None = Field(
         default=None, ge=1, description="more than replicas: their number follows the predicted wait"
     )
@@ -96,6 +96,26 @@ class SamplerSettings(Settings):
     outage_patience_s: float = Field(
         default=600.0, ge=0, description="how long a finished video waits for storage or ledger"
     )
+    save_every_s: float | None = Field(
+        default=30.0, ge=0, description="latents are saved this often, so that another replica goes on; None: never"
+    )
+
+    @model_validator(mode="after")
+    def _check_replicas(self) -> Self:
+        if self.replicas == 0 and self.max_replicas is None:
+            raise ValueError("sampler.replicas = 0: give max_replicas, or nobody would ever work")
+        return self
+
+
+class DecoderSettings(Settings):
+    """Who turns latents into files: replicas of their own, which hold the autoencoder alone, or the samplers."""
+
+    replicas: int = Field(default=0, ge=0, description="0: every sampler decodes beside its steps, with its own model")
+    num_cpus: float = Field(default=0.5, ge=0)
+    num_gpus: float = Field(default=0.0, ge=0)
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = Field(default=1, ge=1)
+    tile: int = Field(default=768, ge=128, description="frames with a longer side are decoded in tiles of such")
     crf: int = Field(default=18, ge=0, le=51, description="H.264 quality; lower is better")
 
 
@@ -105,10 +125,12 @@ class ServiceConfig(Settings):
     checkpoint: str = Field(description="URI of a run (its newest checkpoint) or of one checkpoint")
     output: str = Field(description="URI under which videos are stored")
     ledger: str = Field(description="sqlite:////absolute/path.db or postgresql://user@host/database")
+    deadline_s: float | None = Field(default=None, gt=0, description="a video that takes longer than this fails")
     expire_after_s: float | None = Field(default=None, gt=0, description="finished videos are removed after so long")
     api: ApiSettings = ApiSettings()
     defaults: Defaults = Defaults()
     sampler: SamplerSettings = SamplerSettings()
+    decoder: DecoderSettings = DecoderSettings()
 
     @model_validator(mode="after")
     def _check_ledger(self) -> Self:

@@ -29,6 +29,11 @@ def input_file(output: str, job_id: str) -> str:
     return storage.join(job_folder(output, job_id), "input")
 
 
+def latents_folder(output: str, job_id: str) -> str:
+    """Where the latents of an unfinished job are stored."""
+    return storage.join(job_folder(output, job_id), "latents")
+
+
 def attempt_folder(output: str, job: Job) -> str:
     """Where one attempt at a job stores its files: another than every other attempt, so a late one disturbs nothing."""
     return storage.join(job_folder(output, job.id), f"attempt-{job.attempts}")

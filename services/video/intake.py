@@ -78,6 +78,7 @@ class Intake:
         self, owner: str, request: CreateVideo, planned: Plan, card: ModelCard, kind: Kind, *, with_picture: bool
     ) -> list[NewJob]:
         now, limits = self._clock(), self._config.api
+        deadline_at = now + self._config.deadline_s if self._config.deadline_s else None
         seed = secrets.randbits(32) if request.seed is None else request.seed
         jobs = []
         for index in range(request.n):
@@ -94,6 +95,7 @@ class Intake:
                     priority=request.priority,
                     queued_as=now - request.priority * limits.priority_boost_s,
                     expires_at=now + limits.image_lifetime_s if kind is Kind.IMAGE else None,
+                    deadline_at=deadline_at,
                 )
             )
         return jobs

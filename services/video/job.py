@@ -22,8 +22,17 @@ class Kind(StrEnum):
     IMAGE = "image"
 
 
+class Stage(StrEnum):
+    """What an open job needs next; nobody holds its lease while it waits for a worker of that kind."""
+
+    SAMPLE = "sample"
+    DECODE = "decode"
+
+
 OPEN = (Status.QUEUED, Status.IN_PROGRESS)
 CANCELLED = "cancelled"  # the error code of a job that was stopped on request
+OVERDUE = "deadline_exceeded"
+SAMPLED_PERCENT = 90  # of a job's progress; decoding is the rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +40,8 @@ class NewJob:
     """What the API decides about a job before the ledger has it.
 
     ``tokens`` is its load on a batch and ``num_steps`` how often; ``queued_as`` the Unix time that its place in the
-    queue counts from, earlier than now for a raised priority; ``expires_at`` when a result is removed in any case.
+    queue counts from, earlier than now for a raised priority; ``expires_at`` when a result is removed in any case. One
+    that isn't done at ``deadline_at`` fails.
     """
 
     id: str
@@ -43,6 +53,7 @@ class NewJob:
     priority: int
     queued_as: float
     expires_at: float | None = None
+    deadline_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +79,11 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One row of the ledger. Times are Unix seconds; ``result`` holds the files of a completed job."""
+    """One row of the ledger. Times are Unix seconds; ``result`` holds the files of a completed job.
+
+    ``saved`` is where its latents are stored: the newest of its sampling, or the finished ones. ``losses`` counts the
+    workers that it lost since it last got on.
+    """
 
     id: str
     owner: str
@@ -92,6 +107,10 @@ class Job:
     completed_at: float | None
     expires_at: float | None
     deleted_at: float | None
+    stage: Stage
+    saved: str | None
+    losses: int
+    deadline_at: float | None
 
     @property
     def kind(self) -> Kind:
@@ -121,20 +140,26 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """Work in the ledger: ``waiting`` jobs, ``token_steps`` still to do with those in progress, and
-    ``token_steps_per_s`` what the live workers manage together."""
+    """Work in the ledger: ``waiting`` jobs of the ``unsampled`` ones, and the ``token_steps`` still to do for all.
+
+    ``token_steps_per_s`` is what the live workers manage together, ``rate_of_one`` what one last managed, also when
+    none is left; 0 for unknown.
+    """
 
     waiting: int
+    unsampled: int
     token_steps: float
     token_steps_per_s: float
+    rate_of_one: float
     live_workers: int
 
     @property
     def wait_s(self) -> float | None:
-        """How long the accepted work takes; None while no worker has shown its rate."""
+        """How long the accepted work takes the live workers, or the next one; None before a rate was measured."""
         if self.token_steps == 0:
             return 0.0
-        return self.token_steps / self.token_steps_per_s if self.token_steps_per_s > 0 else None
+        rate = self.token_steps_per_s or self.rate_of_one
+        return self.token_steps / rate if rate > 0 else None
 
 
 VIDEO_ID = re.compile("^video_[0-9a-f]{32}$")

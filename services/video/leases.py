@@ -21,9 +21,10 @@ class Holdings:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._pulse_until_stopped, name="leases", daemon=True)
 
-    def add(self, lease: Lease) -> None:
+    def add(self, lease: Lease, percent: int) -> None:
+        """Hold a lease from now on, its job this far already."""
         with self._lock:
-            self._progress[lease] = 0
+            self._progress[lease] = percent
 
     def report(self, lease: Lease, percent: int) -> None:
         """Note a job's progress; the next renewal writes it."""

@@ -6,45 +6,33 @@ lost its job can neither finish nor fail it. ``clock`` gives Unix seconds; hosts
 agree to well within a lease.
 """
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
-from services.video.job import CANCELLED, OPEN, Backlog, Idempotency, Job, Kind, Lease, NewJob, Page, Renewal, Status
-from services.video.rows import failure, job_of, new_row, of_kind, remember, select_jobs, visible
-from services.video.tables import available, jobs, models, open_database, requests, transaction, workers
+from services.video.job import (
+    CANCELLED,
+    OPEN,
+    OVERDUE,
+    SAMPLED_PERCENT,
+    Idempotency,
+    Job,
+    Kind,
+    Lease,
+    NewJob,
+    Page,
+    Renewal,
+    Stage,
+    Status,
+)
+from services.video.roster import Roster
+from services.video.rows import failure, free, job_of, new_row, of_kind, remember, select_jobs, visible
+from services.video.tables import jobs, requests
 
-_WORKER_SILENT_S = 60.0  # then its rate no longer counts
-_MODEL_SILENT_S = 600.0  # then its model is no longer offered
 
-
-class Ledger:
+class Ledger(Roster):
     """The protocol; each method is one transaction. Raises LedgerUnavailable when the database doesn't answer."""
-
-    def __init__(self, engine: sa.Engine, clock: Callable[[], float] = time.time) -> None:
-        self._engine = engine
-        self._clock = clock
-
-    @classmethod
-    def open(cls, url: str, clock: Callable[[], float] = time.time) -> Self:
-        """The ledger at a database URL, its tables created or brought up to date."""
-        return cls(open_database(url), clock)
-
-    def close(self) -> None:
-        self._engine.dispose()
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with available(self._engine), transaction(self._engine, writes=False) as db:
-            yield db
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with available(self._engine), transaction(self._engine, writes=True) as db:
-            yield db
 
     # --- the API's side
 
@@ -80,12 +68,12 @@ class Ledger:
         return Page([job_of(row) for row in rows[:limit]], has_more=len(rows) > limit)
 
     def cancel(self, job_id: str, owner: str | None = None) -> Job | None:
-        """Stop a job: at once when it waits, at the next step when a worker has it; a finished one stays as it is."""
+        """Stop a job: at once when nobody has it, at the next step when a worker does; not one that is finished."""
         with self._writing() as db:
             db.execute(
                 jobs.update()
-                .where(visible(job_id, owner), jobs.c.status == Status.QUEUED)
-                .values(**failure(CANCELLED, "cancelled before it started", self._clock()))
+                .where(visible(job_id, owner), free())
+                .values(**failure(CANCELLED, "cancelled", self._clock()))
             )
             db.execute(
                 jobs.update()
@@ -103,8 +91,8 @@ class Ledger:
             db.execute(jobs.update().where(visible(job_id, owner)).values(deleted_at=now))
             db.execute(
                 jobs.update()
-                .where(jobs.c.id == job_id, jobs.c.deleted_at == now, jobs.c.status == Status.QUEUED)
-                .values(**failure(CANCELLED, "deleted before it started", now))
+                .where(jobs.c.id == job_id, jobs.c.deleted_at == now, free())
+                .values(**failure(CANCELLED, "deleted", now))
             )
         return found[0] if found else None
 
@@ -121,50 +109,36 @@ class Ledger:
         with self._writing() as db:
             db.execute(jobs.delete().where(jobs.c.id == job_id, jobs.c.status.not_in(OPEN)))
 
-    def counts(self) -> dict[Status, int]:
-        """How many jobs there are of every status."""
-        query = sa.select(jobs.c.status, sa.func.count()).where(jobs.c.deleted_at.is_(None)).group_by(jobs.c.status)
+    def littered(self, limit: int = 100) -> list[Job]:
+        """Closed jobs whose saved latents can go."""
+        query = sa.select(jobs).where(jobs.c.status.not_in(OPEN), jobs.c.saved.is_not(None)).limit(limit)
         with self._reading() as db:
-            found = {Status(status): number for status, number in db.execute(query)}
-        return {status: found.get(status, 0) for status in Status}
+            return [job_of(row) for row in db.execute(query)]
 
-    def backlog(self, owner: str | None = None) -> Backlog:
-        """The work ahead and what the workers seen lately manage; ``waiting`` counts one owner's jobs when asked."""
-        waiting = sa.select(sa.func.count()).where(jobs.c.status == Status.QUEUED)
-        if owner is not None:
-            waiting = waiting.where(jobs.c.owner == owner)
-        left = jobs.c.tokens * jobs.c.num_steps * (100 - jobs.c.progress) / 100.0
-        work = sa.select(sa.func.sum(left)).where(jobs.c.status.in_(OPEN))
-        live = workers.c.seen_at > self._clock() - _WORKER_SILENT_S
-        rates = sa.select(sa.func.sum(workers.c.token_steps_per_s), sa.func.count()).where(live)
-        with self._reading() as db:
-            rate, live_workers = db.execute(rates).one()
-            return Backlog(
-                waiting=int(db.execute(waiting).scalar_one()),
-                token_steps=float(db.execute(work).scalar() or 0.0),
-                token_steps_per_s=float(rate or 0.0),
-                live_workers=live_workers,
-            )
+    def tidied(self, job_id: str) -> None:
+        """Note that the saved latents of a closed job are gone."""
+        with self._writing() as db:
+            db.execute(jobs.update().where(jobs.c.id == job_id, jobs.c.status.not_in(OPEN)).values(saved=None))
 
     # --- the workers' side
 
-    def waiting(self, model: str | None = None, limit_per_owner: int = 32) -> list[Job]:
+    def waiting(self, model: str | None = None, *, stage: Stage = Stage.SAMPLE, limit_per_owner: int = 32) -> list[Job]:
         """The front of every owner's queue (of one model), so that one is seen behind another's thousand jobs."""
         place = sa.func.row_number().over(partition_by=jobs.c.owner, order_by=(jobs.c.queued_as, jobs.c.id))
-        wanted = (jobs.c.status == Status.QUEUED) & (jobs.c.model == model if model is not None else sa.true())
+        wanted = free() & (jobs.c.stage == stage) & (jobs.c.model == model if model is not None else sa.true())
         queued = sa.select(jobs, place.label("place")).where(wanted).subquery()
         query = sa.select(queued).where(queued.c.place <= limit_per_owner).order_by(queued.c.queued_as, queued.c.id)
         with self._reading() as db:
             return [job_of(row) for row in db.execute(query)]
 
-    def claim(self, job_ids: Sequence[str], worker: str, lease_s: float) -> list[Job]:
-        """Take those of the jobs that are still queued, in the order given; no two workers get the same one."""
+    def claim(self, job_ids: Sequence[str], worker: str, lease_s: float, *, most: int | None = None) -> list[Job]:
+        """Take those of the jobs that still wait, at most so many, in the order given; no two workers get the same."""
         if not job_ids:
             return []
-        free = sa.select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.status == Status.QUEUED)
+        waiting = sa.select(jobs.c.id).where(jobs.c.id.in_(job_ids), free()).order_by(jobs.c.queued_as, jobs.c.id)
         now = self._clock()
         with self._writing() as db:
-            won = list(db.execute(free.with_for_update(skip_locked=True)).scalars())
+            won = list(db.execute(waiting.limit(most).with_for_update(skip_locked=True)).scalars())
             db.execute(
                 jobs.update()
                 .where(jobs.c.id.in_(won))
@@ -186,7 +160,7 @@ class Ledger:
         expires = self._clock() + lease_s
         ids = [lease.job_id for lease in progress]
         with self._writing() as db:
-            held = select_jobs(db, jobs.c.id.in_(ids), jobs.c.status == Status.IN_PROGRESS, lock=True)
+            held = select_jobs(db, jobs.c.id.in_(ids), jobs.c.lease_owner.is_not(None), lock=True)
             leases = {job.lease: job for job in held if job.deleted_at is None}
             kept = [lease for lease in progress if lease in leases]
             if kept:
@@ -217,38 +191,45 @@ class Ledger:
         """End a job with its reason; False when the lease is gone."""
         return self._end(lease, **failure(code, message, self._clock()))
 
-    def release(self, lease: Lease) -> bool:
-        """Give a job back to the queue untouched: the attempt doesn't count. False when the lease is gone."""
-        return self._end(lease, status=Status.QUEUED, progress=0, attempts=jobs.c.attempts - 1)
+    def save(self, lease: Lease, saved: str) -> bool:
+        """Note where a job's latents are stored, for whoever goes on with it; False when the lease is gone."""
+        with self._writing() as db:
+            done = db.execute(jobs.update().where(_held(lease)).values(saved=saved, losses=0))
+        return done.rowcount == 1
 
-    def _end(self, lease: Lease, **values: Any) -> bool:
+    def hand_over(self, lease: Lease, saved: str) -> bool:
+        """Leave a sampled job to the decoders; False when the lease is gone or the job shall be cancelled."""
+        wanted = jobs.c.cancel_requested.is_(False) & jobs.c.deleted_at.is_(None)
+        return self._end(lease, wanted, stage=Stage.DECODE, saved=saved, losses=0, progress=SAMPLED_PERCENT)
+
+    def release(self, lease: Lease) -> bool:
+        """Give a job back to the queue of its stage, which is no loss; False when the lease is gone."""
+        return self._end(lease, **_requeued())
+
+    def _end(self, lease: Lease, condition: sa.ColumnElement[bool] | None = None, **values: Any) -> bool:
+        wanted = sa.true() if condition is None else condition
         with self._writing() as db:
             done = db.execute(
-                jobs.update()
-                .where(
-                    jobs.c.id == lease.job_id,
-                    jobs.c.lease_owner == lease.worker,
-                    jobs.c.attempts == lease.attempt,
-                    jobs.c.status == Status.IN_PROGRESS,
-                )
-                .values(lease_owner=None, lease_expires_at=None, **values)
+                jobs.update().where(_held(lease), wanted).values(lease_owner=None, lease_expires_at=None, **values)
             )
         return done.rowcount == 1
 
-    def reclaim(self, max_attempts: int) -> int:
-        """Queue again the jobs whose lease ran out; fail those tried often enough, or no longer wanted. How many."""
+    def reclaim(self, max_losses: int) -> int:
+        """Let others have the jobs whose lease ran out; fail those lost too often without getting on, those no longer
+        wanted, and waiting ones beyond their deadline. How many."""
         now = self._clock()
         stale = (jobs.c.status == Status.IN_PROGRESS) & (jobs.c.lease_expires_at < now)
-        free = {"lease_owner": None, "lease_expires_at": None}
+        gone = {"lease_owner": None, "lease_expires_at": None}
         unwanted = jobs.c.cancel_requested | jobs.c.deleted_at.is_not(None)
-        lost = f"its worker died or stalled {max_attempts} times"
+        lost = failure("worker_lost", f"its worker died or stalled {max_losses} times", now)
+        overdue = failure(OVERDUE, "not done at its deadline", now)
+        losses = jobs.c.losses + 1
         with self._writing() as db:
             updates = (
-                jobs.update().where(stale, unwanted).values(**free, **failure(CANCELLED, "cancelled", now)),
-                jobs.update()
-                .where(stale, jobs.c.attempts >= max_attempts)
-                .values(**free, **failure("worker_lost", lost, now)),
-                jobs.update().where(stale).values(**free, status=Status.QUEUED, progress=0),
+                jobs.update().where(stale, unwanted).values(**gone, **failure(CANCELLED, "cancelled", now)),
+                jobs.update().where(stale, losses >= max_losses).values(**gone, **lost, losses=losses),
+                jobs.update().where(stale).values(**gone, **_requeued(), losses=losses),
+                jobs.update().where(free(), jobs.c.deadline_at < now).values(**overdue),
             )
             return sum(db.execute(update).rowcount for update in updates)
 
@@ -257,28 +238,18 @@ class Ledger:
         with self._writing() as db:
             db.execute(requests.delete().where(requests.c.created_at < self._clock() - older_than_s))
 
-    # --- what the samplers say about themselves
 
-    def publish_model(self, name: str, card: Mapping[str, Any]) -> None:
-        """Tell the API what the served model is and can do; a later sampler's word replaces it."""
-        values = {"card": dict(card), "published_at": self._clock(), "seen_at": self._clock()}
-        with self._writing() as db:
-            if not db.execute(models.update().where(models.c.name == name).values(**values)).rowcount:
-                db.execute(models.insert().values(name=name, **values))
+def _held(lease: Lease) -> sa.ColumnElement[bool]:
+    """The job of a lease, as long as the lease is good."""
+    return (
+        (jobs.c.id == lease.job_id)
+        & (jobs.c.lease_owner == lease.worker)
+        & (jobs.c.attempts == lease.attempt)
+        & (jobs.c.status == Status.IN_PROGRESS)
+    )
 
-    def model_cards(self) -> list[dict[str, Any]]:
-        """The cards of the models whose samplers lately gave a sign of life, the last published first."""
-        lately = models.c.seen_at > self._clock() - _MODEL_SILENT_S
-        query = sa.select(models.c.card).where(lately).order_by(models.c.published_at.desc())
-        with self._reading() as db:
-            return list(db.execute(query).scalars())
 
-    def beat(self, worker: str, model: str, token_steps_per_s: float) -> None:
-        """A worker's sign of life and its measured rate; workers that are long silent are forgotten."""
-        now = self._clock()
-        values = {"model": model, "seen_at": now, "token_steps_per_s": token_steps_per_s}
-        with self._writing() as db:
-            if not db.execute(workers.update().where(workers.c.id == worker).values(**values)).rowcount:
-                db.execute(workers.insert().values(id=worker, **values))
-            db.execute(workers.delete().where(workers.c.seen_at < now - _MODEL_SILENT_S))
-            db.execute(models.update().where(models.c.name == model).values(seen_at=now))
+def _requeued() -> dict[str, Any]:
+    """A job in nobody's hands: queued when it has to be sampled, and no farther than what was saved of it."""
+    waiting = sa.case((jobs.c.stage == Stage.SAMPLE, Status.QUEUED), else_=Status.IN_PROGRESS)
+    return {"status": waiting, "progress": sa.case((jobs.c.saved.is_(None), 0), else_=jobs.c.progress)}

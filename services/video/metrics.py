@@ -25,11 +25,9 @@ class LedgerCollector(Collector):
         self._ledger = ledger
 
     def collect(self) -> Iterator[Family]:
-        queue = telemetry.VIDEO_QUEUE_DEPTH
-        depth = GaugeMetricFamily(queue.name, queue.help, labels=queue.tags)
-        for status, number in self._ledger.counts().items():
-            depth.add_metric([status.value], number)
-        yield depth
+        yield _family(telemetry.VIDEO_QUEUE_DEPTH, self._ledger.counts())
+        yield _family(telemetry.VIDEO_FAILED_JOBS, self._ledger.failures())
+        yield _family(telemetry.VIDEO_LEASES, self._ledger.leases())
         wait_s = self._ledger.backlog().wait_s
         if wait_s is not None:
             wait = telemetry.VIDEO_PREDICTED_WAIT_SECONDS
@@ -38,6 +36,14 @@ class LedgerCollector(Collector):
     def describe(self) -> Iterator[Family]:
         """Nothing: registering must not need the ledger."""
         return iter(())
+
+
+def _family(metric: Metric, numbers: Mapping[Any, int]) -> Family:
+    """A gauge of one tag."""
+    family = GaugeMetricFamily(metric.name, metric.help, labels=metric.tags)
+    for tag, number in numbers.items():
+        family.add_metric([str(tag)], number)
+    return family
 
 
 class PrometheusBackend:

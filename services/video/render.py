@@ -1,20 +1,25 @@
-"""From a finished generation to stored files: mp4, thumbnail and sprite sheet, streamed as the frames are decoded."""
+"""From finished latents to stored files: mp4, thumbnail and sprite sheet, streamed as the frames are decoded."""
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
+from torch import Tensor
 
 from services.video.files import CONTENT_TYPES, FILE_NAMES, VARIANTS, attempt_folder
 from services.video.job import Job, Kind
 from services.video.patience import Patience
 from sora_core import media, storage
-from sora_core.pipeline import Generation, Pipeline
+from sora_core.errors import StorageError
+from sora_core.pipeline import FrameDecoder
+
+log = logging.getLogger(__name__)
 
 SHEET_COLUMNS = 5
 _SHEET_FRAMES = SHEET_COLUMNS**2
@@ -48,20 +53,20 @@ def _reduced(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "i j 3"]:
 class Renderer:
     """Decodes, encodes and stores; every attempt at a job has a folder of its own, so a late one disturbs nothing."""
 
-    def __init__(self, pipeline: Pipeline, output: str, patience: Patience, *, crf: int) -> None:
-        self._pipeline = pipeline
+    def __init__(self, frames: FrameDecoder, output: str, patience: Patience, *, crf: int) -> None:
+        self._decoder = frames
         self._output = output
         self._patience = patience
         self._crf = crf
 
-    def render(self, job: Job, generation: Generation, on_frame: Callable[[int], None]) -> dict[str, Any]:
+    def render(self, job: Job, latent: Float[Tensor, "c t h w"], on_frame: Callable[[int], None]) -> dict[str, Any]:
         """Store a job's files; where they are and how large. ``on_frame`` hears the frames done and may raise."""
-        count = generation.request.num_frames
+        count = job.params["num_frames"]
         kept = frozenset(np.linspace(0, count - 1, min(count, _SHEET_FRAMES)).round().astype(int).tolist())
         samples = _Samples(kept)
         with tempfile.TemporaryDirectory(prefix="sora-") as folder:
             paths = {variant: Path(folder) / FILE_NAMES[variant] for variant in VARIANTS[job.kind]}
-            frames = self._frames(generation, samples, on_frame)
+            frames = self._frames(latent, samples, on_frame)
             if job.kind is Kind.IMAGE:
                 Image.fromarray(next(frames)).save(paths["image"])
             else:
@@ -81,11 +86,21 @@ class Renderer:
         """Remove what an attempt stored that doesn't count."""
         storage.delete_prefix(attempt_folder(self._output, job))
 
+    def discard_earlier(self, job: Job) -> None:
+        """Remove what attempts stored that died before they could finish the job; it has its result."""
+        if not job.losses:
+            return
+        try:
+            for attempt in range(1, job.attempts):
+                storage.delete_prefix(attempt_folder(self._output, replace(job, attempts=attempt)))
+        except StorageError as error:
+            log.warning("files of dead attempts at %s stay until it is deleted: %s", job.id, error)
+
     def _frames(
-        self, generation: Generation, samples: _Samples, on_frame: Callable[[int], None]
+        self, latent: Float[Tensor, "c t h w"], samples: _Samples, on_frame: Callable[[int], None]
     ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         index = 0
-        for chunk in self._pipeline.decode_stream(generation):
+        for chunk in self._decoder.stream(latent):
             for frame in chunk:
                 on_frame(index)
                 samples.see(index, frame)

@@ -4,7 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services.video.job import Idempotency, IdempotencyConflict, Job, Kind, NewJob, Status
+from services.video.job import OPEN, Idempotency, IdempotencyConflict, Job, Kind, NewJob, Stage, Status
 from services.video.tables import jobs, requests
 
 
@@ -24,12 +24,15 @@ def new_row(new: NewJob, now: float) -> dict[str, Any]:
         "cancel_requested": False,
         "created_at": now,
         "expires_at": new.expires_at,
+        "stage": Stage.SAMPLE,
+        "losses": 0,
+        "deadline_at": new.deadline_at,
     }
 
 
 def job_of(row: sa.Row[Any]) -> Job:
     values = {column.name: row._mapping[column.name] for column in jobs.c}
-    return Job(**values | {"status": Status(values["status"])})
+    return Job(**values | {"status": Status(values["status"]), "stage": Stage(values["stage"])})
 
 
 def select_jobs(db: sa.Connection, *where: sa.ColumnElement[bool], lock: bool = False) -> list[Job]:
@@ -44,6 +47,11 @@ def of_kind(kind: Kind) -> sa.ColumnElement[bool]:
 def visible(job_id: str, owner: str | None) -> sa.ColumnElement[bool]:
     mine = jobs.c.owner == owner if owner is not None else sa.true()
     return (jobs.c.id == job_id) & jobs.c.deleted_at.is_(None) & mine
+
+
+def free() -> sa.ColumnElement[bool]:
+    """Open and in nobody's hands: waiting to be sampled, or between sampler and decoder."""
+    return jobs.c.status.in_(OPEN) & jobs.c.lease_owner.is_(None)
 
 
 def failure(code: str, message: str, now: float) -> dict[str, Any]:

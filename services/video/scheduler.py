@@ -12,13 +12,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A waiting job. ``tokens`` is its load on a step, ``since`` the time (s) from which its patience counts."""
+    """A waiting job. ``tokens`` is its load on a step, ``since`` the time (s) from which its patience counts; at
+    ``deadline`` nobody wants it any more."""
 
     id: str
     owner: str
     tokens: int
     num_steps: int
     since: float
+    deadline: float | None = None
+
+    def is_late(self, now: float) -> bool:
+        return self.deadline is not None and now >= self.deadline
 
     @property
     def work(self) -> int:
@@ -55,6 +60,8 @@ class Scheduler:
         """
         queues: dict[str, deque[Candidate]] = {}
         for candidate in waiting:
+            if candidate.is_late(now):
+                continue
             queues.setdefault(candidate.owner, deque()).append(candidate)
         self._given = self._shares(queues)
         given = dict(self._given)
@@ -79,6 +86,10 @@ class Scheduler:
         self._given.setdefault(candidate.owner, 0.0)
         self._given[candidate.owner] += candidate.work
         self._members[candidate.id] = candidate
+
+    def overdue(self, now: float) -> list[str]:
+        """The jobs in the batch whose deadline is over: to leave before the next step."""
+        return [member.id for member in self._members.values() if member.is_late(now)]
 
     def leave(self, job_id: str) -> None:
         """A job is finished, failed, cancelled or lost."""

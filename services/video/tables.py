@@ -46,6 +46,10 @@ jobs = sa.Table(
     sa.Column("completed_at", sa.Float(53)),
     sa.Column("expires_at", sa.Float(53)),
     sa.Column("deleted_at", sa.Float(53)),
+    sa.Column("stage", sa.Text, nullable=False, server_default="sample"),
+    sa.Column("saved", sa.Text),
+    sa.Column("losses", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("deadline_at", sa.Float(53)),
     sa.Index("jobs_by_owner", "owner", "id"),
     sa.Index("jobs_by_status", "status", "queued_as"),
 )
@@ -67,6 +71,7 @@ models = sa.Table(
     sa.Column("card", sa.JSON, nullable=False),
     sa.Column("published_at", sa.Float(53), nullable=False),
     sa.Column("seen_at", sa.Float(53), nullable=False),
+    sa.Column("token_steps_per_s", sa.Float(53), nullable=False, server_default="0"),
 )
 
 workers = sa.Table(

@@ -1,7 +1,6 @@
-"""The service's plain classes as Ray Serve deployments: API replicas in front, sampler replicas behind the ledger."""
+"""The service's plain classes as Serve deployments: API replicas in front, samplers and decoders behind the ledger."""
 
 import logging
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,42 +11,60 @@ from starlette.types import ASGIApp
 
 from services.video.api import create_app
 from services.video.card import model_card
-from services.video.config import ServiceConfig
+from services.video.config import DecoderSettings, SamplerSettings, ServiceConfig
+from services.video.crew import Crew, tiling
 from services.video.ledger import Ledger
 from services.video.ray_metrics import RayBackend
-from services.video.sampler import Sampler
 from sora_core import storage, telemetry
-from sora_core.pipeline import Pipeline
+from sora_core.pipeline import FrameDecoder, Pipeline
 
 log = logging.getLogger(__name__)
 
 
-class SamplerReplica:
-    """A sampler in a thread of its own. It is sent no requests: it takes its work from the ledger."""
+class _Replica:
+    """A crew at work in a Serve replica. It is sent no requests: it takes its work from the ledger."""
 
-    def __init__(self, config: ServiceConfig) -> None:
+    _crew: Crew | None = None
+
+    def _begin(self, threads: int) -> None:
         telemetry.bind(RayBackend())
         logging.getLogger("services").setLevel(logging.INFO)
-        torch.set_num_threads(config.sampler.threads)
+        torch.set_num_threads(threads)
+
+    def _work(self, crew: Crew) -> None:
+        self._crew = crew
+        crew.start()
+
+    def check_health(self) -> None:
+        """Ask Serve for another replica when a loop has died."""
+        if self._crew is not None and self._crew.dead:
+            raise RuntimeError(f"the loop of the {self._crew.dead[0]} ended; its log says why")
+
+    def __del__(self) -> None:
+        """Serve calls this when it stops a replica: unfinished jobs go back to the queue at once."""
+        if self._crew is not None:
+            self._crew.stop()
+
+
+class SamplerReplica(_Replica):
+    """Holds the whole model and introduces it to the API."""
+
+    def __init__(self, config: ServiceConfig) -> None:
+        self._begin(config.sampler.threads)
         pipeline = Pipeline.load(config.checkpoint, config.sampler.device)
         ledger = Ledger.open(config.ledger)
         card = model_card(pipeline, config)
         ledger.publish_model(card.id, card.model_dump(mode="json"))
-        self._sampler = Sampler(config, pipeline, ledger)
-        self._thread = threading.Thread(target=self._sampler.run, name="sampler", daemon=True)
-        self._thread.start()
+        self._work(Crew.sampling(config, pipeline, ledger))
 
-    def check_health(self) -> None:
-        """Ask Serve for another replica when the loop has died."""
-        if not self._thread.is_alive():
-            raise RuntimeError("the sampler's loop ended; its log says why")
 
-    def __del__(self) -> None:
-        """Serve calls this when it stops a replica: unfinished jobs go back to the queue at once."""
-        sampler = getattr(self, "_sampler", None)
-        if sampler is not None:
-            sampler.stop()
-            self._thread.join()
+class DecoderReplica(_Replica):
+    """Holds the autoencoder alone."""
+
+    def __init__(self, config: ServiceConfig) -> None:
+        self._begin(config.decoder.threads)
+        frames = FrameDecoder.load(config.checkpoint, config.decoder.device, tiling(config))
+        self._work(Crew.decoding(config, frames, Ledger.open(config.ledger)))
 
 
 def _api_builder(config: ServiceConfig) -> Callable[[], ASGIApp]:
@@ -68,10 +85,8 @@ def _scale(config: ServiceConfig) -> dict[str, Any]:
     settings = config.sampler
     if settings.max_replicas is None or settings.max_replicas <= settings.replicas:
         return {"num_replicas": settings.replicas}
-    policy = AutoscalingPolicy(
-        policy_function="services.video.autoscale:PredictedWait",
-        policy_kwargs={"ledger": config.ledger, "target_wait_s": settings.target_wait_s},
-    )
+    arguments = {"ledger": config.ledger, "checkpoint": config.checkpoint, "target_wait_s": settings.target_wait_s}
+    policy = AutoscalingPolicy(policy_function="services.video.autoscale:PredictedWait", policy_kwargs=arguments)
     scaling = AutoscalingConfig(
         min_replicas=settings.replicas,
         max_replicas=settings.max_replicas,
@@ -90,15 +105,29 @@ def application(config: ServiceConfig) -> serve.Application:
     storage.check_readable(config.checkpoint)
     storage.check_writable(config.output)
     Ledger.open(config.ledger).close()
-    sampler = serve.deployment(SamplerReplica, name="sampler").options(
-        **_scale(config),
-        ray_actor_options={"num_cpus": config.sampler.num_cpus, "num_gpus": config.sampler.num_gpus},
-        health_check_period_s=5,
-        graceful_shutdown_timeout_s=config.sampler.lease_s,
-    )
+    workers = [_deploy(SamplerReplica, "sampler", config, config.sampler, **_scale(config))]
+    if config.decoder.replicas:
+        replicas = {"num_replicas": config.decoder.replicas}
+        workers.append(_deploy(DecoderReplica, "decoder", config, config.decoder, **replicas))
     api = serve.deployment(serve.ingress(_api_builder(config))(), name="api").options(
         num_replicas=config.api.replicas,
         ray_actor_options={"num_cpus": config.api.num_cpus},
         max_ongoing_requests=100,
     )
-    return api.bind(sampler.bind(config))
+    return api.bind(*workers)
+
+
+def _deploy(
+    replica: type[_Replica],
+    name: str,
+    config: ServiceConfig,
+    settings: SamplerSettings | DecoderSettings,
+    **replicas: Any,
+) -> serve.Application:
+    deployment = serve.deployment(replica, name=name).options(
+        **replicas,
+        ray_actor_options={"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus},
+        health_check_period_s=5,
+        graceful_shutdown_timeout_s=config.sampler.lease_s,
+    )
+    return deployment.bind(config)

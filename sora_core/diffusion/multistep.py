@@ -1,7 +1,10 @@
 """What solvers share that take one velocity a step: the grid of sigmas and the place on it."""
 
+import torch
 from jaxtyping import Float64
 from torch import Tensor
+
+State = dict[str, Tensor]  # numbers are tensors without a side, so that files of tensors hold all of it
 
 
 class Multistep:
@@ -26,3 +29,11 @@ class Multistep:
     @property
     def done(self) -> bool:
         return self._index == self.num_evaluations
+
+    def state(self) -> State:
+        """How far it came; `restore` goes on from there, bit for bit."""
+        return {"index": torch.tensor(self._index)}
+
+    def restore(self, state: State) -> None:
+        """Go on where another solver over the same grid was."""
+        self._index = int(state["index"])

@@ -10,7 +10,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from sora_core.diffusion.flow import shifted
-from sora_core.diffusion.multistep import Multistep
+from sora_core.diffusion.multistep import Multistep, State
 from sora_core.diffusion.unipc import UniPC
 from sora_core.errors import InputError
 
@@ -45,6 +45,12 @@ class Solver(Protocol):
     def step(self, x: Float[Tensor, "..."], velocity: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """The sample at the next `sigma`, from the sample and its velocity at this one."""
 
+    def state(self) -> State:
+        """How far it came; `restore` goes on from there, bit for bit."""
+
+    def restore(self, state: State) -> None:
+        """Go on where another solver over the same grid was."""
+
 
 class Euler(Multistep):
     """First order: ``x + h v``, with ``h`` the (negative) change of sigma."""
@@ -71,6 +77,16 @@ class AdamsBashforth2(Multistep):
         self._last = (width, velocity)
         self._index += 1
         return x + width * slope
+
+    def state(self) -> State:
+        if self._last is None:
+            return super().state()
+        width, velocity = self._last
+        return super().state() | {"width": torch.tensor(width, dtype=torch.float64), "velocity": velocity}
+
+    def restore(self, state: State) -> None:
+        super().restore(state)
+        self._last = (state["width"].item(), state["velocity"]) if "width" in state else None
 
 
 class Heun:
@@ -109,6 +125,16 @@ class Heun:
         else:
             self._start = (x, velocity)
         return x + width * velocity
+
+    def state(self) -> State:
+        state = {"index": torch.tensor(self._index)}
+        if self._start is not None:
+            state["start"], state["velocity"] = self._start
+        return state
+
+    def restore(self, state: State) -> None:
+        self._index = int(state["index"])
+        self._start = (state["start"], state["velocity"]) if "start" in state else None
 
 
 SOLVERS = ("euler", "ab2", "heun", "unipc")

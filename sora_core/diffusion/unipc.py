@@ -3,10 +3,11 @@
 import math
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from sora_core.diffusion.multistep import Multistep
+from sora_core.diffusion.multistep import Multistep, State
 
 # The log signal-to-noise ratio is infinite at pure noise: the first step starts this little below.
 _LARGEST_SIGMA = 1 - 1e-6
@@ -29,6 +30,19 @@ class _Step:
     def first_order(self) -> Tensor:
         """The exact solution for constant data."""
         return self.end / self.start * self.sample - (1 - self.end) * math.expm1(-self.h) * self.data
+
+    def state(self, name: str) -> State:
+        """Its fields under names that begin with ``name``."""
+        grid = torch.tensor([self.start, self.end, self.order], dtype=torch.float64)
+        return {f"{name}.grid": grid, f"{name}.sample": self.sample, f"{name}.data": self.data}
+
+    @classmethod
+    def of(cls, state: State, name: str) -> "_Step | None":
+        """The step of that name, where there is one."""
+        if f"{name}.grid" not in state:
+            return None
+        start, end, order = state[f"{name}.grid"].tolist()
+        return cls(start, end, state[f"{name}.sample"], state[f"{name}.data"], int(order))
 
 
 def _log_snr(sigma: float) -> float:
@@ -54,6 +68,16 @@ class UniPC(Multistep):
         self._earlier, self._last = self._last, step
         self._index += 1
         return self._predict(step)
+
+    def state(self) -> State:
+        state = super().state()
+        for name, step in (("last", self._last), ("earlier", self._earlier)):
+            state |= {} if step is None else step.state(name)
+        return state
+
+    def restore(self, state: State) -> None:
+        super().restore(state)
+        self._last, self._earlier = _Step.of(state, "last"), _Step.of(state, "earlier")
 
     def _difference(self, step: _Step, earlier: _Step) -> tuple[float, Tensor]:
         """Where the earlier prediction lies in units of the step, and the divided difference to it."""

@@ -1,6 +1,7 @@
 """Prompt to frames, in one place: in one call, or step by step for a server that batches requests."""
 
+from sora_core.pipeline.decoding import FrameDecoder
 from sora_core.pipeline.generation import Generation, Limits, Request
 from sora_core.pipeline.pipeline import Pipeline
 
-__all__ = ["Generation", "Limits", "Pipeline", "Request"]
+__all__ = ["FrameDecoder", "Generation", "Limits", "Pipeline", "Request"]

@@ -8,12 +8,14 @@ from torch import Tensor
 
 from sora_core.diffusion.condition import Condition
 from sora_core.diffusion.guidance import Guidance
+from sora_core.diffusion.multistep import State
 from sora_core.diffusion.solvers import Solver
 from sora_core.dit.model import Context
 from sora_core.errors import InputError
 from sora_core.shapes import Compression, Patch, PixelShape
 
 DEFAULT_STEPS = 25
+_LATENT = "latent"
 MAX_SEED = 2**63
 
 
@@ -112,3 +114,14 @@ class Generation:
     def num_tokens(self) -> int:
         """Tokens that the next step adds to a pack: the clip's, twice when guided."""
         return self.clip_tokens * (2 if self.guided else 1)
+
+    def state(self) -> State:
+        """A copy, on the CPU, of how far it came; `Pipeline.resume` goes on from there, bit for bit."""
+        state = self.solver.state() | {_LATENT: self.latent}
+        return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
+
+    def restore(self, state: State) -> None:
+        """Go on where another generation of the same request was."""
+        moved = {name: value.to(self.latent.device) for name, value in state.items()}
+        self.latent = moved.pop(_LATENT)
+        self.solver.restore(moved)

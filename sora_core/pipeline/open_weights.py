@@ -27,6 +27,20 @@ _MAX_TOKENS = 75_600
 _FPS, _FPS_TOKEN_TIMES = 16.0, 24.0
 
 
+def load_open_decoder(uri: str, device: str) -> tuple[str, VideoAutoencoder, Whitening] | None:
+    """The name and the autoencoder of the diffusers pipeline at a URI, with its whitening; None when none is there."""
+    if storage.exists(storage.join(uri, _INDEX)):
+        folder = storage.join(uri, "vae")
+        config = json.loads(storage.read_bytes(storage.join(folder, "config.json")))
+        whitening = _whitening_of(config, folder)
+        return storage.name(uri), VideoAutoencoder.load(folder, device=device), whitening
+    with opened(uri) as path:
+        if path is None:
+            return None
+        vae = VideoAutoencoder.load(str(path), device=device)
+        return storage.name(uri), vae, _whitening(path / "vae" / "config.json")
+
+
 @contextmanager
 def opened(uri: str) -> Iterator[Path | None]:
     """The local copy of the diffusers pipeline at a folder, s3:// URI or hub id; None when no pipeline is there."""
@@ -92,7 +106,10 @@ def _check_index(index: dict[str, Any], folder: Path) -> None:
 
 
 def _whitening(path: Path) -> Whitening:
-    values = _read(path)
+    return _whitening_of(_read(path), path)
+
+
+def _whitening_of(values: dict[str, Any], path: Path | str) -> Whitening:
     try:
         return Whitening(tuple(values["latents_mean"]), tuple(values["latents_std"]))
     except KeyError as error:

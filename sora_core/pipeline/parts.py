@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from sora_core import checkpoint, storage
+from sora_core.checkpoint import Meta
 from sora_core.diffusion.flow import ShiftLaw
 from sora_core.dit.config import DiTConfig
 from sora_core.dit.convert import load_strictly
@@ -57,8 +58,7 @@ def load_checkpoint(uri: str, device: str) -> Parts:
     uri = checkpoint.resolve(uri)
     weights, meta = checkpoint.load_model(uri)
     dit = load_strictly(DiTConfig.from_dict(meta.dit), weights, uri, compute_precision(device))
-    vae = VideoAutoencoder.load(meta.vae.source, device=device)
-    _check_same("autoencoder", meta.vae, vae.source, vae.fingerprint)
+    vae, whitening = _autoencoder(meta, device)
     text_encoder = TextEncoder.load(meta.text_encoder.source, device)
     _check_same("text encoder", meta.text_encoder, text_encoder.source, text_encoder.fingerprint)
     return Parts(
@@ -66,12 +66,24 @@ def load_checkpoint(uri: str, device: str) -> Parts:
         dit=dit.to(device),
         vae=vae,
         text_encoder=text_encoder,
-        whitening=Whitening(meta.whitening.mean, meta.whitening.std),
+        whitening=whitening,
         sampling=Sampling(ShiftLaw(meta.shift), meta.guidance_scale),
         fps=meta.fps,
         max_tokens=EXTRAPOLATION * meta.max_tokens,
         takes_image=not _BEGIN_WITH_A_FRAME.isdisjoint(meta.given),
     )
+
+
+def load_checkpoint_decoder(uri: str, device: str) -> tuple[str, VideoAutoencoder, Whitening]:
+    """The model's name, and the parts of it that turn latents into pixels; the errors of `load_checkpoint`."""
+    uri = checkpoint.resolve(uri)
+    return _run_name(uri), *_autoencoder(checkpoint.read_meta(uri), device)
+
+
+def _autoencoder(meta: Meta, device: str) -> tuple[VideoAutoencoder, Whitening]:
+    vae = VideoAutoencoder.load(meta.vae.source, device=device)
+    _check_same("autoencoder", meta.vae, vae.source, vae.fingerprint)
+    return vae, Whitening(meta.whitening.mean, meta.whitening.std)
 
 
 def compute_precision(device: str) -> torch.dtype:

@@ -10,12 +10,14 @@ from torch import Tensor
 from sora_core.diffusion import condition, flow
 from sora_core.diffusion.condition import Condition
 from sora_core.diffusion.guidance import Guidance, guide
+from sora_core.diffusion.multistep import State
 from sora_core.diffusion.solvers import make_solver, sigmas
 from sora_core.dit.cost import flops
 from sora_core.dit.model import Context
 from sora_core.dit.packing import Clip, pack, unpack
 from sora_core.errors import InputError
-from sora_core.pipeline.frames import fit_image, to_frames, to_video
+from sora_core.pipeline.decoding import FrameDecoder
+from sora_core.pipeline.frames import fit_image, to_video
 from sora_core.pipeline.generation import DEFAULT_STEPS, Generation, Limits, Request
 from sora_core.pipeline.open_weights import load_open_weights, opened
 from sora_core.pipeline.parts import Parts, load_checkpoint
@@ -34,6 +36,7 @@ class Pipeline:
         self.whitening = parts.whitening
         self.sampling = parts.sampling
         self.device = device
+        self.frames = FrameDecoder(parts.name, parts.vae, parts.whitening, device)
         patch, compression = self.dit.config.patch, self.vae.compression
         multiple_of = compression.space * max(patch.height, patch.width)
         sides = self.dit.config.rope_max_seq_len
@@ -110,6 +113,12 @@ class Pipeline:
             cost=work * solver.num_evaluations,
         )
 
+    def resume(self, request: Request, state: State) -> Generation:
+        """The request where the generation was whose `Generation.state` this is."""
+        generation = self.start(request)
+        generation.restore(state)
+        return generation
+
     @torch.no_grad()
     def step(self, generations: Sequence[Generation]) -> None:
         """Move each on by one evaluation, all in one packed forward: any mix of shapes, steps and guidance.
@@ -140,15 +149,13 @@ class Pipeline:
         """All frames of a generation that is done."""
         return np.concatenate(list(self.decode_stream(generation)))
 
-    @torch.no_grad()
     def decode_stream(self, generation: Generation) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
         """Its frames as the autoencoder makes them, a latent frame at a time. InputError when it isn't done."""
         if not generation.done:
             raise InputError(
                 f"step {generation.step} of {generation.num_steps}: only a generation that is done can be decoded"
             )
-        for video in self.vae.decode_stream(self.whitening.invert(generation.latent)[None]):
-            yield to_frames(video[0])
+        yield from self.frames.stream(generation.latent)
 
     @property
     def _dtype(self) -> torch.dtype:

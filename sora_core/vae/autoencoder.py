@@ -12,6 +12,7 @@ from sora_core.errors import InputError
 from sora_core.shapes import Compression, PixelShape
 from sora_core.vae import folder
 from sora_core.vae.causal import channels_last, decode_chunks, encode_moments, frames_at_once
+from sora_core.vae.tiles import Tiling, decode_tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,18 @@ class VideoAutoencoder:
         pixels = torch.cat(list(decode_chunks(self._model, latent, frames_at_once(self._model, latent))), dim=2)
         return pixels.float().clamp(-1, 1)
 
-    def decode_stream(self, latent: Float[Tensor, "b c lt lh lw"]) -> Iterator[Float[Tensor, "b 3 t h w"]]:
-        """What `decode` gives, as soon as each latent frame is done: the first frame alone, then four at a time."""
-        chunks = decode_chunks(self._model, self._given(latent))
+    def decode_stream(
+        self, latent: Float[Tensor, "b c lt lh lw"], tiling: Tiling | None = None
+    ) -> Iterator[Float[Tensor, "b 3 t h w"]]:
+        """What `decode` gives, as soon as each latent frame is done: the first frame alone, then four at a time.
+
+        With ``tiling`` frames larger than a tile are decoded tile by tile, in the memory of one tile.
+        """
+        given = self._given(latent)
+        if tiling is None:
+            chunks = decode_chunks(self._model, given)
+        else:
+            chunks = decode_tiles(self._model, given, tiling, self.compression.space)
         while True:
             with torch.no_grad():  # not around the yield: it would hold in the caller too
                 pixels = next(chunks, None)

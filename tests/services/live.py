@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry
 from services.video.api import create_app
 from services.video.card import model_card
 from services.video.config import ServiceConfig, hash_key
+from services.video.crew import Crew
 from services.video.ledger import Ledger
 from services.video.metrics import PrometheusBackend
-from services.video.sampler import Sampler
 from sora_core import telemetry
 from sora_core.pipeline import Pipeline
 
@@ -32,7 +32,7 @@ def config_in(folder: Path, run_uri: str, **changes: Any) -> ServiceConfig:
 
 
 class LiveService:
-    """Runs while the ``with`` block does. ``sampler`` works only between `work` and `rest`, or by its own `tick`."""
+    """Runs while the ``with`` block does; a sampler and a decoder work only between `work` and `rest`."""
 
     def __init__(self, config: ServiceConfig, pipeline: Pipeline, port: int) -> None:
         self.config = config
@@ -40,15 +40,11 @@ class LiveService:
         self.ledger = Ledger.open(config.ledger)
         self.url = f"http://127.0.0.1:{port}"
         self.registry = CollectorRegistry()
-        self.sampler = self.new_sampler()
-        self._thread: threading.Thread | None = None
+        self._crew: Crew | None = None
         app = create_app(config, self.ledger, self.registry)
         settings = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", ws="none", lifespan="off")
         self._server = uvicorn.Server(settings)
         self._serving = threading.Thread(target=self._server.run, name="uvicorn")
-
-    def new_sampler(self) -> Sampler:
-        return Sampler(self.config, self.pipeline, self.ledger)
 
     def publish(self) -> None:
         """What a sampler replica says when it has loaded its model."""
@@ -60,14 +56,13 @@ class LiveService:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key=KEYS[owner], **{"max_retries": 0, **options})
 
     def work(self) -> None:
-        self._thread = threading.Thread(target=self.sampler.run, name="sampler")
-        self._thread.start()
+        self._crew = Crew.sampling(self.config, self.pipeline, self.ledger)
+        self._crew.start()
 
     def rest(self) -> None:
-        if self._thread is not None:
-            self.sampler.stop()
-            self._thread.join()
-            self._thread, self.sampler = None, self.new_sampler()
+        if self._crew is not None:
+            self._crew.stop()
+            self._crew = None
 
     def __enter__(self) -> Self:
         telemetry.bind(PrometheusBackend(self.registry))

@@ -17,7 +17,7 @@ def test_workers_get_time_to_renew_after_an_outage_of_the_ledger(postgres: Any, 
     shape = {"owner": "ann", "model": "m", "params": {}, "tokens": 1, "num_steps": 1, "priority": 0, "queued_as": 0.0}
     (job,) = ledger.create([NewJob(id=new_id(time.time()), **shape)])
     (held,) = ledger.claim([job.id], "living", lease_s=0.1)
-    housekeeper = Housekeeper(config, ledger, "other", "m")
+    housekeeper = Housekeeper(config, ledger)
     postgres.stop()
     housekeeper.tend()
     postgres.start()

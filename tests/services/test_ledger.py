@@ -8,7 +8,18 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from services.video.job import CANCELLED, Idempotency, IdempotencyConflict, Job, NewJob, Status, new_id
+from services.video.job import (
+    CANCELLED,
+    OVERDUE,
+    SAMPLED_PERCENT,
+    Idempotency,
+    IdempotencyConflict,
+    Job,
+    NewJob,
+    Stage,
+    Status,
+    new_id,
+)
 from services.video.ledger import Ledger
 from services.video.tables import LedgerUnavailable, metadata, open_database
 from sora_core.errors import ConfigError
@@ -141,11 +152,113 @@ def test_a_job_whose_workers_keep_dying_fails_with_its_reason(ledger: Ledger, cl
     assert "3 times" in (found.error_message or "")
 
 
-def test_a_released_job_waits_again_and_the_attempt_does_not_count(ledger: Ledger) -> None:
+def test_a_released_job_waits_again_and_that_is_no_loss(ledger: Ledger) -> None:
     job = claimed(ledger)
     assert ledger.release(job.lease)
     (again,) = ledger.waiting()
-    assert (again.id, again.attempts, again.progress) == (job.id, 0, 0)
+    assert (again.id, again.status, again.losses, again.progress) == (job.id, Status.QUEUED, 0, 0)
+
+
+def test_a_job_released_is_held_by_another_lease_next_time(ledger: Ledger) -> None:
+    first = claimed(ledger, "w1")
+    ledger.release(first.lease)
+    (second,) = ledger.claim([first.id], "w1", LEASE_S)
+    assert not ledger.finish(first.lease, {})
+    assert ledger.finish(second.lease, {})
+
+
+def test_a_job_that_gets_on_between_the_deaths_of_its_workers_is_not_given_up(ledger: Ledger, clock: Any) -> None:
+    job = put(ledger)
+    for step in range(5):
+        (held,) = ledger.claim([job.id], "w", LEASE_S)
+        assert ledger.save(held.lease, f"step-{step}")
+        clock.forward(LEASE_S + 1)
+        ledger.reclaim(2)
+    (waiting,) = ledger.waiting()
+    assert (waiting.saved, waiting.losses) == ("step-4", 1)
+
+
+def test_a_lost_lease_saves_nothing(ledger: Ledger, clock: Any) -> None:
+    job = claimed(ledger)
+    clock.forward(LEASE_S + 1)
+    ledger.reclaim(3)
+    assert not ledger.save(job.lease, "late")
+    assert not ledger.hand_over(job.lease, "late")
+    assert ledger.waiting()[0].saved is None
+
+
+# --- from samplers to decoders
+
+
+def sampled(ledger: Ledger) -> Job:
+    """A job whose latents wait for a decoder."""
+    job = claimed(ledger, "sampler")
+    assert ledger.hand_over(job.lease, "latents")
+    return job
+
+
+def test_a_sampled_job_waits_for_a_decoder_and_for_no_sampler(ledger: Ledger) -> None:
+    job = sampled(ledger)
+    assert ledger.waiting() == []
+    (waiting,) = ledger.waiting(stage=Stage.DECODE)
+    assert (waiting.id, waiting.saved, waiting.status) == (job.id, "latents", Status.IN_PROGRESS)
+    assert (waiting.lease_owner, waiting.progress) == (None, SAMPLED_PERCENT)
+    assert not ledger.finish(job.lease, {})
+
+
+def test_a_decoder_that_dies_costs_the_decoding_only(ledger: Ledger, clock: Any) -> None:
+    job = sampled(ledger)
+    (first,) = ledger.claim([job.id], "d1", LEASE_S)
+    clock.forward(LEASE_S + 1)
+    assert ledger.reclaim(3) == 1
+    assert ledger.waiting() == []
+    (waiting,) = ledger.waiting(stage=Stage.DECODE)
+    (second,) = ledger.claim([waiting.id], "d2", LEASE_S)
+    assert (second.saved, second.losses, second.progress) == ("latents", 1, SAMPLED_PERCENT)
+    assert not ledger.finish(first.lease, {"video": "one"})
+    assert ledger.finish(second.lease, {"video": "two"})
+
+
+def test_a_job_between_sampler_and_decoder_is_cancelled_at_once(ledger: Ledger) -> None:
+    job = sampled(ledger)
+    assert ledger.cancel(job.id)
+    assert state(ledger, job) is Status.FAILED
+    assert ledger.waiting(stage=Stage.DECODE) == []
+
+
+def test_a_job_that_shall_be_cancelled_is_not_handed_over(ledger: Ledger) -> None:
+    job = claimed(ledger)
+    ledger.cancel(job.id)
+    assert not ledger.hand_over(job.lease, "latents")
+    assert ledger.fail(job.lease, CANCELLED, "cancelled")
+
+
+def test_several_decoders_claim_one_job_each(ledger: Ledger) -> None:
+    ids = [sampled(ledger).id for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        won = list(pool.map(lambda worker: ledger.claim(ids, f"d{worker}", LEASE_S, most=1), range(4)))
+    assert sorted(job.id for jobs in won for job in jobs) == sorted(ids)
+    assert [len(jobs) for jobs in won] == [1] * 4
+
+
+def test_saved_latents_of_closed_jobs_are_litter_until_they_are_gone(ledger: Ledger) -> None:
+    job, going_on = sampled(ledger), sampled(ledger)
+    ledger.cancel(job.id)
+    assert [closed.id for closed in ledger.littered()] == [job.id]
+    ledger.tidied(job.id)
+    ledger.tidied(going_on.id)
+    assert ledger.littered() == []
+    assert ledger.waiting(stage=Stage.DECODE)[0].saved == "latents"
+
+
+def test_a_job_that_waits_beyond_its_deadline_fails(ledger: Ledger, clock: Any) -> None:
+    late, running = put(ledger, deadline_at=clock() + 10), claimed(ledger, deadline_at=clock() + 10)
+    clock.forward(11)
+    assert ledger.reclaim(3) == 1
+    found = ledger.get(late.id)
+    assert found is not None
+    assert (found.status, found.error_code) == (Status.FAILED, OVERDUE)
+    assert state(ledger, running) is Status.IN_PROGRESS
 
 
 def test_a_failure_keeps_its_reason_and_is_final(ledger: Ledger) -> None:
@@ -294,7 +407,8 @@ def test_the_queue_shows_the_front_of_every_owner(ledger: Ledger) -> None:
 def test_the_backlog_counts_work_left_and_the_rate_of_live_workers(ledger: Ledger, clock: Any) -> None:
     assert ledger.backlog().wait_s == 0.0
     half = claimed(ledger, tokens=100, num_steps=10)
-    ledger.renew({half.lease: 50}, LEASE_S)
+    ledger.renew({half.lease: SAMPLED_PERCENT // 2}, LEASE_S)
+    sampled(ledger)
     put(ledger, "bob", tokens=50, num_steps=2)
     assert ledger.backlog().wait_s is None
     ledger.beat("w1", "m", 200.0)
@@ -302,9 +416,20 @@ def test_the_backlog_counts_work_left_and_the_rate_of_live_workers(ledger: Ledge
     backlog = ledger.backlog()
     assert (backlog.token_steps, backlog.token_steps_per_s, backlog.wait_s) == (600.0, 300.0, 2.0)
     assert (backlog.waiting, ledger.backlog("ann").waiting, backlog.live_workers) == (1, 0, 2)
-    assert (ledger.counts()[Status.QUEUED], ledger.counts()[Status.IN_PROGRESS]) == (1, 1)
+    assert (ledger.counts()[Status.QUEUED], ledger.counts()[Status.IN_PROGRESS]) == (1, 2)
+    assert (backlog.unsampled, backlog.rate_of_one) == (2, 0.0)
     clock.forward(3600)
     assert ledger.backlog().wait_s is None
+
+
+def test_the_rate_of_a_model_outlives_its_samplers(ledger: Ledger, clock: Any) -> None:
+    ledger.publish_model("m", {"fps": 8})
+    ledger.beat("w1", "m", 50.0)
+    ledger.beat("w2", "m", 0.0)
+    put(ledger, tokens=50, num_steps=2)
+    clock.forward(3600)
+    backlog = ledger.backlog()
+    assert (backlog.live_workers, backlog.rate_of_one, backlog.wait_s) == (0, 50.0, 2.0)
 
 
 def test_the_newest_model_card_counts(ledger: Ledger) -> None:
@@ -320,6 +445,15 @@ def test_a_model_whose_samplers_are_long_silent_is_not_offered(ledger: Ledger, c
     assert ledger.model_cards() == []
     ledger.beat("w1", "new", 1.0)
     assert ledger.model_cards() == [{"fps": 24}]
+
+
+def test_a_model_without_samplers_is_offered_while_somebody_answers_for_it(ledger: Ledger, clock: Any) -> None:
+    assert not ledger.keep_offered("run")
+    ledger.publish_model("m", {"checkpoint": "run"})
+    clock.forward(3600)
+    assert ledger.keep_offered("run")
+    assert ledger.model_cards() == [{"checkpoint": "run"}]
+    assert not ledger.keep_offered("another run")
 
 
 def test_a_sampler_sees_the_jobs_of_its_own_model(ledger: Ledger) -> None:

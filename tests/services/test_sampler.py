@@ -1,6 +1,7 @@
 """The rulebook of a sampler, one round at a time: what joins, what leaves, what an error or an outage costs."""
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 import torch
 
 from services.video.config import ServiceConfig
-from services.video.job import CANCELLED, Job, NewJob, Status, new_id
+from services.video.decoder import Decoder
+from services.video.files import attempt_folder, latents_folder
+from services.video.job import CANCELLED, OVERDUE, Job, NewJob, Stage, Status, new_id
 from services.video.ledger import Ledger
 from services.video.sampler import Sampler
 from sora_core.pipeline import Generation, Pipeline
@@ -18,16 +21,20 @@ from .live import config_in, eventually
 
 
 class Bench:
-    """A sampler, its ledger, and a count of what its pipeline stepped."""
+    """A sampler, a decoder, their ledger, and a count of what the pipeline stepped."""
 
     def __init__(self, config: ServiceConfig, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
         self.config, self.pipeline = config, pipeline
         self.ledger = Ledger.open(config.ledger)
-        self.sampler = Sampler(config, pipeline, self.ledger)
+        self.sampler = self.new_sampler("sampler-1")
+        self.decoder = Decoder(config, pipeline.frames, self.ledger, "decoder-1")
         self.packs: list[list[Generation]] = []
         self.faults: list[Exception] = []
         self._step = pipeline.step
         monkeypatch.setattr(pipeline, "step", self._watched)
+
+    def new_sampler(self, worker: str) -> Sampler:
+        return Sampler(self.config, self.pipeline, self.ledger, worker)
 
     def _watched(self, generations: list[Generation]) -> None:
         """The real step; a fault that was ordered comes first, as from a driver."""
@@ -47,6 +54,7 @@ class Bench:
             num_steps=changes.pop("num_steps", 4),
             priority=0,
             queued_as=0.0,
+            deadline_at=changes.pop("deadline_at", None),
             params=params | shape | {"seed": 1, "input": None} | changes,
         )
         return self.ledger.create([new])[0]
@@ -57,10 +65,15 @@ class Bench:
         return found
 
     def run_dry(self) -> None:
-        """Rounds until nothing is left to step, then until all is rendered."""
+        """Rounds until nothing is left to step, then until all is decoded."""
         while self.sampler.tick():
             pass
-        eventually(lambda: not [job for job in self.ledger.page("ann").jobs if job.status is Status.IN_PROGRESS])
+        eventually(self._is_dry)
+
+    def _is_dry(self) -> bool:
+        while self.decoder.tick():
+            pass
+        return not [job for job in self.ledger.page("ann").jobs if job.status is Status.IN_PROGRESS]
 
     def close(self) -> None:
         self.sampler.end()
@@ -190,8 +203,146 @@ def test_a_stopping_sampler_gives_back_what_it_has_not_finished(bench: Bench) ->
     bench.sampler.tick()
     assert bench.get(job).status is Status.IN_PROGRESS
     bench.sampler.end()
-    assert (bench.get(job).status, bench.get(job).attempts) == (Status.QUEUED, 0)
-    assert bench.get(started).status is Status.COMPLETED
+    assert (bench.get(job).status, bench.get(job).losses) == (Status.QUEUED, 0)
+    assert [sampled.id for sampled in bench.ledger.waiting(stage=Stage.DECODE)] == [started.id]
+
+
+def test_another_sampler_goes_on_at_the_step_where_the_first_stopped(bench: Bench) -> None:
+    job = bench.put(num_steps=7, guidance_scale=2.0)
+    for _ in range(3):
+        bench.sampler.tick()
+    bench.sampler.end()
+    assert bench.get(job).saved is not None
+    bench.sampler = bench.new_sampler("sampler-2")
+    bench.sampler.begin()
+    bench.run_dry()
+    assert len(bench.packs) == 7
+    resumed = bench.packs[-1][0]
+    alone = bench.pipeline.start(resumed.request)
+    while not alone.done:
+        bench._step([alone])
+    assert torch.equal(resumed.latent, alone.latent)
+    assert bench.get(job).status is Status.COMPLETED
+
+
+def test_the_latents_of_a_long_job_are_saved_now_and_then_and_removed_at_its_end(make: Any) -> None:
+    bench: Bench = make(save_every_s=0.0)
+    job = bench.put(num_steps=30)
+    folder = Path(latents_folder(bench.config.output, job.id))
+    seen: set[str] = set()
+    while bench.sampler.tick():
+        seen |= {path.name for path in folder.glob("*")}
+    assert len(seen) > 1
+    bench.run_dry()
+    assert not folder.exists()
+    assert bench.get(job).saved is None
+
+
+def test_a_killed_sampler_costs_the_steps_since_the_last_save(make: Any) -> None:
+    """The first sampler stops without a word, as a killed one does; the second begins where it last saved."""
+    bench: Bench = make(save_every_s=0.0)
+    job = bench.put(num_steps=12)
+    for _ in range(5):
+        bench.sampler.tick()
+    eventually(lambda: bench.get(job).saved)
+    later = Ledger.open(bench.config.ledger, clock=lambda: 4e9)
+    later.reclaim(3)
+    later.close()
+    saved = bench.get(job).saved or ""
+    bench.packs.clear()
+    other = bench.new_sampler("sampler-2")
+    other.begin()
+    other.tick()
+    first_step = bench.packs[0][0].step - 1
+    assert f"-step-{first_step}." in saved
+    assert first_step >= 1
+    while other.tick():
+        pass
+    other.end()
+    bench.run_dry()
+    assert bench.get(job).status is Status.COMPLETED
+
+
+def test_saved_latents_that_are_gone_cost_the_steps_and_not_the_job(make: Any) -> None:
+    bench: Bench = make()
+    job = bench.put(num_steps=3)
+    bench.sampler.tick()
+    bench.sampler.end()
+    Path(str(bench.get(job).saved)).unlink()
+    bench.sampler = bench.new_sampler("sampler-2")
+    bench.sampler.begin()
+    bench.run_dry()
+    assert bench.get(job).status is Status.COMPLETED
+    assert len(bench.packs) == 1 + 3
+
+
+def test_a_job_takes_no_step_after_its_deadline(bench: Bench) -> None:
+    job = bench.put(num_steps=200, deadline_at=time.time() + 0.3)
+    assert bench.sampler.tick()
+    assert not threading.Event().wait(0.4)
+    assert not bench.sampler.tick()
+    assert (bench.get(job).status, bench.get(job).error_code) == (Status.FAILED, OVERDUE)
+
+
+# --- decoding
+
+
+def handed_over(bench: Bench) -> Job:
+    """A job whose latents wait for a decoder."""
+    job = bench.put(num_steps=1)
+    while bench.sampler.tick():
+        pass
+    eventually(lambda: bench.ledger.waiting(stage=Stage.DECODE))
+    return job
+
+
+def test_a_decoder_that_dies_leaves_its_job_to_the_next(bench: Bench) -> None:
+    job = handed_over(bench)
+    (dead,) = bench.ledger.claim([job.id], "dead", 30.0)
+    stored = Path(attempt_folder(bench.config.output, dead)) / "video.mp4"
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(b"half")
+    assert not bench.decoder.tick()
+    later = Ledger.open(bench.config.ledger, clock=lambda: 4e9)
+    later.reclaim(3)
+    later.close()
+    assert bench.decoder.tick()
+    assert bench.get(job).status is Status.COMPLETED
+    assert [path.name for path in Path(bench.config.output).rglob("*.mp4")] == ["video.mp4"]
+    assert not stored.exists()
+
+
+def test_a_job_cancelled_while_it_is_decoded_leaves_no_file(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = handed_over(bench)
+    monkeypatch.setattr("services.video.decoder._RENEW_S", 0.0)
+    whole = bench.pipeline.frames.stream
+
+    def cancelled_meanwhile(latent: torch.Tensor) -> Any:
+        for number, chunk in enumerate(whole(latent)):
+            if number == 1:
+                bench.ledger.cancel(job.id)
+            yield chunk
+
+    monkeypatch.setattr(bench.pipeline.frames, "stream", cancelled_meanwhile)
+    assert bench.decoder.tick()
+    assert (bench.get(job).status, bench.get(job).error_code) == (Status.FAILED, CANCELLED)
+    assert not list(Path(bench.config.output).rglob("*.mp4"))
+    assert not Path(latents_folder(bench.config.output, job.id)).exists()
+
+
+def test_decoding_goes_on_while_the_next_job_is_sampled(make: Any) -> None:
+    bench: Bench = make()
+    first = handed_over(bench)
+    bench.put(num_steps=500)
+    thread = threading.Thread(target=bench.decoder.tick)
+    thread.start()
+    steps = 0
+    while thread.is_alive():
+        bench.sampler.tick()
+        steps += 1
+    thread.join()
+    assert bench.get(first).status is Status.COMPLETED
+    assert steps > 1
 
 
 def test_a_long_step_does_not_cost_the_lease(make: Any) -> None:

@@ -95,7 +95,7 @@ def test_a_sampler_killed_at_work_loses_no_job_and_finishes_none_twice(deployed:
     for video_id in ids:
         assert deployed.client.videos.poll(video_id, poll_interval_ms=200).status == "completed"
     jobs = [deployed.ledger.get(video_id) for video_id in ids]
-    assert {job.id for job in jobs if job and job.attempts == 2} == {job.id for job in held}
+    assert {job.id for job in jobs if job and job.attempts == 3} == {job.id for job in held}
     for job in jobs:
         assert job is not None
         assert job.status is Status.COMPLETED

@@ -26,7 +26,7 @@ from sora_core.dit.config import DiTConfig
 from sora_core.dit.convert import save_wan
 from sora_core.dit.model import DiT
 from sora_core.errors import CheckpointError, FingerprintMismatch, InputError
-from sora_core.pipeline import Generation, Pipeline, Request
+from sora_core.pipeline import FrameDecoder, Generation, Pipeline, Request
 from sora_core.pipeline.frames import fit_image, to_frames, to_video
 from sora_core.pipeline.parts import EXTRAPOLATION
 from sora_core.shards import Encoder
@@ -394,3 +394,25 @@ def test_a_model_that_learned_no_given_frames_refuses_an_image(published: Callab
     assert pipe.fps == 16.0
     with pytest.raises(InputError, match="has not learned to start from an image"):
         pipe.start(ask(image=np.zeros((32, 48, 3), np.uint8)))
+
+
+def test_a_resumed_generation_ends_as_the_uninterrupted_one(pipe: Pipeline) -> None:
+    request = ask(num_inference_steps=5)
+    (whole,) = finish(pipe, request)
+    begun = pipe.start(request)
+    for _ in range(2):
+        pipe.step([begun])
+    state = begun.state()
+    pipe.step([begun])  # a state is a copy
+    resumed = pipe.resume(request, state)
+    assert resumed.step == 2
+    while not resumed.done:
+        pipe.step([resumed])
+    assert torch.equal(resumed.latent, whole.latent)
+
+
+def test_a_frame_decoder_alone_gives_the_frames_of_the_pipeline(run: Path, pipe: Pipeline) -> None:
+    (generation,) = finish(pipe, ask())
+    frames = FrameDecoder.load(str(run), "cpu")
+    assert frames.name == pipe.name
+    np.testing.assert_array_equal(np.concatenate(list(frames.stream(generation.latent))), pipe.decode(generation))

@@ -115,3 +115,20 @@ def test_wrong_solver_or_steps_are_refused() -> None:
         make_solver("rk45", sigmas(3))
     with pytest.raises(InputError, match="0 steps"):
         sigmas(0)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_restored_solver_goes_on_bit_for_bit(name: str) -> None:
+    """Wherever it was interrupted, between the two halves of a step too."""
+    levels, velocity = sigmas(5, 3.0), gaussian(0.5)
+    whole = solve(name, levels, velocity)
+    for stop in range(1, make_solver(name, levels).num_evaluations):
+        first, x = make_solver(name, levels), START
+        for _ in range(stop):
+            x = first.step(x, velocity(x, first.sigma))
+        second = make_solver(name, levels)
+        second.restore(first.state())
+        assert second.evaluation == stop
+        while not second.done:
+            x = second.step(x, velocity(x, second.sigma))
+        assert torch.equal(x, whole)

@@ -1,0 +1,74 @@
+"""The loops of one replica, each on a thread: a sampler, a decoder, or both around one model."""
+
+import os
+import socket
+import threading
+import uuid
+from typing import Protocol, Self
+
+from services.video.config import ServiceConfig
+from services.video.decoder import Decoder
+from services.video.ledger import Ledger
+from services.video.sampler import Sampler
+from sora_core.pipeline import FrameDecoder, Pipeline
+from sora_core.vae import Tiling
+
+
+class Worker(Protocol):
+    """A loop that works off the ledger until it is told to stop."""
+
+    def run(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def worker_name(work: str) -> str:
+    """A name that no other worker has, and that says what it does and where to look."""
+    return f"{work}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+class Crew:
+    """Workers of one process, together from `start` to `stop`."""
+
+    def __init__(self, workers: dict[str, Worker]) -> None:
+        self._workers = workers
+        self._threads: list[threading.Thread] = []
+
+    @classmethod
+    def sampling(cls, config: ServiceConfig, pipeline: Pipeline, ledger: Ledger) -> Self:
+        """A sampler, and beside it a decoder that shares its model unless there are decoders of their own."""
+        if config.decoder.replicas:
+            return cls({"sampler": Sampler(config, pipeline, ledger, worker_name("sampler"))})
+        frames = FrameDecoder(pipeline.name, pipeline.vae, pipeline.whitening, pipeline.device, tiling(config))
+        decoder = Decoder(config, frames, ledger, worker_name("decoder"))
+        sampler = Sampler(config, pipeline, ledger, worker_name("sampler"), handed_over=decoder.wake)
+        return cls({"sampler": sampler, "decoder": decoder})
+
+    @classmethod
+    def decoding(cls, config: ServiceConfig, frames: FrameDecoder, ledger: Ledger) -> Self:
+        """A decoder alone."""
+        return cls({"decoder": Decoder(config, frames, ledger, worker_name("decoder"))})
+
+    def start(self) -> None:
+        self._threads = [
+            threading.Thread(target=worker.run, name=name, daemon=True) for name, worker in self._workers.items()
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def dead(self) -> list[str]:
+        """The workers whose loop has ended."""
+        return [thread.name for thread in self._threads if not thread.is_alive()]
+
+    def stop(self) -> None:
+        """End every loop: samplers first, so that a decoder beside them still hears of what they finish."""
+        for worker in self._workers.values():
+            worker.stop()
+        for thread in self._threads:
+            thread.join()
+
+
+def tiling(config: ServiceConfig) -> Tiling:
+    """How the config cuts big frames; neighbours share a quarter of a tile."""
+    return Tiling(config.decoder.tile, config.decoder.tile // 4)

@@ -1,0 +1,147 @@
+"""The second half of the work: latents from storage to stored files, one job at a time.
+
+A decoder takes its jobs from the ledger, in a sampler's process or in replicas of its own; one that dies leaves its job
+to the next.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from services.video import latents
+from services.video.config import ServiceConfig
+from services.video.failures import Failure
+from services.video.housekeeping import Housekeeper, tidy
+from services.video.job import SAMPLED_PERCENT, Job, Stage
+from services.video.leases import Holdings
+from services.video.ledger import Ledger
+from services.video.outcomes import Outcomes
+from services.video.patience import Patience
+from services.video.phases import observe_phase
+from services.video.render import Renderer
+from services.video.tables import LedgerUnavailable
+from sora_core.errors import StorageError, StorageUnavailable
+from sora_core.pipeline import FrameDecoder
+
+log = logging.getLogger(__name__)
+
+_CLAIMABLE = 8  # jobs looked at when several decoders reach for the first one
+_RENEW_S = 0.5
+
+
+class Dropped(Exception):
+    """The job isn't wanted any more."""
+
+
+class Decoder:
+    """Works off what samplers handed over. `tick` is one job; `run` repeats it until `stop`."""
+
+    def __init__(
+        self,
+        config: ServiceConfig,
+        frames: FrameDecoder,
+        ledger: Ledger,
+        worker: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._config = config
+        self._model = frames.name
+        self._ledger = ledger
+        self._worker = worker
+        self._clock = clock
+        self._stop = threading.Event()
+        self._work = threading.Event()
+        self._lease_s = config.sampler.lease_s
+        self._holdings = Holdings(ledger, self._lease_s)
+        patience = Patience(config.sampler.outage_patience_s, self._stop)
+        self._patience = patience
+        self._renderer = Renderer(frames, config.output, patience, crf=config.decoder.crf)
+        self._outcomes = Outcomes(ledger, self._holdings, patience, clock)
+        self._housekeeper = Housekeeper(config, ledger)
+
+    def run(self) -> None:
+        """Work until `stop`; the job at hand is finished first."""
+        self._holdings.start()
+        try:
+            while not self._stop.is_set():
+                self._housekeeper.tend()
+                if not self.tick():
+                    self._work.wait(self._config.sampler.idle_poll_s)
+                    self._work.clear()
+        finally:
+            self._holdings.stop()
+
+    def wake(self) -> None:
+        """Look for work now; callable from any thread."""
+        self._work.set()
+
+    def stop(self) -> None:
+        """Ask the loop to end; callable from any thread, more than once."""
+        self._stop.set()
+        self._work.set()
+
+    def tick(self) -> bool:
+        """Decode one job. Whether there was one."""
+        job = self._claim()
+        if job is not None:
+            self._decode(job)
+        return job is not None
+
+    def _claim(self) -> Job | None:
+        try:
+            waiting = self._ledger.waiting(self._model, stage=Stage.DECODE, limit_per_owner=_CLAIMABLE)
+            won = self._ledger.claim([job.id for job in waiting], self._worker, self._lease_s, most=1)
+        except LedgerUnavailable as error:
+            log.warning("nothing to decode: %s", error)
+            return None
+        if not won:
+            return None
+        self._holdings.add(won[0].lease, SAMPLED_PERCENT)
+        return won[0]
+
+    def _decode(self, job: Job) -> None:
+        assert job.saved is not None, f"{job.id} came without latents"
+        began = time.perf_counter()
+        try:
+            state = self._patience.call(lambda: latents.read(str(job.saved)))
+            result = self._renderer.render(job, state["latent"], _Watch(self._holdings, job))
+            if not self._outcomes.complete(job, result, self._config.expire_after_s):
+                raise Dropped
+        except Dropped:
+            self._outcomes.drop(job)
+            self._discard(job)
+        except Exception as error:
+            if self._stop.is_set() and isinstance(error, StorageUnavailable | LedgerUnavailable):
+                self._outcomes.give_back(job)
+                return
+            log.exception("%s can't be decoded", job.id)
+            self._outcomes.fail(job, Failure.of(error))
+        else:
+            observe_phase("decode", job, time.perf_counter() - began)
+            self._renderer.discard_earlier(job)
+        tidy(self._ledger, self._config.output, job)
+
+    def _discard(self, job: Job) -> None:
+        try:
+            self._renderer.discard(job)
+        except StorageError as error:
+            log.warning("files of %s stay behind: %s", job.id, error)
+
+
+class _Watch:
+    """Hears of every frame: reports it, and now and then asks whether the job is still wanted."""
+
+    def __init__(self, holdings: Holdings, job: Job) -> None:
+        self._holdings = holdings
+        self._job = job
+        self._asked = time.monotonic()
+
+    def __call__(self, index: int) -> None:
+        lease, frames = self._job.lease, self._job.params["num_frames"]
+        self._holdings.report(lease, SAMPLED_PERCENT + (99 - SAMPLED_PERCENT) * (index + 1) // frames)
+        if time.monotonic() - self._asked > _RENEW_S:
+            self._asked = time.monotonic()
+            revoked = self._holdings.renew()
+            if lease in revoked.cancelled | revoked.lost:
+                raise Dropped
