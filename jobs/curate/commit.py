@@ -1,5 +1,6 @@
 """A part's latents and ledger rows to storage, in the order that makes an interruption harmless."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, count
@@ -59,8 +60,10 @@ def _write(
     """Latents first, the ledger last. ``failures`` fills while ``rows`` are drawn."""
     name = ledger.part_name(row.source.key for row in examined)
     written: list[Stored] = list(found.whole)
+    started = time.monotonic()
     for path, batch in zip(_free_paths(name, found), _by_bytes(rows), strict=False):
-        written.append(store(batch, output, path))
+        written.append(store(batch, output, path, started))
+        started = time.monotonic()
     final = [replace(row, clips=[_with_failure(clip, failures) for clip in row.clips]) for row in examined]
     ledger.write_part(final, written, output)
     tell(final)

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 # Cuts show as well in a thumbnail, at a tenth of the cost.
 _SHOT_HEIGHT = 72
 _PREVIEW_SIDE = 112
+_PREVIEW_FRAMES = 5
+_PREVIEW_FPS = 3.0
 # Pictures kept of one source while it passes by; twice as many are thinned to every other.
 _MAX_KEYFRAMES = 128
 _KEYFRAME_EVERY_S = 0.5
@@ -152,10 +154,13 @@ class Seen:
     keyframes: list[tuple[float, np.ndarray]] = field(default_factory=list)
 
     def preview(self, span: Span) -> bytes:
-        """A WebP of the middle of a span."""
-        middle_s = (span.start_s + span.end_s) / 2
-        _, frame = min(self.keyframes, key=lambda keyframe: abs(keyframe[0] - middle_s))
-        return media.to_webp([frame], max_side=_PREVIEW_SIDE)
+        """A small animation of a span; a still of its middle where one picture or none was kept of it."""
+        inside = [frame for time_s, frame in self.keyframes if span.start_s <= time_s < span.end_s]
+        if not inside:
+            middle_s = (span.start_s + span.end_s) / 2
+            inside = [min(self.keyframes, key=lambda keyframe: abs(keyframe[0] - middle_s))[1]]
+        step = -(-len(inside) // _PREVIEW_FRAMES)
+        return media.to_webp(inside[::step], max_side=_PREVIEW_SIDE, fps=_PREVIEW_FPS)
 
 
 def look(path: Path, info: MediaInfo) -> Seen:

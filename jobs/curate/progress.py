@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 # Often enough to watch, seldom enough for a job's log.
 _EVERY_S = 2.0
@@ -35,7 +36,9 @@ class Board:
 @contextmanager
 def watching(num_objects: int) -> Iterator[Any]:
     """A board in the cluster whose numbers are printed now and then, and once more at the end; gives its handle."""
-    board: Any = ray.remote(num_cpus=0)(Board).remote()
+    # On the driver's own node: any other may go away in the middle of the job.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    board: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
     started = time.monotonic()
     over = threading.Event()
 

@@ -11,6 +11,7 @@ from jobs.curate import ledger
 from jobs.curate.account import Account
 from jobs.curate.config import CurateConfig, Thresholds
 from jobs.curate.rows import SCORE_NAMES
+from jobs.curate.stored import Stored, together
 from sora_core import storage
 
 _PICTURES_PER_VERDICT = 40
@@ -42,7 +43,19 @@ svg text{font-size:10px;fill:currentColor}.mute{opacity:.7}
 
 def write_report(config: CurateConfig, account: Account) -> None:
     """Leave ``report.html`` under the output; it needs no other file."""
-    columns = ["uri", "clip_id", "start_s", "end_s", "status", "reason", "caption", *SCORE_NAMES, "seconds", "preview"]
+    columns = [
+        "uri",
+        "clip_id",
+        "start_s",
+        "end_s",
+        "status",
+        "reason",
+        "caption",
+        *SCORE_NAMES,
+        "seconds",
+        "size_bytes",
+        "preview",
+    ]
     rows = ledger.read_rows(config.output, columns).to_pylist()
     page = "".join(_page(config, account, rows))
     storage.write_bytes(storage.join(config.output, "report.html"), page.encode())
@@ -53,6 +66,7 @@ def _page(config: CurateConfig, account: Account, rows: Sequence[dict[str, Any]]
     yield f"<!doctype html><html lang=en><meta charset=utf-8><title>Curation</title><style>{_STYLE}</style>"
     yield f"<h1>Curation</h1><p class=mute>{_text(config.source)} &rarr; {_text(config.output)}</p>"
     yield f"<h2>Funnel</h2>{_funnel(account)}<h2>Reasons</h2>{_table(account)}"
+    yield f"<h2>Stages</h2>{_stages(rows, [file for part in ledger.read_parts(config.output) for file in part.stored])}"
     yield "<h2>Scores</h2><p class=mute>Kept above the line, dropped below; dashed: thresholds.</p><div class=plots>"
     yield from (_histogram(name, clips, config.thresholds) for name in SCORE_NAMES)
     yield "</div>"
@@ -90,6 +104,33 @@ def _table(account: Account) -> str:
         for status, reason in keys
     )
     return f"<table><tr><th>status<th>reason<th>objects<th>clips{rows}</table>"
+
+
+def _stages(rows: Sequence[dict[str, Any]], files: Sequence[Stored]) -> str:
+    """What each stage took in, gave and cost, summed over its processes."""
+    objects = [row for row in rows if row["clip_id"] is None]
+    footage_bytes, footage_s = (
+        sum(row["size_bytes"] or 0 for row in objects),
+        sum(row["seconds"] or 0 for row in objects),
+    )
+    clips = len(rows) - len(objects)
+    totals, _ = together(files)
+    lines = (
+        ("examine", f"{len(objects)} objects", footage_bytes, f"{clips} clips", None, footage_s),
+        (
+            "encode", f"{totals.clips} clips", None, f"{totals.seconds:.0f} s of latents",
+            sum(file.shard.size_bytes for file in files), sum(file.seconds for file in files),
+        ),
+    )  # fmt: skip
+    body = "".join(
+        f"<tr><td>{name}<td>{taken}<td>{_mib(taken_bytes)}<td>{given}<td>{_mib(given_bytes)}<td>{seconds:.1f}"
+        for name, taken, taken_bytes, given, given_bytes, seconds in lines
+    )
+    return f"<table><tr><th>stage<th>in<th>MiB in<th>out<th>MiB out<th>process seconds{body}</table>"
+
+
+def _mib(size_bytes: int | None) -> str:
+    return "" if size_bytes is None else f"{size_bytes / 2**20:.1f}"
 
 
 def _histogram(name: str, clips: Sequence[dict[str, Any]], thresholds: Thresholds) -> str:

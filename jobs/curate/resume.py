@@ -1,6 +1,7 @@
 """What is done already: committed parts that still hold, and in the end the removal of what doesn't."""
 
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -94,5 +95,5 @@ def _copy_shards(old: Sequence[Stored], clips: set[str], name: str, output: str)
             new.append(file)
         elif numbers:
             rows = shards.read_rows(output, file.shard, numbers)
-            new.append(store(rows, output, ledger.shard_path(name, len(new))))
+            new.append(store(rows, output, ledger.shard_path(name, len(new)), time.monotonic()))
     return new

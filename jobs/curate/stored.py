@@ -1,5 +1,6 @@
 """A stored file of latents with everything that the manifest must know of it, so that nobody reads it again."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,31 +14,36 @@ from sora_core.vae.whitening import WhiteningStatistics
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stored:
-    """One file of latents, what it holds, and the statistics of its latents by split."""
+    """One file of latents, what it holds, the statistics of its latents by split, and the seconds that it took."""
 
     shard: Shard
     totals: Totals
     channels: Mapping[str, WhiteningStatistics]
+    seconds: float
 
     def to_dict(self) -> dict[str, Any]:
         """As it lies in the ledger."""
         channels = {split: statistics.to_dict() for split, statistics in self.channels.items()}
-        return {"shard": asdict(self.shard), "totals": asdict(self.totals), "channels": channels}
+        return {
+            "shard": asdict(self.shard), "totals": asdict(self.totals), "channels": channels, "seconds": self.seconds,
+        }  # fmt: skip
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Stored":
         """What `to_dict` gave."""
         channels = {split: WhiteningStatistics.from_dict(found) for split, found in values["channels"].items()}
-        return cls(Shard(**values["shard"]), Totals(**values["totals"]), channels)
+        return cls(Shard(**values["shard"]), Totals(**values["totals"]), channels, values["seconds"])
 
 
-def store(rows: Sequence[Row], output: str, path: str) -> Stored:
-    """Write rows as one file of latents at ``path`` under the output."""
+def store(rows: Sequence[Row], output: str, path: str, started: float) -> Stored:
+    """Write rows as one file of latents at ``path`` under the output; the work on them ``started`` at that monotonic
+    time."""
     channels: dict[str, WhiteningStatistics] = {}
     for row in rows:
         statistics = channels.setdefault(row.split, WhiteningStatistics())
         statistics.update(torch.from_numpy(row.latent_mean.astype("float32")))
-    return Stored(shards.write_shard(rows, output, path), _totals(rows), channels)
+    shard = shards.write_shard(rows, output, path)
+    return Stored(shard, _totals(rows), channels, time.monotonic() - started)
 
 
 def _totals(rows: Sequence[Row]) -> Totals:

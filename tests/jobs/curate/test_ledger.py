@@ -1,5 +1,6 @@
 """The ledger conserves rows: whatever is interrupted, removed or changed, what it names is there, once."""
 
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +46,7 @@ def commit(output: str, *rows: Examined) -> None:
     """A part as `jobs.curate.commit` writes it, with latents of a known value."""
     kept = [latents(item.clip_id) for row in rows for item in row.clips if item.status == "kept"]
     name = ledger.part_name(row.source.key for row in rows)
-    written = [store(kept, output, ledger.shard_path(name, 0))] if kept else []
+    written = [store(kept, output, ledger.shard_path(name, 0), time.monotonic())] if kept else []
     ledger.write_part(rows, written, output)
 
 
