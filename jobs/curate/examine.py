@@ -35,6 +35,8 @@ _MAX_KEYFRAMES = 128
 _KEYFRAME_EVERY_S = 0.5
 # The reason of an input that brings its decoder's process down, again when it is tried alone.
 DECODER_CRASHED = "decoder_crashed"
+# The reason of an object that somebody changed between its listing and its turn: the next run takes the new one.
+OBJECT_REPLACED = "object_replaced"
 
 
 def examine(source: Source, config: CurateConfig) -> Examined:
@@ -50,6 +52,8 @@ def examine(source: Source, config: CurateConfig) -> Examined:
         raise
     except MissingObject:
         row = Examined(source, None, "failed", "object_missing")
+    except SourceReplaced:
+        row = Examined(source, None, "failed", OBJECT_REPLACED)
     except UnreadableMedia as error:
         row = _unreadable(source, error)
     except Exception:
@@ -82,16 +86,30 @@ def bind_caption(source: Source, config: CurateConfig) -> Source:
     return replace(source, caption=caption, captioner=captioner, licence=said.licence or source.licence)
 
 
+class SourceReplaced(Exception):
+    """An object is no longer the one that was listed."""
+
+
 @contextmanager
 def fetched(source: Source) -> Iterator[Path]:
-    """The source as a local file, gone afterwards."""
+    """The source as a local file, gone afterwards. SourceReplaced when it isn't what was listed, MissingObject when it
+    is gone."""
     if not storage.is_s3(source.uri):
+        _check_same(source)
         with storage.local_file(source.uri) as path:
             yield path
         return
     with tempfile.TemporaryDirectory(prefix="sora-curate-") as folder:
         # Keys may be longer than a file's name may be.
-        yield storage.download(source.uri, Path(folder) / "source")
+        path = storage.download(source.uri, Path(folder) / "source")
+        # Asked afterwards, it answers for the bytes at hand: what came before them would be older.
+        _check_same(source)
+        yield path
+
+
+def _check_same(source: Source) -> None:
+    if storage.head(source.uri).etag != source.etag:
+        raise SourceReplaced(source.uri)
 
 
 def _measured(source: Source, path: Path, info: MediaInfo, config: CurateConfig) -> Examined:

@@ -13,7 +13,7 @@ import torch
 from einops import rearrange
 
 from jobs.curate.config import CurateConfig
-from jobs.curate.examine import DECODER_CRASHED, fetched
+from jobs.curate.examine import DECODER_CRASHED, OBJECT_REPLACED, SourceReplaced, fetched
 from jobs.curate.isolated import ProcessDied
 from jobs.curate.listing import ENCODE_VERSION, filters_of, identity_of
 from jobs.curate.rows import Clip, Examined, Source
@@ -186,8 +186,9 @@ class LatentEncoder:
                         frames = self._pixels(path, row, clip, failures)
                         if frames is not None:
                             yield Decoded(row.source, clip, frames)
-            except MissingObject:
-                failures.update(dict.fromkeys([clip.clip_id for clip in clips], "object_missing"))
+            except (MissingObject, SourceReplaced) as error:
+                reason = "object_missing" if isinstance(error, MissingObject) else OBJECT_REPLACED
+                failures.update(dict.fromkeys([clip.clip_id for clip in clips], reason))
 
     def _pixels(self, path: Path, row: Examined, clip: Clip, failures: dict[str, str]) -> np.ndarray | None:
         """A clip's pixels, or None with its reason among the ``failures``."""

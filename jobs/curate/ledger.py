@@ -38,6 +38,7 @@ LEDGER = pa.schema(
         ("caption", pa.string()),
         ("captioner", pa.string()),
         ("licence", pa.string()),
+        ("same_as", pa.string()),  # the object that a duplicate is one of
         ("fps", pa.float64()),
         *((name, pa.int32()) for name in ("frames", "height", "width", "scaled_height", "scaled_width")),
         *((name, pa.float64()) for name in SCORE_NAMES),
@@ -46,14 +47,14 @@ LEDGER = pa.schema(
         ("preview", pa.binary()),
     ]
 )
-_OF_SOURCE = ("uri", "etag", "key", "examine_key", "caption", "captioner", "licence")
+_OF_SOURCE = ("uri", "etag", "key", "examine_key", "caption", "captioner", "licence", "same_as")
 _OF_CLIP = (
     "clip_id", "start_s", "end_s", "status", "reason", "fps", "frames", "height", "width", "scaled_height",
     "scaled_width",
 )  # fmt: skip
 _META = b"sora_latents"
 # Failures that another run may not meet again.
-TRANSIENT = frozenset({"object_missing", "internal_error"})
+TRANSIENT = frozenset({"object_missing", "object_replaced", "internal_error"})
 # Pictures kept in each part for the report, of each verdict; one of a source.
 _PREVIEWS_PER_VERDICT = 12
 

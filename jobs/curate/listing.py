@@ -97,7 +97,8 @@ def bind(
         if original == source.uri:
             plan.sources.append(source)
         else:
-            copy = replace(source, key=short_hash(source.key, original))
+            key = short_hash(source.key, original)
+            copy = replace(source, key=key, examine_key=key, same_as=original)
             plan.others.append(Examined(copy, None, "dropped", "duplicate_object"))
     for item in objects:
         if _is_other(item.uri):

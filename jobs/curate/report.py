@@ -44,18 +44,9 @@ svg text{font-size:10px;fill:currentColor}.mute{opacity:.7}
 def write_report(config: CurateConfig, account: Account) -> None:
     """Leave ``report.html`` under the output; it needs no other file."""
     columns = [
-        "uri",
-        "clip_id",
-        "start_s",
-        "end_s",
-        "status",
-        "reason",
-        "caption",
-        *SCORE_NAMES,
-        "seconds",
-        "size_bytes",
-        "preview",
-    ]
+        "uri", "clip_id", "start_s", "end_s", "status", "reason", "caption", "same_as", "seconds", "size_bytes",
+        "preview", *SCORE_NAMES,
+    ]  # fmt: skip
     rows = ledger.read_rows(config.output, columns).to_pylist()
     page = "".join(_page(config, account, rows))
     storage.write_bytes(storage.join(config.output, "report.html"), page.encode())
@@ -75,6 +66,7 @@ def _page(config: CurateConfig, account: Account, rows: Sequence[dict[str, Any]]
             yield _gallery(
                 status, reason, [row for row in clips if (row["status"], row["reason"] or "") == (status, reason)]
             )
+    yield _duplicates(rows)
     yield f"<h2>Objects without a clip</h2>{_objects(rows)}</html>"
 
 
@@ -174,13 +166,31 @@ def _gallery(status: str, reason: str, rows: Sequence[dict[str, Any]]) -> str:
     # Spread over the whole ledger, not only its first files.
     chosen = shown[:: max(1, -(-len(shown) // _PICTURES_PER_VERDICT))]
     figures = "".join(
-        f'<figure><img alt="" src="data:image/webp;base64,{base64.b64encode(row["preview"]).decode()}">'
-        f"<figcaption>{_text(storage.name(row['uri']))} {row['start_s']:.1f} s<br>{_text(row['caption'] or '')[:80]}"
-        "</figcaption></figure>"
+        f"<figure>{_picture(row['preview'])}<figcaption>{_text(storage.name(row['uri']))} {row['start_s']:.1f} s<br>"
+        f"{_text(row['caption'] or '')[:80]}</figcaption></figure>"
         for row in chosen
     )
     title = f"{status.capitalize()}{': ' + reason if reason else ''} ({len(rows)} clips)"
     return f"<h2>{_text(title)}</h2><div class=gallery>{figures}</div>"
+
+
+def _duplicates(rows: Sequence[dict[str, Any]]) -> str:
+    """Objects that were left out for an equal one, under a picture of that one."""
+    copies: dict[str, list[str]] = {}
+    for row in rows:
+        if row["same_as"]:
+            copies.setdefault(row["same_as"], []).append(row["uri"])
+    pictures = {row["uri"]: row["preview"] for row in rows if row["preview"] and row["uri"] in copies}
+    figures = "".join(
+        f"<figure>{_picture(pictures.get(original))}<figcaption>{_text(storage.name(original))}<br>= "
+        f"{'<br>= '.join(_text(storage.name(uri)) for uri in sorted(same))}</figcaption></figure>"
+        for original, same in list(copies.items())[:_PICTURES_PER_VERDICT]
+    )
+    return f"<h2>Duplicates ({len(copies)} objects have some)</h2><div class=gallery>{figures}</div>" if copies else ""
+
+
+def _picture(webp: bytes | None) -> str:
+    return f'<img alt="" src="data:image/webp;base64,{base64.b64encode(webp).decode()}">' if webp else ""
 
 
 def _objects(rows: Sequence[dict[str, Any]]) -> str:

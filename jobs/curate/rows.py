@@ -18,7 +18,7 @@ class Source:
     ``caption_uri`` is a sidecar still to be read, ``captioner`` says whose words ``caption`` is. ``key`` names this
     object's content together with every setting that its rows depend on: while it stays the same, the work stays done.
     ``examine_key`` names the content and the settings of the measurement alone; ``previous`` is the part of the ledger
-    that holds such a measurement already.
+    that holds such a measurement already. ``same_as`` is the object that stands for this one.
     """
 
     uri: str
@@ -31,6 +31,7 @@ class Source:
     licence: str | None = None
     captioner: str = "none"
     previous: str | None = None
+    same_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ _SOURCE = pa.struct(
         ("licence", pa.string()),
         ("captioner", pa.string()),
         ("previous", pa.string()),
+        ("same_as", pa.string()),
     ]
 )
 SCORE_NAMES = tuple(Scores.__dataclass_fields__)

@@ -12,7 +12,7 @@ from jobs.launch import JobConfig
 from sora_core import storage
 from sora_core.errors import MissingObject
 
-_COLUMNS = ["uri", "clip_id", "etag", "start_s", "end_s", "status", "reason", "kind", "caption", "captioner",
+_COLUMNS = ["uri", "clip_id", "etag", "start_s", "end_s", "status", "reason", "kind", "caption", "captioner", "same_as",
             "frames", "height", "width", *SCORE_NAMES]  # fmt: skip
 
 
@@ -56,7 +56,8 @@ def describe(row: dict[str, Any]) -> str:
     verdict = row["status"] + (f" ({row['reason']})" if row["reason"] else "")
     if row["clip_id"] is None:
         words = f", caption by {row['captioner']}: {row['caption']!r}" if row["caption"] else ""
-        return f"{row['uri']}: {verdict}, {row['kind'] or 'no media'}, etag {row['etag']}{words}"
+        same = f" of {row['same_as']}" if row["same_as"] else ""
+        return f"{row['uri']}: {verdict}{same}, {row['kind'] or 'no media'}, etag {row['etag']}{words}"
     scores = ", ".join(f"{name} {row[name]:.4g}" for name in SCORE_NAMES if row[name] is not None)
     size = f"{row['frames']} frames of {row['width']}x{row['height']}"
     return f"  {row['clip_id']} {row['start_s']:.2f}-{row['end_s']:.2f} s, {size}: {verdict}; {scores}"

@@ -237,3 +237,14 @@ def test_why_tells_what_became_of_anything(curated: CurateConfig, capsys: pytest
     assert "failed (unreadable_container)" in capsys.readouterr().out
     with pytest.raises(MissingObject, match="neither an object nor a clip"):
         why("nobody", place)
+
+
+def test_the_report_shows_every_verdict_and_duplicate_in_one_file(curated: CurateConfig) -> None:
+    source = Path(curated.source)
+    (source / "copy.mp4").symlink_to(source / "red-64.mp4")
+    curate(curated)
+    page = storage.read_bytes(storage.join(curated.output, "report.html")).decode()
+    assert "Dropped: too_dark (1 clips)" in page
+    assert page.count("data:image/webp;base64,") >= 12
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page

@@ -80,7 +80,7 @@ def test_the_same_part_gives_the_same_bits(examined: list[Examined], config: Cur
         np.testing.assert_array_equal(a.text, b.text)
 
 
-def test_a_file_that_vanishes_or_shrinks_on_the_way_costs_its_own_clips_only(
+def test_a_file_that_vanishes_or_is_replaced_on_the_way_costs_its_own_clips_only(
     examined: list[Examined], config: CurateConfig
 ) -> None:
     stripes = Path(config.source)
@@ -88,7 +88,7 @@ def test_a_file_that_vanishes_or_shrinks_on_the_way_costs_its_own_clips_only(
     (stripes / "blue-64.mp4").write_bytes(b"replaced")
     rows, failures = encode(config, examined)
     assert len(rows) == 7
-    assert sorted(failures.values()) == ["object_missing", "unreadable_container"]
+    assert sorted(failures.values()) == ["object_missing", "object_replaced"]
 
 
 def test_a_source_lies_on_one_side_of_the_split() -> None:
