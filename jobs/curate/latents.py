@@ -22,12 +22,14 @@ from sora_core.errors import MissingObject, UnreadableMedia
 from sora_core.shapes import Compression, PixelShape
 from sora_core.shards import PROVENANCE, Encoder, Half, Provenance, Row
 from sora_core.text import TextEncoder
-from sora_core.vae import VideoAutoencoder
+from sora_core.vae import Tiling, VideoAutoencoder
 
 logger = logging.getLogger(__name__)
 
 # Decoded clips that wait for others of their shape.
 _MAX_WAITING_BYTES = 1 << 30
+# A batch's frames side by side are no larger than one tile of the autoencoder.
+_BATCH_FRAME_PIXELS = Tiling().side ** 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +152,17 @@ class LatentEncoder:
             alike = waiting.setdefault(shape, [])
             alike.append(item)
             waiting_bytes += item.frames.nbytes
-            full = [shape] if len(alike) == self._config.clips_per_batch else []
+            full = [shape] if len(alike) >= self._clips_per_batch(item.clip) else []
             for ready in list(waiting) if waiting_bytes > _MAX_WAITING_BYTES else full:
                 batch = waiting.pop(ready)
                 waiting_bytes -= sum(member.frames.nbytes for member in batch)
                 yield from self._encode(batch, text)
         for batch in waiting.values():
             yield from self._encode(batch, text)
+
+    def _clips_per_batch(self, clip: Clip) -> int:
+        """As many as the config says, of large frames fewer: activations grow with the pixels of a batch's frame."""
+        return max(1, min(self._config.clips_per_batch, _BATCH_FRAME_PIXELS // (clip.height * clip.width)))
 
     def _text_states(self, captions: set[str]) -> dict[str, Half]:
         """States of each distinct caption."""
@@ -168,7 +174,7 @@ class LatentEncoder:
         """Clips of one shape through the autoencoder together."""
         started = time.monotonic()
         frames = torch.from_numpy(np.stack([item.frames for item in batch])).to(self._device)
-        posterior = self._vae.encode(rearrange(frames, "b t h w c -> b c t h w").float() / 127.5 - 1)
+        posterior = self._vae.encode(rearrange(frames, "b t h w c -> b c t h w").float() / 127.5 - 1, Tiling())
         means, stds = posterior.mean.half().cpu().numpy(), posterior.std.half().cpu().numpy()
         for item, mean, std in zip(batch, means, stds, strict=True):
             telemetry.CURATE_STAGE_SECONDS.observe((time.monotonic() - started) / len(batch), {"stage": "encode"})

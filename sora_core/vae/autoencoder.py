@@ -12,7 +12,7 @@ from sora_core.errors import InputError
 from sora_core.shapes import Compression, PixelShape
 from sora_core.vae import folder
 from sora_core.vae.causal import channels_last, decode_chunks, encode_moments, frames_at_once
-from sora_core.vae.tiles import Tiling, decode_tiles
+from sora_core.vae.tiles import Tiling, decode_tiles, encode_tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,17 @@ class VideoAutoencoder:
             return cls(channels_last(model), source=source, fingerprint=folder.fingerprint(path))
 
     @torch.no_grad()
-    def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
+    def encode(self, video: Float[Tensor, "b 3 t h w"], tiling: Tiling | None = None) -> Posterior:
         """The posterior of clips in [-1, 1]. Later frames never change earlier latents.
 
-        InputError unless t is 4k + 1 and the sides are multiples of 8 (of this autoencoder's own compression).
+        With ``tiling`` frames larger than a tile are encoded tile by tile, in the memory of one tile. InputError unless t is 4k + 1 and the sides are multiples of 8 (of this autoencoder's own compression).
         """
         self.compression.latent(PixelShape(*video.shape[2:]), self.channels)
         video = video.to(self._parameter).contiguous(memory_format=torch.channels_last_3d)
-        mean, log_variance = encode_moments(self._model, video, self.compression.time)
+        if tiling is None:
+            mean, log_variance = encode_moments(self._model, video, self.compression.time)
+        else:
+            mean, log_variance = encode_tiles(self._model, video, tiling, self.compression)
         return Posterior(mean.float().contiguous(), (0.5 * log_variance.float()).exp().contiguous())
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Decoding big frames in tiles: memory of a tile, the picture of the whole.
+"""Big frames in tiles, both ways: memory of a tile, the picture of the whole.
 
 Every tile is decoded through time with a causal cache of its own, all of them side by side, so frames still come as
 they are made. Where tiles overlap they are blended; what lies at a tile's inner border, where the decoder sees padding
@@ -6,7 +6,7 @@ instead of the neighbour, doesn't count.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sora_core.errors import InputError
-from sora_core.vae.causal import decode_chunks
+from sora_core.shapes import Compression
+from sora_core.vae.causal import decode_chunks, encode_moments
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,39 @@ def decode_tiles(
         yield whole
 
 
-def _weights(spans: list[tuple[int, int]], scale: int, border: float) -> list[Float[Tensor, " n"]]:
+def encode_tiles(
+    vae: Any, video: Float[Tensor, "b 3 t h w"], tiling: Tiling, compression: Compression
+) -> tuple[Float[Tensor, "b c lt lh lw"], Float[Tensor, "b c lt lh lw"]]:
+    """Mean and log variance as `encode_moments` gives them."""
+    scale = compression.space
+    height, width = video.shape[-2] // scale, video.shape[-1] // scale
+    rows, columns = tiling.spans(height, scale), tiling.spans(width, scale)
+    if len(rows) == len(columns) == 1:
+        return encode_moments(vae, video, compression.time)
+    means, log_variances = [], []
+    for row in rows:
+        for column in columns:
+            tile = video[..., row[0] * scale : row[1] * scale, column[0] * scale : column[1] * scale].contiguous()
+            mean, log_variance = encode_moments(vae, tile, compression.time)
+            means.append(mean)
+            log_variances.append(log_variance)
+    return _blended(means, rows, columns, tiling.border), _blended(log_variances, rows, columns, tiling.border)
+
+
+def _blended(
+    tiles: Sequence[Tensor], rows: Sequence[tuple[int, int]], columns: Sequence[tuple[int, int]], border: float
+) -> Tensor:
+    """Tiles, row by row, as one latent (b, c, t, h, w); each paints its share."""
+    down, across = _weights(rows, 1, border), _weights(columns, 1, border)
+    whole = tiles[0].new_zeros(*tiles[0].shape[:3], rows[-1][1], columns[-1][1], dtype=torch.float32)
+    for number, tile in enumerate(tiles):
+        i, j = divmod(number, len(columns))
+        weight = (down[i][:, None] * across[j][None]).to(tile.device)
+        whole[..., rows[i][0] : rows[i][1], columns[j][0] : columns[j][1]] += tile.float() * weight
+    return whole
+
+
+def _weights(spans: Sequence[tuple[int, int]], scale: int, border: float) -> list[Float[Tensor, " n"]]:
     """How much each tile paints of every pixel along a side: at every pixel, the tiles' shares add up to one."""
     ramps = []
     for index, (begin, end) in enumerate(spans):

@@ -42,6 +42,19 @@ def test_a_frame_no_larger_than_a_tile_is_decoded_whole() -> None:
     assert torch.equal(whole, tiled)
 
 
+def test_latents_of_tiles_are_those_of_the_whole() -> None:
+    """Of real footage, far within the posterior's own spread, and a clip no larger than a tile to the bit."""
+    vae = VideoAutoencoder.load()
+    frames = media.decode_clip(Path(__file__).parents[3] / "examples/footage/a_station_vfr.mp4")[:5]
+    video = F.interpolate(to_video(frames).transpose(0, 1), (128, 192), mode="bilinear", antialias=True)
+    video = video.transpose(0, 1)[None]
+    whole, tiled = vae.encode(video), vae.encode(video, Tiling(96, 32))
+    assert tiled.mean.shape == whole.mean.shape
+    difference = (tiled.mean - whole.mean).square().mean().sqrt() / whole.mean.std()
+    assert 0 < difference < 0.05
+    assert torch.equal(vae.encode(video, Tiling(256, 64)).mean, whole.mean)
+
+
 def test_tiles_leave_no_seam() -> None:
     """Real footage in 2 x 3 small tiles against whole: far closer than H.264 keeps it, and nowhere, not along the
     tiles' borders either, does a row or column step further from its neighbour by half a grey level."""
