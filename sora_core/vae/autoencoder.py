@@ -61,7 +61,8 @@ class VideoAutoencoder:
     def encode(self, video: Float[Tensor, "b 3 t h w"], tiling: Tiling | None = None) -> Posterior:
         """The posterior of clips in [-1, 1]. Later frames never change earlier latents.
 
-        With ``tiling`` frames larger than a tile are encoded tile by tile, in the memory of one tile. InputError unless t is 4k + 1 and the sides are multiples of 8 (of this autoencoder's own compression).
+        With ``tiling`` frames larger than a tile are encoded tile by tile, in the memory of one tile. InputError
+        unless t is 4k + 1 and the sides are multiples of 8 (of this autoencoder's own compression).
         """
         self.compression.latent(PixelShape(*video.shape[2:]), self.channels)
         video = video.to(self._parameter).contiguous(memory_format=torch.channels_last_3d)

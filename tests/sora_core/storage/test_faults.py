@@ -1,5 +1,6 @@
 """Throttling, errors, resets, cut and slow answers: ridden out, or told as what they are."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,3 +77,25 @@ def test_credentials_that_expire_are_said_to_have_expired(
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         with pytest.raises(AccessDenied, match=r"expired.*renew them"):
             storage.read_bytes(stored)
+
+
+def test_a_bucket_that_may_only_be_read_is_found_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def identity(name: str, actions: list[str]) -> dict[str, object]:
+        keys = [{"accessKey": f"{name}-key", "secretKey": f"{name}-secret"}]
+        return {"name": name, "credentials": keys, "actions": actions}
+
+    identities = [
+        identity("owner", ["Admin", "Read", "List", "Tagging", "Write"]),
+        identity("reader", ["Read", "List"]),
+    ]
+    (tmp_path / "s3.json").write_text(json.dumps({"identities": identities}))
+    with EmbeddedS3(tmp_path) as server:
+        for name, value in server.credentials.environment().items():
+            monkeypatch.setenv(name, value)
+        storage.create_bucket("s3://shared-data")
+        storage.write_bytes("s3://shared-data/footage/x", b"x")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "reader-key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "reader-secret")
+        storage.check_readable("s3://shared-data/footage")
+        with pytest.raises(AccessDenied, match=r"shared-data/out"):
+            storage.check_writable("s3://shared-data/out")
