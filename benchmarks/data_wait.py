@@ -1,8 +1,9 @@
 """How long a training step waits for its data, from a local folder, an S3 server, and one that is far and narrow.
 
-``python benchmarks/data_wait.py``. The data is several times larger than the cache, and the model so small that a step
-is short. Each case trains in a process of its own; "one by one" reads with one thread, a step ahead. The server is real
-(SeaweedFS), the distance a proxy's, which counts what it lets through: a pass should fetch the data once.
+``python benchmarks/data_wait.py``. The data is larger than the cache, and the model so small that a step is short. Each
+case trains in a process of its own; "one by one" reads with one thread, a step ahead; the small cache doesn't hold the
+clips that are shuffled together. The server is real (SeaweedFS), the distance a proxy's, which counts what it lets
+through.
 """
 
 import argparse
@@ -32,7 +33,8 @@ LATENCY_S, BYTES_PER_S = 0.08, 16e6
 SKIPPED_STEPS = 5
 
 
-CACHE_BYTES = 16 << 20
+PACK_TOKENS, PACKS_PER_STEP = 640, 2
+MEAN_TOKENS = 192  # of latents of 1, 3 and 5 frames of 16x16 in patches of 2x2
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,9 @@ def run(case: Case, steps: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as output:
         config = TrainConfig.model_validate(
             {
-                "data": case.data, "output": output, "steps": steps, "checkpoint_every": steps, "pack_tokens": 1280,
-                "packs_per_step": 2, "validation": {"clips": 0}, "samples": {"count": 0}, "log_every_s": 1e9,
-                "cache_bytes": CACHE_BYTES, "shuffle_clips": 128,
+                "data": case.data, "output": output, "steps": steps, "checkpoint_every": steps,
+                "pack_tokens": PACK_TOKENS, "packs_per_step": PACKS_PER_STEP, "validation": {"clips": 0},
+                "samples": {"count": 0}, "log_every_s": 1e9, "cache_bytes": 40 << 20, "shuffle_clips": 128,
                 "model": {"num_layers": 1, "num_attention_heads": 2, "ffn_dim": 128}, **case.settings,
             }
         )  # fmt: skip
@@ -91,8 +93,8 @@ def run(case: Case, steps: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, default=800)
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--clips", type=int, default=1600)
+    parser.add_argument("--steps", type=int, default=160)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, EmbeddedS3(Path(folder) / "s3") as server:
         os.environ |= server.credentials.environment()
@@ -101,8 +103,10 @@ def main() -> None:
         write(local, arguments.clips)
         storage.upload_folder(local, remote)
         size = sum(item.size for item in storage.list_objects(local))
+        needed = arguments.steps * PACKS_PER_STEP * PACK_TOKENS / MEAN_TOKENS * (size / arguments.clips)
         print(
-            f"{arguments.clips} clips, {size / 2**20:.0f} MiB, cache {CACHE_BYTES >> 20} MiB; {arguments.steps} steps; "
+            f"{arguments.clips} clips, {size / 2**20:.0f} MiB; {arguments.steps} steps of "
+            f"{PACKS_PER_STEP}x{PACK_TOKENS} tokens, {needed / 2**20:.0f} MiB; "
             f"far = {1e3 * LATENCY_S:.0f} ms a request, {BYTES_PER_S / 1e6:.0f} MB/s; load {os.getloadavg()[0]:.1f}"
         )
         print("                         step  data wait  fetched  peak memory")
@@ -113,6 +117,7 @@ def main() -> None:
                 Case("near S3", remote, near.endpoint, {}),
                 Case("far S3", remote, far.endpoint, {}),
                 Case("far S3, one by one", remote, far.endpoint, {"read_threads": 1, "prefetch_steps": 1}),
+                Case("far S3, small cache", remote, far.endpoint, {"cache_bytes": 4 << 20}),
             ]
             with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
                 for case in cases:

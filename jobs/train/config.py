@@ -12,6 +12,7 @@ from jobs.train.groups import RowGroups
 from sora_core.diffusion.flow import ShiftLaw
 from sora_core.dit.config import DiTConfig
 from sora_core.training.draws import DrawRules
+from sora_core.training.lora import LoraRules
 from sora_core.training.masks import KINDS
 from sora_core.training.optim import OptimRules
 from sora_core.training.plan import PlanRules
@@ -32,6 +33,7 @@ class ModelConfig(_Part):
     ffn_dim: PositiveInt = 512
     patch_size: tuple[PositiveInt, PositiveInt, PositiveInt] = (1, 2, 2)
     pooled_text: bool = True
+    text_padding_len: PositiveInt | None = None
     activation_checkpointing: bool = False
 
     def dit(self, channels: int, text_dim: int) -> DiTConfig:
@@ -45,8 +47,23 @@ class ModelConfig(_Part):
             ffn_dim=self.ffn_dim,
             num_layers=self.num_layers,
             patch_size=self.patch_size,
+            text_padding_len=self.text_padding_len,
             pooled_text=self.pooled_text,
         )
+
+
+class LoraConfig(_Part):
+    """Train low-rank factors beside the linear maps whose names end in ``targets``, and leave all weights as they are.
+
+    Their product is scaled by ``alpha / rank``.
+    """
+
+    rank: PositiveInt = 16
+    alpha: PositiveFloat = 16.0
+    targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0", "net.0.proj", "net.2")
+
+    def rules(self) -> LoraRules:
+        return LoraRules(self.rank, self.alpha, self.targets)
 
 
 class OptimizerConfig(_Part):
@@ -93,7 +110,8 @@ class TrainConfig(JobConfig):
     """Train a video diffusion transformer on a curated folder, or on several ``[[sources]]``.
 
     ``image_share`` is the share of stills among the clips met; ``shuffle_clips`` are shuffled together, and what they
-    take should fit in ``cache_bytes``.
+    take should fit in ``cache_bytes``. ``init`` is a checkpoint or a run of ours, or a folder or hub id of open
+    weights, to begin with: its sizes are the model's then.
     """
 
     data: str | None = None
@@ -102,6 +120,8 @@ class TrainConfig(JobConfig):
     steps: PositiveInt
     checkpoint_every: PositiveInt
     seed: int = 0
+    init: str | None = None
+    lora: LoraConfig | None = None
     model: ModelConfig = ModelConfig()
     pack_tokens: PositiveInt = 1280
     packs_per_step: PositiveInt = 2
@@ -134,6 +154,12 @@ class TrainConfig(JobConfig):
         return self
 
     @model_validator(mode="after")
+    def _check_lora(self) -> Self:
+        if self.lora is not None and self.init is None:
+            raise ValueError("lora adapts weights that are there: give init = URI, or leave [lora] out")
+        return self
+
+    @model_validator(mode="after")
     def _check_given(self) -> Self:
         unknown = sorted(set(self.given) - set(KINDS))
         if unknown:
@@ -142,10 +168,9 @@ class TrainConfig(JobConfig):
             raise ValueError(f"given: the shares add up to {sum(self.given.values())}; they can't exceed 1")
         return self
 
-    def plan_rules(self) -> PlanRules:
+    def plan_rules(self, dit: DiTConfig) -> PlanRules:
         # A block's linear maps cost 12 D^2 + 4 D F operations a token, its attention 4 D a pair of tokens.
-        dim = self.model.num_attention_heads * self.model.attention_head_dim
-        linear_work = float(3 * dim + self.model.ffn_dim)
+        linear_work = float(3 * dit.dim + dit.ffn_dim)
         return PlanRules(
             self.seed, self.pack_tokens, self.packs_per_step, linear_work, self.shuffle_clips, self.image_share
         )

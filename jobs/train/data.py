@@ -122,6 +122,13 @@ class Dataset:
         chosen = np.linspace(0, len(self.val) - 1, min(count, len(self.val))).round().astype(np.int64)
         return [int(row) for row in self.val[chosen]]
 
+    def rereads(self, window_clips: int, cache_bytes: int) -> float:
+        """How often a group is about to be read in each pass: once when a window of clips fits in the cache."""
+        size = sum(shard.size_bytes for _, shard in self.shards) / max(1, len(self.shape_of))
+        held = min(1.0, cache_bytes / (size * min(window_clips, max(1, len(self.train)))))
+        rows = len(self.shape_of) / max(1, len(self.group_first) - 1)
+        return 1 + (1 - held) * (rows - 1)
+
     @property
     def num_left_out(self) -> int:
         """Rows of shards that can't be read."""

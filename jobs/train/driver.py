@@ -8,12 +8,14 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from jobs.launch import ray_session, write_resolved
 from jobs.train.config import TrainConfig, differences
-from jobs.train.data import Dataset
 from jobs.train.gallery import is_published
 from jobs.train.loop import worker
+from jobs.train.start import check_sizes, find_start
 from sora_core import checkpoint, storage
 from sora_core.checkpoint import Meta
+from sora_core.dit.config import DiTConfig
 from sora_core.errors import CheckpointError, ConfigError
+from sora_core.shards import Manifest
 from sora_core.text import TextEncoder
 from sora_core.vae import VideoAutoencoder
 
@@ -41,26 +43,26 @@ def check(config: TrainConfig) -> int:
     """The number of steps done. InputError for data, a place or a config that training would fail on."""
     dataset = config.open_data()
     manifest = dataset.manifest
-    dit = config.model.dit(manifest.channels, manifest.text_dim)
-    dataset.plan(dit.patch, config.plan_rules())
     storage.check_writable(config.output)
     newest = checkpoint.latest(config.output)
-    if newest is not None:
-        check_resume(config, dataset, checkpoint.read_meta(newest))
+    before = checkpoint.read_meta(newest) if newest is not None else None
+    start = find_start(config, manifest, before)
+    check_sizes(config, start.dit)
+    dataset.plan(start.dit.patch, config.plan_rules(start.dit))
+    if before is not None:
+        check_resume(config, manifest, start.dit, before)
     if config.samples.count:
         vae, text_encoder = manifest.vae.source, manifest.text_encoder.source
         manifest.check_encoders(
             vae=VideoAutoencoder.load(vae).fingerprint, text_encoder=TextEncoder.load(text_encoder).fingerprint
         )
-    return checkpoint.read_meta(newest).step if newest else 0
+    return before.step if before is not None else 0
 
 
-def check_resume(config: TrainConfig, dataset: Dataset, before: Meta) -> None:
+def check_resume(config: TrainConfig, manifest: Manifest, dit: DiTConfig, before: Meta) -> None:
     """InputError when a run can't go on with this config and data: it names what changed."""
-    manifest = dataset.manifest
     manifest.check_encoders(vae=before.vae.fingerprint, text_encoder=before.text_encoder.fingerprint)
-    model = config.model.dit(manifest.channels, manifest.text_dim).to_dict()
-    if changed := list(differences(model, before.dit)):
+    if changed := list(differences(dit.to_dict(), before.dit)):
         raise CheckpointError(
             f"{config.output} holds {before.step} steps of another model ({'; '.join(changed)}): "
             "restore those values, or choose another output"

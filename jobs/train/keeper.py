@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
+from jobs.train.adapter import Finish
 from jobs.train.config import TrainConfig
 from jobs.train.record import Record, StepTiming
 from jobs.train.state import Snapshot, Writer
@@ -41,12 +42,12 @@ class Bystander:
 
 
 class FirstWorker:
-    """Writes metrics and checkpoints; ``meta`` describes the run at any step."""
+    """Writes metrics and checkpoints; ``meta`` describes the run at any step, ``finish`` stores what serves."""
 
-    def __init__(self, config: TrainConfig, meta: Meta) -> None:
+    def __init__(self, config: TrainConfig, meta: Meta, finish: Finish) -> None:
         self._meta = meta
         self.record = Record(config.output, config.steps, config.log_every_s)
-        self.writer = Writer(config.output, config.keep_checkpoints)
+        self.writer = Writer(config.output, config.keep_checkpoints, finish)
 
     @property
     def due(self) -> bool:
@@ -64,12 +65,12 @@ class FirstWorker:
 
 
 @contextmanager
-def keeping(config: TrainConfig, meta: Meta, rank: int) -> Iterator[Keeper]:
+def keeping(config: TrainConfig, meta: Meta, rank: int, finish: Finish) -> Iterator[Keeper]:
     """This worker's keeper; on the way out everything is stored, after a failure too."""
     if rank:
         yield Bystander()
         return
-    first = FirstWorker(config, meta)
+    first = FirstWorker(config, meta, finish)
     try:
         yield first
     finally:

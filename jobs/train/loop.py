@@ -12,17 +12,18 @@ import ray.train.torch
 import torch
 
 from jobs.launch import bind_ray_metrics
+from jobs.train.adapter import finisher
 from jobs.train.config import TrainConfig
 from jobs.train.data import Dataset
 from jobs.train.gallery import publish
 from jobs.train.keeper import keeping
 from jobs.train.loader import Prefetch
 from jobs.train.record import StepTiming
+from jobs.train.start import find_start, first_model
 from jobs.train.state import restore
 from jobs.train.summary import describe
 from jobs.train.validate import Validation
 from sora_core import checkpoint, telemetry
-from sora_core.checkpoint import Meta
 from sora_core.dit.model import DiT
 from sora_core.training.draws import draw_step
 from sora_core.training.parallel import rank_and_size
@@ -32,6 +33,9 @@ from sora_core.training.trainer import Trainer
 from sora_core.vae.whitening import Whitening
 
 logger = logging.getLogger(__name__)
+
+_REREADS = 1.5
+"""Reading each group of rows more often than this is worth a word."""
 
 
 def worker(values: dict[str, Any]) -> None:
@@ -53,22 +57,27 @@ def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int
     dataset = config.open_data()
     rows = config.read_rows(dataset)
     newest = checkpoint.latest(config.output)
-    trainer = build(config, dataset, device, checkpoint.read_meta(newest) if newest else None)
+    before = checkpoint.read_meta(newest) if newest else None
+    start = find_start(config, dataset.manifest, before)
+    dit, base = first_model(config, start, before)
+    trainer = build(config, dataset, dit, start.whitening, device)
     position = restore(newest, trainer) if newest else Position()
     validation = Validation.of(config, rows.examples(dataset.judges(config.validation.clips)))
-    plan = dataset.plan(trainer.objective.patch, config.plan_rules())
+    plan = dataset.plan(trainer.objective.patch, config.plan_rules(start.dit))
     steps = takewhile(lambda planned: planned.step <= config.steps, plan.steps(position))
-    meta = describe(config, dataset, trainer.dit.config, trainer.objective.whitening)
+    meta = describe(config, dataset, start, base)
     if rank == 0:
         _introduce(config, dataset, trainer, position, newest)
+        if (rereads := dataset.rereads(plan.window_clips, config.cache_bytes)) > _REREADS:
+            logger.warning("data is read about %.0f times a pass: raise cache_bytes or lower shuffle_clips", rereads)
     prefetch = Prefetch(steps, dataset.train, rows, rank, size, config.prefetch_steps)
-    with keeping(config, meta, rank) as keeper, closing(rows), closing(prefetch):
+    with keeping(config, meta, rank, finisher(config, trainer.dit)) as keeper, closing(rows), closing(prefetch):
         for batch in prefetch:
-            start = time.perf_counter()
+            began = time.perf_counter()
             planned, last = batch.planned, batch.planned.step == config.steps
             draws = draw_step(config.draw_rules(), planned.step, planned.num_clips)
             result = trainer.step(planned, batch.packs, draws, flag=keeper.due)
-            spent_s = batch.wait_s + time.perf_counter() - start
+            spent_s = batch.wait_s + time.perf_counter() - began
             val_loss = validation.run(trainer) if last or planned.step % config.validation.every == 0 else {}
             keeper.step(planned.step, result, StepTiming(spent_s, batch.wait_s, planned.num_tokens), val_loss)
             if last or planned.step % config.checkpoint_every == 0:
@@ -77,19 +86,11 @@ def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int
                 report(planned.step, result.loss)
 
 
-def build(config: TrainConfig, dataset: Dataset, device: torch.device, before: Meta | None) -> Trainer:
-    """A trainer for this data; latents are whitened as they were when the run began."""
-    manifest = dataset.manifest
-    mean, std = manifest.whitening_mean, manifest.whitening_std
-    if before is not None:
-        mean, std = before.whitening.mean, before.whitening.std
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        dit = DiT(config.model.dit(manifest.channels, manifest.text_dim))
+def build(config: TrainConfig, dataset: Dataset, dit: DiT, whitening: Whitening, device: torch.device) -> Trainer:
+    """A trainer of this model for this data."""
     dit.activation_checkpointing = config.model.activation_checkpointing
-    objective = Objective(
-        dit.config.patch, Whitening(mean, std), config.shift_law, torch.tensor(manifest.null_text), config.sigma_spread
-    )
+    null_text = torch.tensor(dataset.manifest.null_text)
+    objective = Objective(dit.config.patch, whitening, config.shift_law, null_text, config.sigma_spread)
     return Trainer(
         dit,
         objective,

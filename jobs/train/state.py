@@ -24,6 +24,7 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save as save_tensors
 
+from jobs.train.adapter import Finish
 from sora_core import checkpoint, storage, telemetry
 from sora_core.checkpoint import Meta
 from sora_core.errors import CheckpointError, StorageUnavailable
@@ -50,7 +51,7 @@ class Snapshot:
 
     @property
     def average(self) -> dict[str, Tensor]:
-        """The weights that serve."""
+        """The averages of what learned."""
         prefix = "ema."
         return {name.removeprefix(prefix): value for name, value in self.tensors.items() if name.startswith(prefix)}
 
@@ -122,9 +123,10 @@ def _put(uri: str, tensors: dict[str, Tensor], trainer: Trainer) -> None:
 class Writer:
     """Writes checkpoints of a run in the background, one at a time; training goes on meanwhile."""
 
-    def __init__(self, output: str, keep: int | None) -> None:
+    def __init__(self, output: str, keep: int | None, finish: Finish) -> None:
         self._output = output
         self._keep = keep
+        self._finish = finish
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
 
@@ -162,7 +164,7 @@ class Writer:
         for pause in (*_RETRY_S, None):
             try:
                 before()
-                save(uri, snapshot, meta)
+                save(uri, snapshot, meta, self._finish)
                 break
             except StorageUnavailable as error:
                 if pause is None:
@@ -181,11 +183,11 @@ class Writer:
                 storage.delete_prefix(old.uri)
 
 
-def save(uri: str, snapshot: Snapshot, meta: Meta) -> None:
+def save(uri: str, snapshot: Snapshot, meta: Meta, finish: Finish) -> None:
     """Store a whole checkpoint: state, serving weights, and last the meta that makes it whole."""
     with tempfile.TemporaryDirectory(prefix="sora-") as folder:
         with _alone():
             save_tensors(dict(snapshot.tensors), storage_writer=FileSystemWriter(folder), no_dist=True)
         (Path(folder) / _POSITION).write_text(json.dumps(dataclasses.asdict(snapshot.position)))
         storage.upload_folder(folder, storage.join(uri, checkpoint.STATE))
-    checkpoint.save_model(uri, snapshot.average, meta)
+    finish(uri, snapshot.average, meta)

@@ -5,27 +5,27 @@ from pathlib import Path
 
 from jobs.train.config import TrainConfig
 from jobs.train.data import Dataset
+from jobs.train.start import Start
 from sora_core.checkpoint import ChannelStatistics, Meta
-from sora_core.dit.config import DiTConfig
-from sora_core.vae.whitening import Whitening
+from sora_core.shards import Encoder
 
 
-def describe(config: TrainConfig, dataset: Dataset, dit: DiTConfig, whitening: Whitening) -> Meta:
+def describe(config: TrainConfig, dataset: Dataset, start: Start, base: Encoder | None) -> Meta:
     """The meta of a run before its first step."""
     manifest = dataset.manifest
     return Meta(
         step=0,
-        dit=dit.to_dict(),
+        dit=start.dit.to_dict(),
         vae=manifest.vae,
         text_encoder=manifest.text_encoder,
-        whitening=ChannelStatistics(whitening.mean, whitening.std),
+        whitening=ChannelStatistics(start.whitening.mean, start.whitening.std),
         compression=manifest.compression,
         fps=dataset.usual_fps(),
-        max_tokens=int(dataset.tokens(dit.patch).max()),
-        given=tuple(sorted(kind for kind, share in config.given.items() if share)),
+        max_tokens=int(dataset.tokens(start.dit.patch).max()),
+        given=tuple(sorted({*start.given, *(kind for kind, share in config.given.items() if share)})),
         shift=config.shift,
         guidance_scale=config.guidance_scale,
-        base=None,
+        base=base,
         git_revision=git_revision(),
         training=config.model_dump(mode="json"),
         data=dataset.summary(),

@@ -34,7 +34,7 @@ def load_wan(source: str | Path, *, dtype: torch.dtype = torch.float32, device: 
     """
     _check_dtype(dtype, device)
     folder = transformer_folder(source)
-    config = _read_config(folder)
+    config = read_config(folder)
     files = _weight_files(folder)
     shapes: Shapes = {}
     for path in files:
@@ -129,8 +129,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _read_config(folder: Path) -> DiTConfig:
-    """The config of a folder; what the open code would ignore is refused."""
+def read_config(folder: Path) -> DiTConfig:
+    """The config of a transformer's folder; what the open code would ignore is refused."""
     path = folder / "config.json"
     values = _read_json(path)
     architecture = values.get("_class_name")

@@ -105,10 +105,16 @@ class Plan:
             )
         self._tokens = tokens
         self._rules = rules
-        balanced = _BALANCE_STEPS * rules.packs_per_step * rules.pack_tokens / float(tokens.mean())
-        window_clips = max(rules.window_clips, math.ceil(balanced))
         pools = pools or [Pool(np.arange(len(tokens) + 1))]
-        self.order = Order(pools, rules.seed, window_clips, stills, rules.image_share)
+        self.order = Order(pools, rules.seed, self.window_clips, stills, rules.image_share)
+
+    @property
+    def window_clips(self) -> int:
+        """How many clips are shuffled and packed together, at most."""
+        rules = self._rules
+        sorted_together = _BALANCE_STEPS * rules.packs_per_step if rules.packs_per_step > 1 else 0
+        clips_per_pack = rules.pack_tokens / float(self._tokens.mean())
+        return max(rules.window_clips, math.ceil(sorted_together * clips_per_pack))
 
     def steps(self, start: Position | None = None) -> Iterator[PlannedStep]:
         """All steps from a position on, without end."""

@@ -29,7 +29,8 @@ def quietly(_step: int, _loss: float) -> None: ...
 
 
 def steps_of(config: TrainConfig, dataset: Dataset, count: int) -> list[PlannedStep]:
-    return list(islice(dataset.plan(Patch(), config.plan_rules()).steps(), count))
+    dit = config.model.dit(dataset.manifest.channels, dataset.manifest.text_dim)
+    return list(islice(dataset.plan(Patch(), config.plan_rules(dit)).steps(), count))
 
 
 def test_validation_clips_are_kept_out_of_training(small_run: TrainConfig) -> None:
@@ -83,7 +84,7 @@ def test_what_fails_while_reading_ahead_fails_the_step(small_run: TrainConfig) -
 
 def test_reading_ahead_ends_when_it_is_closed(small_run: TrainConfig) -> None:
     dataset = small_run.open_data()
-    endless = dataset.plan(Patch(), small_run.plan_rules()).steps()
+    endless = dataset.plan(Patch(), PlanRules(0, 64, 2, 72.0)).steps()
     prefetch = Prefetch(endless, dataset.train, RowGroups(dataset, 1 << 20), 0, 1, ahead=2)
     next(iter(prefetch))
     prefetch.close()

@@ -1,0 +1,173 @@
+"""What a run begins with: fresh weights, those of one of our checkpoints, or those of an open model."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+
+from jobs.train.config import TrainConfig, differences
+from sora_core import checkpoint, storage
+from sora_core.checkpoint import Meta
+from sora_core.dit.config import DiTConfig
+from sora_core.dit.convert import load_strictly, load_wan, read_config, transformer_folder
+from sora_core.dit.model import DiT
+from sora_core.errors import CheckpointError, ConfigError
+from sora_core.shards import Encoder, Manifest
+from sora_core.training import lora
+from sora_core.vae.folder import fingerprint as vae_fingerprint
+from sora_core.vae.whitening import Whitening
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The model of a run, known before a weight is read.
+
+    ``whitening`` is what its latents are whitened with; ``given`` the kinds of masks that its first weights know.
+    """
+
+    dit: DiTConfig
+    whitening: Whitening
+    given: tuple[str, ...] = ()
+
+
+def find_start(config: TrainConfig, manifest: Manifest, before: Meta | None) -> Start:
+    """What a run over this data begins with, or goes on with after a checkpoint.
+
+    CheckpointError when the first weights can't be used with the data, or a resumed run is to have others.
+    """
+    if before is not None:
+        _check_same_start(config, before)
+    if config.init is None:
+        whitening = Whitening(manifest.whitening_mean, manifest.whitening_std)
+        start = Start(config.model.dit(manifest.channels, manifest.text_dim), whitening)
+    elif _is_ours(config.init):
+        meta = checkpoint.read_meta(checkpoint.resolve(config.init))
+        manifest.check_encoders(vae=meta.vae.fingerprint, text_encoder=meta.text_encoder.fingerprint)
+        whitening = Whitening(meta.whitening.mean, meta.whitening.std)
+        start = Start(DiTConfig.from_dict(meta.dit), whitening, meta.given)
+    else:
+        start = _open_start(config.init, manifest)
+    _check_fits(config.init, start.dit, manifest)
+    if before is None:
+        return start
+    return Start(start.dit, Whitening(before.whitening.mean, before.whitening.std), start.given)
+
+
+def check_sizes(config: TrainConfig, dit: DiTConfig) -> None:
+    """ConfigError when [model] asks for other sizes than the first weights have."""
+    if config.init is None:
+        return
+    has = dit.to_dict() | {"patch_size": dit.patch_size}
+    asked = {name: getattr(config.model, name) for name in config.model.model_fields_set & has.keys()}
+    if wrong := list(differences(asked, {name: has[name] for name in asked})):
+        raise ConfigError(
+            f"model: {'; '.join(wrong)} (the first are those of init = {config.init}): leave these keys out"
+        )
+
+
+def first_model(config: TrainConfig, start: Start, before: Meta | None) -> tuple[DiT, Encoder | None]:
+    """The model with its first weights, and what they are; a resumed run's own are put in later.
+
+    CheckpointError when the weights under an adapter aren't those that it was begun on.
+    """
+    if before is not None and config.lora is None:
+        return _fresh(config, start), before.base
+    if config.init is None:
+        return _fresh(config, start), None
+    dit = _read(config.init, start.dit)
+    base = Encoder(config.init, _fingerprint(dit.state_dict()))
+    if before is not None and before.base != base:
+        raise CheckpointError(f"init = {config.init}: its weights have changed since this run began; put them back")
+    if config.lora is not None:
+        lora.add_adapter(dit, config.lora.rules(), config.seed)
+    return dit, base
+
+
+def _fresh(config: TrainConfig, start: Start) -> DiT:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return DiT(start.dit)
+
+
+def _read(uri: str, dit: DiTConfig) -> DiT:
+    if _is_ours(uri):
+        weights, _ = checkpoint.load_model(uri)
+        return load_strictly(dit, weights, uri)
+    with _transformer(uri, weights=True) as folder:
+        return load_wan(folder)
+
+
+def _is_ours(uri: str) -> bool:
+    return storage.exists(storage.join(uri, checkpoint.META)) or checkpoint.latest(uri) is not None
+
+
+def _check_same_start(config: TrainConfig, before: Meta) -> None:
+    now = {"init": config.init, "lora": config.lora and config.lora.model_dump(mode="json")}
+    then = {name: before.training.get(name) for name in now}
+    if changed := list(differences(now, then)):
+        raise CheckpointError(
+            f"{config.output} holds {before.step} steps that began otherwise ({'; '.join(changed)}): restore those "
+            "values, or choose another output"
+        )
+
+
+def _check_fits(uri: str | None, dit: DiTConfig, manifest: Manifest) -> None:
+    found = {"in_channels": dit.in_channels, "out_channels": dit.out_channels, "text_dim": dit.text_dim}
+    data = {"in_channels": manifest.channels, "out_channels": manifest.channels, "text_dim": manifest.text_dim}
+    if wrong := list(differences(data, found)):
+        raise CheckpointError(
+            f"init = {uri} doesn't fit the data ({'; '.join(wrong)}): curate with that model's autoencoder and text "
+            "encoder, or begin with another"
+        )
+
+
+# --- open weights
+
+
+def _open_start(uri: str, manifest: Manifest) -> Start:
+    whitening = Whitening(manifest.whitening_mean, manifest.whitening_std)
+    with _transformer(uri, weights=False) as folder:
+        dit = read_config(folder)
+        vae = folder.parent / "vae"
+        if (vae / "config.json").is_file():
+            values = json.loads((vae / "config.json").read_text())
+            if "latents_mean" in values and "latents_std" in values:
+                whitening = Whitening(tuple(values["latents_mean"]), tuple(values["latents_std"]))
+            if any(vae.glob("*.safetensors")):
+                manifest.check_encoders(vae=vae_fingerprint(vae), text_encoder=manifest.text_encoder.fingerprint)
+    return Start(dit, whitening)
+
+
+@contextmanager
+def _transformer(uri: str, *, weights: bool) -> Iterator[Path]:
+    """A local folder with an open transformer's config, and its weights if asked, beside its autoencoder's config."""
+    if not storage.is_s3(uri):
+        yield transformer_folder(uri.removeprefix("file://"))
+        return
+    inner = storage.join(uri, "transformer")
+    found = inner if storage.exists(storage.join(inner, "config.json")) else uri
+    with TemporaryDirectory(prefix="sora-init-") as temporary:
+        folder = Path(temporary) / "transformer"
+        if weights:
+            storage.download_folder(found, folder)
+        else:
+            storage.download(storage.join(found, "config.json"), folder / "config.json")
+        beside = storage.join(uri, "vae", "config.json")
+        if found == inner and storage.exists(beside):
+            storage.download(beside, Path(temporary) / "vae" / "config.json")
+        yield folder
+
+
+def _fingerprint(weights: Mapping[str, Tensor]) -> str:
+    """sha256 over names and values."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].detach().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
