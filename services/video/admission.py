@@ -3,8 +3,9 @@
 import math
 
 from services.video.config import ApiSettings
-from services.video.errors import too_many
+from services.video.errors import ApiError, too_many
 from services.video.ledger import Ledger
+from services.video.rates import OverRate
 from services.video.sizing import Plan
 
 
@@ -25,3 +26,13 @@ def check_queue(ledger: Ledger, limits: ApiSettings, owner: str, count: int, pla
     if backlog.wait_s > 0 and over_s > 0:
         message = f"it would be done in {math.ceil(backlog.wait_s + own_s)} s, the limit is {limits.max_wait_s:g} s"
         raise too_many(f"{message}: try again later", "queue_full", over_s)
+
+
+def over_rate(error: OverRate) -> ApiError:
+    """429 with the time until the allowance suffices; 400 for a request that is more than it ever grants."""
+    charge = error.charge
+    asked = f"the key's limit is {charge.limit:g} {charge.unit}"
+    if error.retry_after_s is None:
+        return ApiError(400, f"{asked}, this request alone takes {charge.amount:g}: ask for less", code="over_quota")
+    message = f"{asked}, and too little of it is left: try again in {math.ceil(error.retry_after_s)} s"
+    return too_many(message, "rate_limit_exceeded", error.retry_after_s)

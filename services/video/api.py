@@ -1,6 +1,11 @@
 """The HTTP side: the OpenAI Videos API and its extensions. It holds no state: any replica answers for any job."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import metadata
+
 from fastapi import APIRouter, FastAPI, Response
+from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from services.video import asgi, content, images, unsupported, videos
@@ -11,6 +16,9 @@ from services.video.intake import Intake
 from services.video.ledger import Ledger
 from services.video.metrics import LedgerCollector
 from services.video.schemas import Model, ModelCardList, ModelList
+from services.video.webhooks.courier import Courier
+from services.video.webhooks.routes import router as webhooks
+from services.video.webhooks.store import WebhookStore
 
 
 def create_app(
@@ -25,13 +33,38 @@ def create_app(
     registry = registry or CollectorRegistry()
     registry.register(LedgerCollector(ledger))
     owners = {digest: owner for owner, digest in config.api.keys.items()}
-    app = FastAPI(title="Sora on Ray", summary="Videos from text and images", docs_url="/docs", redoc_url=None)
+    app = FastAPI(
+        title="Sora on Ray",
+        summary="Videos from text and images",
+        version=metadata.version("sora-on-ray"),
+        redoc_url=None,
+        lifespan=_with_courier,
+    )
     app.state.service = Service(config, ledger, Intake(config, ledger), registry, owners)
     # Names under /videos come before /videos/{video_id}, which would take them for ids.
-    for router in (models, unsupported.router, videos.router, content.router, images.router, images.linked, scraped):
+    for router in (
+        models,
+        unsupported.router,
+        videos.router,
+        content.router,
+        images.router,
+        images.linked,
+        webhooks,
+        scraped,
+    ):
         app.include_router(router)
     asgi.install(app, named_by_proxy=named_by_proxy)
     return app
+
+
+@asynccontextmanager
+async def _with_courier(app: FastAPI) -> AsyncIterator[None]:
+    """Webhooks are sent while the application runs."""
+    service: Service = app.state.service
+    courier = Courier(WebhookStore(service.ledger), service.config.webhooks)
+    courier.start()
+    yield
+    await run_in_threadpool(courier.stop)
 
 
 models = keyed_router()

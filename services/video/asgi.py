@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 import uuid
 
 from fastapi import FastAPI, Request
@@ -37,6 +38,7 @@ class RequestEdge:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(Headers(scope=scope))
+        began = time.perf_counter()
         status = 0
 
         async def send_named(message: Message) -> None:
@@ -60,6 +62,7 @@ class RequestEdge:
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             telemetry.VIDEO_REQUESTS.inc(1, {"route": route, "status": str(status)})
+            telemetry.VIDEO_REQUEST_SECONDS.observe(time.perf_counter() - began, {"route": route})
 
 
 def _request_id(headers: Headers) -> str:
@@ -69,9 +72,18 @@ def _request_id(headers: Headers) -> str:
 
 
 def envelope(error: ApiError) -> JSONResponse:
-    """The error as the clients read it."""
+    """The error as the clients read it, counted."""
+    telemetry.VIDEO_REFUSALS.inc(1, {"code": error.code or str(error.status)})
     body = {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}
     return JSONResponse({"error": body}, error.status, headers=error.headers)
+
+
+def _methods(app: FastAPI, path: str) -> str:
+    """Every method of a path; the framework itself names those of the first route alone."""
+    operations = app.openapi()["paths"]
+    patterns = {template: re.sub(r"{\w+}", "[^/]+", template) for template in operations}
+    named = [path] if path in operations else [key for key, pattern in patterns.items() if re.fullmatch(pattern, path)]
+    return ", ".join(sorted({method.upper() for template in named for method in operations[template]}))
 
 
 def install(app: FastAPI, *, named_by_proxy: bool) -> None:
@@ -86,7 +98,8 @@ def install(app: FastAPI, *, named_by_proxy: bool) -> None:
     async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
         message = f"{request.method} {request.url.path}: {error.detail}"
         code = _CODES.get(error.status_code)
-        return envelope(ApiError(error.status_code, message, code=code, headers=error.headers))
+        headers = {"allow": _methods(app, request.url.path)} if error.status_code == 405 else error.headers
+        return envelope(ApiError(error.status_code, message, code=code, headers=headers))
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:

@@ -65,6 +65,17 @@ class ApiSettings(Settings):
         return self.limits_by_owner.get(owner, self.limits)
 
 
+class WebhookSettings(Settings):
+    """Events to the URLs that keys have registered, tried again at growing intervals until they are taken."""
+
+    max_endpoints_per_key: int = Field(default=10, ge=0)
+    poll_s: float = Field(default=0.5, gt=0, description="between two looks for what there is to send")
+    first_retry_s: float = Field(default=5.0, gt=0)
+    longest_retry_s: float = Field(default=3600.0, gt=0)
+    give_up_after_s: float = Field(default=72 * 3600.0, gt=0)
+    outbound: OutboundSettings = OutboundSettings()
+
+
 class Defaults(Settings):
     """What a request that doesn't say gets; None asks the model."""
 
@@ -128,6 +139,7 @@ class ServiceConfig(Settings):
     deadline_s: float | None = Field(default=None, gt=0, description="a video that takes longer than this fails")
     expire_after_s: float | None = Field(default=None, gt=0, description="finished videos are removed after so long")
     api: ApiSettings = ApiSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     defaults: Defaults = Defaults()
     sampler: SamplerSettings = SamplerSettings()
     decoder: DecoderSettings = DecoderSettings()

@@ -29,7 +29,7 @@ async def read_body(request: Request, max_upload_bytes: int) -> Body:
     bounded = _bounded(request, limit)
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind in ("application/json", ""):
-        return Body(_parse_json(await bounded.body()))
+        return Body(_parse_json(await bounded.body() or b"{}"))
     if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
         async with bounded.form(max_files=16, max_fields=200, max_part_size=limit) as form:
             return await _read_form(form)

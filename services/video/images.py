@@ -128,7 +128,7 @@ def _encoded(job: Job, output_format: str, quality: int) -> bytes:
     return stream.getvalue()
 
 
-@linked.get("/{image_id}", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+@linked.get("/{image_id}/content", response_class=Response, responses={200: {"content": {"image/png": {}}}})
 def download_image(
     service: TheService,
     image_id: Annotated[str, Path(pattern=IMAGE_ID.pattern)],

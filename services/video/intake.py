@@ -4,16 +4,17 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from services.video.admission import check_queue
+from services.video.admission import check_queue, over_rate
 from services.video.config import ServiceConfig
 from services.video.errors import ApiError, refused, unavailable
 from services.video.files import input_file, job_folder
 from services.video.job import Idempotency, IdempotencyConflict, Job, Kind, NewJob, new_id
 from services.video.ledger import Ledger
 from services.video.pictures import Pictures
+from services.video.rates import Charge, OverRate, charges_of
 from services.video.schemas import CreateVideo, ModelCard
 from services.video.sizing import Plan, plan
 from sora_core import storage
@@ -60,7 +61,8 @@ class Intake:
             raise refused("input_reference", message, "unsupported")
         check_queue(self._ledger, limits, owner, request.n, planned)
         new = self._jobs(owner, request, planned, card, kind, with_picture=picture is not None)
-        return self._put(new, picture, _once(idempotency_key, request, picture))
+        charges = charges_of(limits.limits_of(owner), request.n * planned.num_frames / planned.fps)
+        return self._put(new, picture, _once(idempotency_key, request, picture), charges)
 
     def _card(self, model: str | None) -> ModelCard:
         cards = self.cards()
@@ -100,13 +102,18 @@ class Intake:
             )
         return jobs
 
-    def _put(self, new: list[NewJob], picture: bytes | None, once: Idempotency | None) -> list[Job]:
+    def _put(
+        self, new: list[NewJob], picture: bytes | None, once: Idempotency | None, charges: Sequence[Charge]
+    ) -> list[Job]:
         """Store the pictures first: a sampler may have the job the moment after it is in the ledger."""
         if picture is not None:
             for job in new:
                 storage.write_bytes(job.params["input"], picture)
         try:
-            made = self._ledger.create(new, once)
+            made = self._ledger.create(new, once, charges)
+        except OverRate as error:
+            self._discard(new)
+            raise over_rate(error) from error
         except IdempotencyConflict as error:
             self._discard(new)
             headers = {"x-should-retry": "false"}

@@ -82,7 +82,7 @@ class Job:
     """One row of the ledger. Times are Unix seconds; ``result`` holds the files of a completed job.
 
     ``saved`` is where its latents are stored: the newest of its sampling, or the finished ones. ``losses`` counts the
-    workers that it lost since it last got on.
+    workers that it lost since it last got on. ``announced``: its end was told to the webhooks.
     """
 
     id: str
@@ -111,6 +111,7 @@ class Job:
     saved: str | None
     losses: int
     deadline_at: float | None
+    announced: bool
 
     @property
     def kind(self) -> Kind:

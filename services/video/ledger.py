@@ -26,8 +26,9 @@ from services.video.job import (
     Stage,
     Status,
 )
+from services.video.rates import Charge
 from services.video.roster import Roster
-from services.video.rows import failure, free, job_of, new_row, of_kind, remember, select_jobs, visible
+from services.video.rows import failure, free, job_of, new_row, of_kind, remember, select_jobs, use, visible
 from services.video.tables import jobs, requests
 
 
@@ -36,10 +37,12 @@ class Ledger(Roster):
 
     # --- the API's side
 
-    def create(self, new: Sequence[NewJob], once: Idempotency | None = None) -> list[Job]:
-        """Accept all jobs of a request, or none; a request seen before gives the jobs that it made then.
+    def create(
+        self, new: Sequence[NewJob], once: Idempotency | None = None, charges: Sequence[Charge] = ()
+    ) -> list[Job]:
+        """Accept all jobs of a request, or none; a request seen before gives the jobs that it made then, for nothing.
 
-        IdempotencyConflict when its key came with another request.
+        IdempotencyConflict when its key came with another request, OverRate when its owner can't pay the charges.
         """
         now = self._clock()
         rows = [new_row(job, now) for job in new]
@@ -48,6 +51,7 @@ class Ledger(Roster):
                 earlier = remember(db, once, new[0].owner, [row["id"] for row in rows], now)
                 if earlier is not None:
                     return select_jobs(db, jobs.c.id.in_(earlier))
+            use(db, new[0].owner, charges, now)
             db.execute(jobs.insert(), rows)
             return select_jobs(db, jobs.c.id.in_([row["id"] for row in rows]))
 

@@ -39,10 +39,27 @@ def _unknown(schema: type[BaseModel], name: str) -> ApiError:
 
 def body_schema(schema: type[BaseModel], *, file: str | None = None) -> dict[str, Any]:
     """The OpenAPI text of a body that comes as JSON or, when one parameter may be a file, as a form too."""
-    as_json = schema.model_json_schema()
+    as_json = _inlined(schema.model_json_schema())
     content = {"application/json": {"schema": as_json}}
     if file is not None:
         upload = {"type": "string", "format": "binary", "description": as_json["properties"][file].get("description")}
         form = {**as_json, "properties": {**as_json["properties"], file: upload}}
         content["multipart/form-data"] = {"schema": form}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same schema without references, which would point nowhere from inside an OpenAPI document."""
+    parts = schema.pop("$defs", {})
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, list):
+            return [resolve(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if "$ref" in value:
+            return resolve(parts[value["$ref"].removeprefix("#/$defs/")])
+        return {name: resolve(item) for name, item in value.items()}
+
+    inlined: dict[str, Any] = resolve(schema)
+    return inlined

@@ -26,6 +26,11 @@ class Roster:
         """The ledger at a database URL, its tables created or brought up to date."""
         return cls(open_database(url), clock)
 
+    @property
+    def engine(self) -> sa.Engine:
+        """The database, for what lives beside the jobs."""
+        return self._engine
+
     def close(self) -> None:
         self._engine.dispose()
 

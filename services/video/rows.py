@@ -1,11 +1,14 @@
 """Rows of the ledger and the values that they stand for; every function works inside the caller's transaction."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
 
 from services.video.job import OPEN, Idempotency, IdempotencyConflict, Job, Kind, NewJob, Stage, Status
-from services.video.tables import jobs, requests
+from services.video.rates import Charge, Meter, spend
+from services.video.tables import allowances, jobs, requests
 
 
 def new_row(new: NewJob, now: float) -> dict[str, Any]:
@@ -27,6 +30,7 @@ def new_row(new: NewJob, now: float) -> dict[str, Any]:
         "stage": Stage.SAMPLE,
         "losses": 0,
         "deadline_at": new.deadline_at,
+        "announced": False,
     }
 
 
@@ -56,6 +60,20 @@ def free() -> sa.ColumnElement[bool]:
 
 def failure(code: str, message: str, now: float) -> dict[str, Any]:
     return {"status": Status.FAILED, "error_code": code, "error_message": message, "completed_at": now}
+
+
+def use(db: sa.Connection, owner: str, charges: Sequence[Charge], now: float) -> None:
+    """Take what a request uses from its owner's allowances. OverRate when one doesn't suffice."""
+    for charge in charges:
+        mine = (allowances.c.owner == owner) & (allowances.c.unit == charge.unit)
+        query = sa.select(allowances.c.used, allowances.c.counted_at).where(mine).with_for_update()
+        row = db.execute(query).one_or_none()
+        if row is None:
+            with suppress(sa.exc.IntegrityError), db.begin_nested():  # another API replica may be faster
+                db.execute(allowances.insert().values(owner=owner, unit=charge.unit, used=0.0, counted_at=now))
+            row = db.execute(query).one()
+        meter = spend(Meter(row.used, row.counted_at), charge, now)
+        db.execute(allowances.update().where(mine).values(used=meter.used, counted_at=meter.counted_at))
 
 
 def remember(db: sa.Connection, once: Idempotency, owner: str, ids: list[str], now: float) -> list[str] | None:

@@ -20,6 +20,7 @@ class LedgerUnavailable(SoraError):
 
 
 metadata = sa.MetaData()
+_ENDED = sa.text("NOT announced AND status IN ('completed', 'failed')")
 
 jobs = sa.Table(
     "jobs",
@@ -50,8 +51,10 @@ jobs = sa.Table(
     sa.Column("saved", sa.Text),
     sa.Column("losses", sa.Integer, nullable=False, server_default="0"),
     sa.Column("deadline_at", sa.Float(53)),
+    sa.Column("announced", sa.Boolean, nullable=False),
     sa.Index("jobs_by_owner", "owner", "id"),
     sa.Index("jobs_by_status", "status", "queued_as"),
+    sa.Index("jobs_to_announce", "id", sqlite_where=_ENDED, postgresql_where=_ENDED),
 )
 
 requests = sa.Table(
@@ -81,6 +84,43 @@ workers = sa.Table(
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("seen_at", sa.Float(53), nullable=False),
     sa.Column("token_steps_per_s", sa.Float(53), nullable=False),
+)
+
+webhook_endpoints = sa.Table(
+    "webhook_endpoints",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("event_types", sa.JSON, nullable=False),
+    sa.Column("secret", sa.Text, nullable=False),
+    sa.Column("old_secret", sa.Text),
+    sa.Column("old_secret_until", sa.Float(53)),
+    sa.Column("created_at", sa.Float(53), nullable=False),
+    sa.Column("updated_at", sa.Float(53), nullable=False),
+    sa.Index("webhook_endpoints_by_owner", "owner", "id"),
+)
+
+webhook_deliveries = sa.Table(
+    "webhook_deliveries",
+    metadata,
+    sa.Column("event_id", sa.Text, primary_key=True),
+    sa.Column("endpoint_id", sa.Text, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Float(53), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("due_at", sa.Float(53), nullable=False),
+    sa.Index("webhook_deliveries_by_time", "due_at"),
+)
+
+allowances = sa.Table(
+    "allowances",
+    metadata,
+    sa.Column("owner", sa.Text, primary_key=True),
+    sa.Column("unit", sa.Text, primary_key=True),
+    sa.Column("used", sa.Float(53), nullable=False),
+    sa.Column("counted_at", sa.Float(53), nullable=False),
 )
 
 _BUSY_S = 30.0

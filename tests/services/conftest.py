@@ -1,9 +1,5 @@
 """A ledger on both databases, each a real one, with a clock that the test turns."""
 
-import os
-import shutil
-import socket
-import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -16,6 +12,7 @@ from services.video.ledger import Ledger
 from sora_core.pipeline import Pipeline
 
 from .live import LiveService, config_in
+from .postgres import PostgresServer, free_port, postgres_binaries
 from .tiny_model import save_tiny_checkpoint
 
 
@@ -37,53 +34,9 @@ def clock() -> Clock:
     return Clock()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _postgres_binaries() -> Path | None:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    if found:
-        return found[-1].parent
-    on_path = shutil.which("postgres")
-    return Path(on_path).resolve().parent if on_path else None
-
-
-class PostgresServer:
-    """A PostgreSQL server of its own in a temporary folder, on a free loopback port."""
-
-    def __init__(self, binaries: Path, folder: Path) -> None:
-        self._binaries, self._data, self.port = binaries, folder / "data", free_port()
-        folder.chmod(0o755)
-        self._data.mkdir(mode=0o700)
-        if os.geteuid() == 0:  # the server refuses to run as root
-            shutil.chown(self._data, "postgres")
-        self._call("initdb", "-D", str(self._data), "-U", "sora", "--auth=trust", "--no-sync", "--encoding=UTF8")
-
-    @property
-    def url(self) -> str:
-        return f"postgresql://sora@127.0.0.1:{self.port}/postgres"
-
-    def _call(self, program: str, *arguments: str) -> None:
-        user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        command = [*user, str(self._binaries / program), *arguments]
-        done = subprocess.run(command, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert done.returncode == 0, done.stdout
-
-    def start(self) -> None:
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
-        log = str(self._data / "server.log")
-        self._call("pg_ctl", "start", "-w", "-D", str(self._data), "-l", log, "-o", options)
-
-    def stop(self) -> None:
-        self._call("pg_ctl", "stop", "-w", "-m", "immediate", "-D", str(self._data))
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    binaries = _postgres_binaries()
+    binaries = postgres_binaries()
     if binaries is None:
         pytest.skip("PostgreSQL's server is not installed")
     with tempfile.TemporaryDirectory(prefix="sora-pg-", ignore_cleanup_errors=True) as folder:

@@ -42,7 +42,7 @@ class LiveService:
         self.registry = CollectorRegistry()
         self._crew: Crew | None = None
         app = create_app(config, self.ledger, self.registry)
-        settings = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", ws="none", lifespan="off")
+        settings = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", ws="none", lifespan="on")
         self._server = uvicorn.Server(settings)
         self._serving = threading.Thread(target=self._server.run, name="uvicorn")
 

@@ -20,8 +20,8 @@ from services.video.job import Status
 from services.video.ledger import Ledger
 from sora_core import storage
 
-from .conftest import free_port
 from .live import eventually
+from .postgres import free_port
 from .tiny_model import save_tiny_checkpoint
 
 pytestmark = [

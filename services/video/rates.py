@@ -1,0 +1,58 @@
+"""How much a key may use in a time: a meter that fills with use and runs out evenly. Pure arithmetic, time injected."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.video.config import KeyLimits
+
+_MINUTE_S = 60.0
+_DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Use of something that is rationed: ``amount`` of the ``limit`` that one ``period_s`` grants."""
+
+    unit: str
+    amount: float
+    limit: float
+    period_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """What was used and has not run out since ``counted_at`` (Unix seconds)."""
+
+    used: float
+    counted_at: float
+
+
+class OverRate(Exception):
+    """The charge doesn't fit now; it will after ``retry_after_s``, and never when that is None."""
+
+    def __init__(self, charge: Charge, retry_after_s: float | None) -> None:
+        super().__init__(charge.unit)
+        self.charge = charge
+        self.retry_after_s = retry_after_s
+
+
+def spend(meter: Meter, charge: Charge, now: float) -> Meter:
+    """The meter after the charge; OverRate when it doesn't fit, and then nothing is used."""
+    per_s = charge.limit / charge.period_s
+    left_over = max(0.0, meter.used - per_s * max(0.0, now - meter.counted_at))
+    used = left_over + charge.amount
+    if charge.amount > charge.limit:
+        raise OverRate(charge, None)
+    if used > charge.limit:
+        raise OverRate(charge, (used - charge.limit) / per_s)
+    return Meter(used, now)
+
+
+def charges_of(limits: KeyLimits, video_seconds: float) -> Sequence[Charge]:
+    """What a request for so many seconds of video uses of a key's limits."""
+    charges = []
+    if limits.requests_per_minute is not None:
+        charges.append(Charge("requests per minute", 1.0, max(1.0, limits.requests_per_minute), _MINUTE_S))
+    if limits.video_seconds_per_day is not None:
+        charges.append(Charge("seconds of video per day", video_seconds, limits.video_seconds_per_day, _DAY_S))
+    return charges

@@ -1,0 +1,72 @@
+// What a Node program does with the Videos API; prints what it saw. Arguments: URL, key, picture.
+import fs from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const require = createRequire(join(process.cwd(), "index.js"));
+const { default: OpenAI, toFile } = await import(pathToFileURL(require.resolve("openai")));
+const { version } = JSON.parse(fs.readFileSync(join(process.cwd(), "node_modules/openai/package.json")));
+const [baseURL, apiKey, picture] = process.argv.slice(2);
+const client = new OpenAI({ baseURL, apiKey });
+
+async function refusal(call) {
+  try {
+    await call();
+  } catch (error) {
+    return { class: error.constructor.name, code: error.code, param: error.param, named: Boolean(error.requestID) };
+  }
+  return { class: null };
+}
+
+async function poll(id) {
+  for (;;) {
+    const video = await client.videos.retrieve(id);
+    if (video.status === "completed" || video.status === "failed") return video;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+async function head(id, variant) {
+  const answer = await client.videos.downloadContent(id, { variant });
+  return Buffer.from(await answer.arrayBuffer()).subarray(0, 12).toString("hex");
+}
+
+const small = { size: "48x32", num_frames: 5, num_inference_steps: 2, seed: 3 };
+const made = await client.videos.create({ prompt: "a red ball", ...small });
+const polled = await poll(made.id);
+const file = await toFile(fs.createReadStream(picture), "a.png", { type: "image/png" });
+const again = await poll((await client.videos.create({ prompt: "x", input_reference: file, ...small })).id);
+const url = "data:image/png;base64," + fs.readFileSync(picture).toString("base64");
+const third = await poll((await client.videos.create({ prompt: "x", input_reference: { image_url: url }, ...small })).id);
+const variants = {};
+for (const variant of ["video", "thumbnail", "spritesheet"]) variants[variant] = await head(made.id, variant);
+const listed = [];
+for await (const video of client.videos.list({ limit: 1 })) listed.push(video.id);
+const deleted = await client.videos.delete(again.id);
+const image = await client.images.generate({ prompt: "x", size: "48x32" });
+const models = [];
+for await (const model of client.models.list()) models.push(model.id);
+const clip = () => toFile(fs.createReadStream(picture), "a.mp4", { type: "video/mp4" });
+
+console.log(
+  JSON.stringify({
+    version,
+    states: [made.status, polled.status, polled.progress, again.status, third.status],
+    seed: polled.seed,
+    variants,
+    listed: JSON.stringify(listed) === JSON.stringify([third.id, again.id, made.id]),
+    deleted: [deleted.id === again.id, deleted.deleted],
+    models,
+    image: Buffer.from(image.data[0].b64_json, "base64").subarray(1, 4).toString(),
+    refusals: {
+      unknown: await refusal(() => client.videos.create({ prompt: "x", guidence: 1 })),
+      gone: await refusal(() => client.videos.retrieve(again.id)),
+      remix: await refusal(() => client.videos.remix(made.id, { prompt: "x" })),
+      edit: await refusal(async () => client.videos.edit({ prompt: "x", video: await clip() })),
+      extend: await refusal(async () => client.videos.extend({ prompt: "x", seconds: "4", video: await clip() })),
+      character: await refusal(async () => client.videos.createCharacter({ name: "x", video: await clip() })),
+      key: await refusal(() => new OpenAI({ baseURL, apiKey: "sk-eve" }).videos.retrieve(made.id)),
+    },
+  }),
+);

@@ -1,0 +1,120 @@
+"""The official clients, unmodified: the newest Python one, the first that knew videos, and Node's."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from .clients.journey import journey
+from .live import KEYS, LiveService
+from .test_api import picture
+
+pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
+
+HERE = Path(__file__).parent / "clients"
+FIRST_PYTHON = "2.3.0"
+NODE = "6.49.0"
+UNSUPPORTED = {"class": "BadRequestError", "code": "unsupported", "param": None, "named": True}
+
+
+def run(command: list[str], folder: Path, **environment: str) -> str:
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def installed(command: list[str], folder: Path) -> Path:
+    """The folder with a package in it; skips the test where no package index is reached."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        pytest.skip(f"{command[-1]} can't be installed here: {done.stderr.strip().splitlines()[-1:]}")
+    return folder
+
+
+def arguments(service: LiveService, folder: Path) -> list[str]:
+    path = folder / "picture.png"
+    path.write_bytes(picture())
+    return [f"{service.url}/v1", KEYS["ann"], str(path)]
+
+
+def check(seen: dict[str, Any], version: str) -> None:
+    """What every client must have seen."""
+    assert seen["version"] == version
+    assert seen["states"][:3] == ["queued", "completed", 100]
+    assert set(seen["states"][3:]) == {"completed"}
+    assert (seen["seed"], seen["listed"], seen["deleted"], seen["models"]) == (3, True, [True, True], ["tiny"])
+    heads = {variant: bytes.fromhex(head) for variant, head in seen["variants"].items()}
+    assert heads["video"][4:8] == b"ftyp"
+    assert heads["thumbnail"][8:12] == b"WEBP"
+    assert heads["spritesheet"][:3] == b"\xff\xd8\xff"
+    expected = {
+        "unknown": {"class": "BadRequestError", "code": "unknown_parameter", "param": "guidence", "named": True},
+        "gone": {"class": "NotFoundError", "code": "not_found", "param": None, "named": True},
+        "key": {"class": "AuthenticationError", "code": "invalid_api_key", "param": None, "named": True},
+    }
+    assert seen["refusals"] == {name: expected.get(name, UNSUPPORTED) for name in seen["refusals"]}
+
+
+@pytest.fixture
+def own(idle: LiveService) -> LiveService:
+    """A service at work with a ledger of its own."""
+    idle.work()
+    return idle
+
+
+def test_the_newest_python_client_passes(own: LiveService) -> None:
+    check(journey(own.client(), picture()), openai.__version__)
+
+
+@pytest.mark.slow
+def test_the_first_python_client_that_knew_videos_passes(own: LiveService, tmp_path: Path) -> None:
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--target",
+        ".",
+        f"openai=={FIRST_PYTHON}",
+        "distro",
+    ]
+    folder = installed(pip, tmp_path)
+    command = [sys.executable, str(HERE / "journey.py"), *arguments(own, tmp_path)]
+    check(json.loads(run(command, tmp_path, PYTHONPATH=str(folder))), FIRST_PYTHON)
+
+
+@pytest.mark.slow
+def test_the_node_client_passes(own: LiveService, tmp_path: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("Node is not installed")
+    installed([npm, "install", "--no-audit", "--no-fund", f"openai@{NODE}"], tmp_path)
+    seen = json.loads(run(["node", str(HERE / "journey.mjs"), *arguments(own, tmp_path)], tmp_path))
+    assert seen.pop("image") == "PNG"
+    check(seen, NODE)
+
+
+def test_calls_that_are_not_offered_are_refused_by_name(door: LiveService) -> None:
+    client = door.client()
+    clip = ("a.mp4", b"x", "video/mp4")
+    for call in (
+        lambda: client.videos.remix("video_1", prompt="x"),
+        lambda: client.videos.edit(prompt="x", video=clip),
+        lambda: client.videos.extend(prompt="x", seconds="4", video=clip),
+        lambda: client.videos.create_character(name="x", video=clip),
+        lambda: client.videos.get_character("char_1"),
+        lambda: client.images.edit(prompt="x", image=clip),
+    ):
+        with pytest.raises(openai.BadRequestError, match="is not offered by this service") as raised:
+            call()
+        assert raised.value.code == "unsupported"
