@@ -107,6 +107,7 @@ class SamplerSettings(Settings):
     outage_patience_s: float = Field(
         default=600.0, ge=0, description="how long a finished video waits for storage or ledger"
     )
+    feature_cache: bool = Field(default=False, description="leave out steps that say little; see jobs.calibrate")
     save_every_s: float | None = Field(
         default=30.0, ge=0, description="latents are saved this often, so that another replica goes on; None: never"
     )

@@ -10,7 +10,8 @@ from services.video.config import ServiceConfig
 from services.video.decoder import Decoder
 from services.video.ledger import Ledger
 from services.video.sampler import Sampler
-from sora_core.pipeline import FrameDecoder, Pipeline
+from sora_core import checkpoint
+from sora_core.pipeline import FrameDecoder, Pipeline, calibration
 from sora_core.vae import Tiling
 
 
@@ -36,12 +37,18 @@ class Crew:
 
     @classmethod
     def sampling(cls, config: ServiceConfig, pipeline: Pipeline, ledger: Ledger) -> Self:
-        """A sampler, and beside it a decoder that shares its model unless there are decoders of their own."""
+        """A sampler, and beside it a decoder that shares its model unless there are decoders of their own.
+
+        CheckpointError when the feature cache is on and the model was never calibrated for it.
+        """
+        threshold = cache_threshold(config)
         if config.decoder.replicas:
-            return cls({"sampler": Sampler(config, pipeline, ledger, worker_name("sampler"))})
+            sampler = Sampler(config, pipeline, ledger, worker_name("sampler"), cache_threshold=threshold)
+            return cls({"sampler": sampler})
         frames = FrameDecoder(pipeline.name, pipeline.vae, pipeline.whitening, pipeline.device, tiling(config))
         decoder = Decoder(config, frames, ledger, worker_name("decoder"))
-        sampler = Sampler(config, pipeline, ledger, worker_name("sampler"), handed_over=decoder.wake)
+        name = worker_name("sampler")
+        sampler = Sampler(config, pipeline, ledger, name, handed_over=decoder.wake, cache_threshold=threshold)
         return cls({"sampler": sampler, "decoder": decoder})
 
     @classmethod
@@ -72,3 +79,10 @@ class Crew:
 def tiling(config: ServiceConfig) -> Tiling:
     """How the config cuts big frames; neighbours share a quarter of a tile."""
     return Tiling(config.decoder.tile, config.decoder.tile // 4)
+
+
+def cache_threshold(config: ServiceConfig) -> float:
+    """The threshold that the checkpoint's calibration chose, 0 while the cache is off; CheckpointError without one."""
+    if not config.sampler.feature_cache:
+        return 0.0
+    return calibration.stored(checkpoint.resolve(config.checkpoint)).threshold

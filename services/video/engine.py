@@ -10,6 +10,7 @@ import torch
 
 from services.video.failures import DeviceLost, Failure, is_out_of_memory
 from services.video.latents import State
+from sora_core import telemetry
 from sora_core.pipeline import Generation, Pipeline, Request
 
 log = logging.getLogger(__name__)
@@ -49,12 +50,15 @@ class Engine:
         return failures
 
     def _attempt(self, job_ids: Sequence[str]) -> Exception | None:
+        generations = [self._generations[job_id] for job_id in job_ids]
+        before = sum(generation.tokens_left_out for generation in generations)
         try:
-            self._pipeline.step([self._generations[job_id] for job_id in job_ids])
+            self._pipeline.step(generations)
         except Exception as error:
             if is_out_of_memory(error):
                 raise
             return error
+        telemetry.VIDEO_CACHED_TOKENS.inc(sum(generation.tokens_left_out for generation in generations) - before)
         return None
 
     def _check_device(self, error: Exception) -> None:

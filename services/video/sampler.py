@@ -43,15 +43,18 @@ class Sampler:
         worker: str,
         *,
         handed_over: Callable[[], None] = lambda: None,
+        cache_threshold: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``handed_over`` is called, from another thread, when a job waits for a decoder."""
+        """``handed_over`` is called, from another thread, when a job waits for a decoder; ``cache_threshold`` above 0
+        is the feature cache's."""
         settings = config.sampler
         self.worker = worker
         self._settings = settings
         self._ledger = ledger
         self._clock = clock
         self._handed_over = handed_over
+        self._cache_threshold = cache_threshold
         self._stop = threading.Event()
         self._model = pipeline.name
         self._engine = Engine(pipeline)
@@ -127,7 +130,7 @@ class Sampler:
 
     def _start(self, job: Job) -> None:
         try:
-            self._engine.start(job.id, _request(job), self._saved_state(job))
+            self._engine.start(job.id, _request(job, self._cache_threshold), self._saved_state(job))
         except StorageUnavailable as error:
             log.warning("%s waits for the storage: %s", job.id, error)
             self._admit_after = time.monotonic() + _PAUSE_S
@@ -230,7 +233,7 @@ class Sampler:
             self._outcomes.drop(job)
 
 
-def _request(job: Job) -> Request:
+def _request(job: Job, cache_threshold: float) -> Request:
     params = job.params
     picture = params["input"]
     return Request(
@@ -243,6 +246,7 @@ def _request(job: Job) -> Request:
         guidance_scale=params["guidance_scale"],
         seed=params["seed"],
         image=media.decode_image(storage.read_bytes(picture)) if picture else None,
+        cache_threshold=cache_threshold,
     )
 
 

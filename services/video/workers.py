@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from services.video.api import create_app
 from services.video.card import model_card
 from services.video.config import DecoderSettings, SamplerSettings, ServiceConfig
-from services.video.crew import Crew, tiling
+from services.video.crew import Crew, cache_threshold, tiling
 from services.video.ledger import Ledger
 from services.video.ray_metrics import RayBackend
 from sora_core import storage, telemetry
@@ -104,6 +104,7 @@ def application(config: ServiceConfig) -> serve.Application:
     """
     storage.check_readable(config.checkpoint)
     storage.check_writable(config.output)
+    cache_threshold(config)
     Ledger.open(config.ledger).close()
     workers = [_deploy(SamplerReplica, "sampler", config, config.sampler, **_scale(config))]
     if config.decoder.replicas:

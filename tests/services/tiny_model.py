@@ -14,8 +14,8 @@ FPS = 8.0
 MAX_TOKENS = 64  # of training; the pipeline makes up to four times as many
 
 
-def save_tiny_checkpoint(run_uri: str) -> str:
-    """Write it as the first checkpoint of a run; the run's URI."""
+def save_tiny_checkpoint(run_uri: str, std: float = 0.05) -> str:
+    """Write it as the first checkpoint of a run, its weights this large; the run's URI."""
     torch.manual_seed(0)
     vae, text = VideoAutoencoder.load(), TextEncoder.load()
     config = DiTConfig(
@@ -29,7 +29,7 @@ def save_tiny_checkpoint(run_uri: str) -> str:
     )
     dit = DiT(config)
     for parameter in dit.parameters():  # the output layer starts at zero, which would hide every other weight
-        torch.nn.init.normal_(parameter, std=0.05)
+        torch.nn.init.normal_(parameter, std=std)
     meta = Meta(
         step=1,
         dit=config.to_dict(),
