@@ -96,6 +96,15 @@ TRAIN_VAL_LOSS = _gauge("sora_train_val_loss", "Validation loss, by bin of sigma
 # --- serving
 VIDEO_REQUESTS = _counter("sora_video_requests", "API requests, by route and status", "route", "status")
 VIDEO_JOBS_FINISHED = _counter("sora_video_jobs_finished", "Jobs that workers ended, by how", "status")
+VIDEO_REQUEST_SECONDS = Metric(
+    "sora_video_request_seconds",
+    Kind.HISTOGRAM,
+    "Time from a request's head to the end of its answer, by route",
+    ("route",),
+    (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0),
+)
+VIDEO_REFUSALS = _counter("sora_video_refusals", "Requests answered with an error, by its code", "code")
+VIDEO_WEBHOOKS = _counter("sora_video_webhooks", "Attempts to deliver an event, by outcome", "outcome")
 VIDEO_STEPS = _counter("sora_video_denoise_steps", "Denoising steps of single jobs")
 VIDEO_BATCH_TOKENS = _gauge("sora_video_batch_tokens", "Tokens in the last packed forward")
 VIDEO_STEP_SECONDS = _seconds("sora_video_step_seconds", "Wall time of one packed forward and solver step")

@@ -1,6 +1,7 @@
 """A transformer block: self-attention in each clip, cross-attention to its text, feed-forward."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from einops import rearrange
@@ -52,6 +53,32 @@ class KeyValues:
     image_key: Float[Tensor, "k d"] | None = None
     image_value: Float[Tensor, "k d"] | None = None
     image_segments: Segments | None = None
+
+    def of_clips(self, clips: Sequence[int]) -> "KeyValues":
+        """What some clips of a pack read, in this order."""
+
+        def pick(rows: Tensor, segments: Segments) -> Tensor:
+            parts = segments.split(rows)
+            return torch.cat([parts[index] for index in clips])
+
+        def shorten(segments: Segments) -> Segments:
+            return Segments.of(tuple(segments.lengths[index] for index in clips), segments.offsets.device)
+
+        chosen = replace(
+            self,
+            key=pick(self.key, self.segments),
+            value=pick(self.value, self.segments),
+            key_bias=None if self.key_bias is None else pick(self.key_bias, self.segments),
+            segments=shorten(self.segments),
+        )
+        if self.image_segments is None or self.image_key is None or self.image_value is None:
+            return chosen
+        return replace(
+            chosen,
+            image_key=pick(self.image_key, self.image_segments),
+            image_value=pick(self.image_value, self.image_segments),
+            image_segments=shorten(self.image_segments),
+        )
 
 
 class Attention(nn.Module):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from sora_core.dit.blocks import Block, KeyValues, Modulation, TextStates
+from sora_core.dit.cache import ClipCache, decide, finish
 from sora_core.dit.config import DiTConfig
 from sora_core.dit.embedders import ConditionEmbedder
 from sora_core.dit.packing import Pack
@@ -128,10 +129,13 @@ class DiT(nn.Module):
         layers = tuple(block.attn2.key_values(states) for block in self._blocks())
         return Context(layers, self.condition_embedder.pooled(text, segments))
 
-    def forward(self, pack: Pack, context: Context | None = None) -> Float[Tensor, "l p"]:
+    def forward(
+        self, pack: Pack, context: Context | None = None, caches: Sequence[ClipCache | None] | None = None
+    ) -> Float[Tensor, "l p"]:
         """Velocity (noise minus data) of every token, its values in the order of ``pack.tokens``.
 
-        ``context`` is the joined `context` of the pack's clips; without it the pack's own texts are read.
+        ``context`` is the joined `context` of the pack's clips; without it the pack's own texts are read. ``caches``,
+        one for each clip or None for those that have none, let clips leave after the first block; it needs ``context``.
         InputError for a pack that this model can't take: other channels, other text, a side beyond its positions.
         """
         self._check(pack, context)
@@ -149,6 +153,9 @@ class DiT(nn.Module):
         if self._compiled:
             # Else the compiler takes the side of 2 for the same as anything else that is 2 in the first pack.
             torch._dynamo.mark_static(turns, 2)
+        if context is not None and caches is not None and any(caches):
+            x = self._through_cache(x, modulation, turns, pack.segments, context, caches)
+            return self._head(x, embedded, pack)
         for block, read in zip(self.blocks, memory, strict=True):
             if self.activation_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, modulation, turns, pack.segments, read, use_reentrant=False)
@@ -158,6 +165,28 @@ class DiT(nn.Module):
         if self.config.predicts_clean:
             return (pack.tokens.float() - answer.float()) / pack.sigma.clamp(min=_LEAST_SIGMA)[:, None]
         return answer
+
+    def _through_cache(
+        self,
+        x: Float[Tensor, "l d"],
+        modulation: Modulation,
+        turns: Float[Tensor, "l f 2"],
+        segments: Segments,
+        context: Context,
+        caches: Sequence[ClipCache | None],
+    ) -> Float[Tensor, "l d"]:
+        """All blocks for the clips that have moved, the first alone for the others."""
+        first = self.blocks[0](x, modulation, turns, segments, context.layers[0])
+        split = decide(first - x, segments, caches)
+        if not split.running:
+            return finish(first, first[:0], split, segments, caches)
+        whole = len(split.running) == len(caches)
+        out = first if whole else first[split.rows]
+        part = modulation if whole else Modulation(modulation.values, modulation.level[split.rows])
+        part_turns = turns if whole else turns[split.rows]
+        for block, read in zip(self._blocks()[1:], context.layers[1:], strict=True):
+            out = block(out, part, part_turns, split.segments, read if whole else read.of_clips(split.running))
+        return finish(first, out, split, segments, caches)
 
     def _head(self, x: Float[Tensor, "l d"], embedded: Float[Tensor, "r d"], pack: Pack) -> Float[Tensor, "l p"]:
         """The last norm and map, from the open weights' order of values (pt, ph, pw, c) to the pack's."""

@@ -10,6 +10,7 @@ from sora_core.diffusion.condition import Condition
 from sora_core.diffusion.guidance import Guidance
 from sora_core.diffusion.multistep import State
 from sora_core.diffusion.solvers import Solver
+from sora_core.dit.cache import ClipCache
 from sora_core.dit.model import Context
 from sora_core.errors import InputError
 from sora_core.shapes import Compression, Patch, PixelShape
@@ -21,7 +22,10 @@ MAX_SEED = 2**63
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Request:
-    """A video to make. ``guidance_scale`` None is the model's own; ``image`` becomes the first frame."""
+    """A video to make. ``guidance_scale`` None is the model's own; ``image`` becomes the first frame.
+
+    ``cache_threshold`` above 0 lets steps leave after the first block that change it by less (`sora_core.dit.cache`).
+    """
 
     prompt: str
     negative_prompt: str = ""
@@ -32,6 +36,7 @@ class Request:
     guidance_scale: float | None = None
     seed: int = 0
     image: UInt8[np.ndarray, "h w 3"] | None = None
+    cache_threshold: float = 0.0
 
     @property
     def shape(self) -> PixelShape:
@@ -79,7 +84,7 @@ class Generation:
     """A request on its way from noise to frames. `Pipeline.step` moves it on; nothing else changes it.
 
     ``uncond`` is None where no step is guided; ``clip_tokens`` are the tokens of the clip; ``cost`` counts the
-    floating-point operations of all steps.
+    floating-point operations of all steps; ``caches`` are those of both branches, None without a feature cache.
     """
 
     request: Request
@@ -91,6 +96,7 @@ class Generation:
     uncond: Context | None
     clip_tokens: int
     cost: float
+    caches: tuple[ClipCache | None, ClipCache | None] = (None, None)
 
     @property
     def step(self) -> int:
@@ -115,8 +121,16 @@ class Generation:
         """Tokens that the next step adds to a pack: the clip's, twice when guided."""
         return self.clip_tokens * (2 if self.guided else 1)
 
+    @property
+    def tokens_left_out(self) -> int:
+        """Tokens that the feature cache has spared the deep blocks so far, counted once a step."""
+        return self.clip_tokens * sum(cache.num_left_out for cache in self.caches if cache is not None)
+
     def state(self) -> State:
-        """A copy, on the CPU, of how far it came; `Pipeline.resume` goes on from there, bit for bit."""
+        """A copy, on the CPU, of how far it came; `Pipeline.resume` goes on from there, bit for bit.
+
+        A feature cache is no part of it: the first step after it runs whole.
+        """
         state = self.solver.state() | {_LATENT: self.latent}
         return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
 

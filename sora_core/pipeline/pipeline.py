@@ -12,6 +12,7 @@ from sora_core.diffusion.condition import Condition
 from sora_core.diffusion.guidance import Guidance, guide
 from sora_core.diffusion.multistep import State
 from sora_core.diffusion.solvers import make_solver, sigmas
+from sora_core.dit.cache import ClipCache
 from sora_core.dit.cost import flops
 from sora_core.dit.model import Context
 from sora_core.dit.packing import Clip, pack, unpack
@@ -67,6 +68,7 @@ class Pipeline:
         seed: int = 0,
         image: UInt8[np.ndarray, "hi wi 3"] | None = None,
         negative_prompt: str = "",
+        cache_threshold: float = 0.0,
     ) -> UInt8[np.ndarray, "t h w 3"]:
         """One video; InputError for what the model can't do."""
         generation = self.start(
@@ -80,6 +82,7 @@ class Pipeline:
                 guidance_scale=guidance_scale,
                 seed=seed,
                 image=image,
+                cache_threshold=cache_threshold,
             )
         )
         while not generation.done:
@@ -111,6 +114,7 @@ class Pipeline:
             uncond=contexts[1] if len(contexts) == 2 else None,
             clip_tokens=num_tokens,
             cost=work * solver.num_evaluations,
+            caches=_caches(request.cache_threshold),
         )
 
     def resume(self, request: Request, state: State) -> Generation:
@@ -129,14 +133,16 @@ class Pipeline:
             raise InputError("a generation that is done can't be stepped: decode it and leave it out")
         clips: list[Clip] = []
         contexts: list[Context] = []
+        caches: list[ClipCache | None] = []
         for generation in generations:
             branches = [generation.cond]
             if generation.guided and generation.uncond is not None:
                 branches.append(generation.uncond)
             clips += [self._clip(generation)] * len(branches)
             contexts += branches
+            caches += generation.caches[: len(branches)]
         packed = pack(clips, self.dit.config.patch).to(self.device, self._dtype)
-        velocities = iter(unpack(packed, self.dit(packed, Context.join(contexts)).float()))
+        velocities = iter(unpack(packed, self.dit(packed, Context.join(contexts), caches).float()))
         for generation in generations:
             velocity = next(velocities)
             if generation.guided:
@@ -175,3 +181,8 @@ class Pipeline:
         video = to_video(fit_image(image, height, width)[None])[None].to(self.device)
         latent: Tensor = self.whitening.apply(self.vae.encode(video).mean[0]).float()
         return latent
+
+
+def _caches(threshold: float) -> tuple[ClipCache | None, ClipCache | None]:
+    """Those of a request's two branches."""
+    return (ClipCache(threshold), ClipCache(threshold)) if threshold > 0 else (None, None)
