@@ -161,10 +161,7 @@ class DiT(nn.Module):
                 x = checkpoint(block, x, modulation, turns, pack.segments, read, use_reentrant=False)
             else:
                 x = block(x, modulation, turns, pack.segments, read)
-        answer = self._head(x, embedded, pack)
-        if self.config.predicts_clean:
-            return (pack.tokens.float() - answer.float()) / pack.sigma.clamp(min=_LEAST_SIGMA)[:, None]
-        return answer
+        return self._head(x, embedded, pack)
 
     def _through_cache(
         self,
@@ -189,12 +186,14 @@ class DiT(nn.Module):
         return finish(first, out, split, segments, caches)
 
     def _head(self, x: Float[Tensor, "l d"], embedded: Float[Tensor, "r d"], pack: Pack) -> Float[Tensor, "l p"]:
-        """The last norm and map, from the open weights' order of values (pt, ph, pw, c) to the pack's."""
+        """The last norm and map, from the open weights' order of values (pt, ph, pw, c) to the pack's; the velocity."""
         table = (self.scale_shift_table + embedded.float()[:, None]).flatten(1)
         shift, scale = table.index_select(0, pack.level).chunk(2, dim=1)
         values = self.proj_out(modulated_norm(x, 1 + scale, shift, self.config.eps))
-        ordered: Tensor = rearrange(values, "l (patch c) -> l (c patch)", c=self.config.out_channels)
-        return ordered
+        answer: Tensor = rearrange(values, "l (patch c) -> l (c patch)", c=self.config.out_channels)
+        if not self.config.predicts_clean:
+            return answer
+        return (pack.tokens.float() - answer.float()) / pack.sigma.clamp(min=_LEAST_SIGMA)[:, None]
 
     def _embed_levels(
         self, pack: Pack, pooled: Float[Tensor, "n d"] | None, dtype: torch.dtype

@@ -1,5 +1,6 @@
 """The laws of the feature cache: off is equal, on is each clip's own affair, and what leaves costs nothing."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,10 +18,10 @@ CONFIG = DiTConfig(
 )
 
 
-@pytest.fixture(scope="module")
-def dit() -> DiT:
+@pytest.fixture(scope="module", params=[False, True], ids=["velocity", "clean answer"])
+def dit(request: pytest.FixtureRequest) -> DiT:
     torch.manual_seed(0)
-    model = DiT(CONFIG).requires_grad_(False)
+    model = DiT(dataclasses.replace(CONFIG, predicts_clean=request.param)).requires_grad_(False)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return model
