@@ -91,6 +91,8 @@ TRAIN_STEP_SECONDS = _gauge("sora_train_step_seconds", "Wall time of the last st
 TRAIN_DATA_WAIT_SECONDS = _gauge("sora_train_data_wait_seconds", "Time the last step waited for data")
 TRAIN_CHECKPOINT_SECONDS = _gauge("sora_train_checkpoint_seconds", "Wall time of the last checkpoint")
 TRAIN_SKIPPED_CLIPS = _counter("sora_train_skipped_clips", "Clips left out because their shard can't be read")
+TRAIN_UTILIZATION = _gauge("sora_train_utilization_ratio", "Matrix products of the last step, of the devices' peak")
+TRAIN_SIGMA_LOSS = _gauge("sora_train_sigma_loss", "Loss of clips trained on lately, by bin of sigma", "sigma_bin")
 TRAIN_VAL_LOSS = _gauge("sora_train_val_loss", "Validation loss, by bin of sigma", "sigma_bin")
 
 # --- serving

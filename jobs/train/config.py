@@ -84,8 +84,9 @@ class OptimizerConfig(_Part):
 
 
 class SampleConfig(_Part):
-    """The videos made at the end: of ``prompts``, else of captions of the data."""
+    """Videos of ``prompts``, else of captions of the data: at the end, and with every checkpoint at ``every`` steps."""
 
+    every: PositiveInt | None = None
     count: Annotated[int, Field(ge=0)] = 8
     prompts: tuple[str, ...] = ()
     num_inference_steps: PositiveInt = 16
@@ -144,6 +145,7 @@ class TrainConfig(JobConfig):
     cache_bytes: PositiveInt = 1 << 30
     on_corrupt: Literal["stop", "skip"] = "stop"
     log_every_s: PositiveFloat = 5.0
+    peak_tflops: PositiveFloat | None = None
     validation: ValidationConfig = ValidationConfig()
     samples: SampleConfig = SampleConfig()
 
@@ -151,6 +153,15 @@ class TrainConfig(JobConfig):
     def _check_sources(self) -> Self:
         if (self.data is None) == (not self.sources):
             raise ValueError("give data = URI, or a [[sources]] table with data and weight for each of several")
+        return self
+
+    @model_validator(mode="after")
+    def _check_samples(self) -> Self:
+        if self.samples.every is not None and self.samples.every % self.checkpoint_every:
+            raise ValueError(
+                f"samples.every = {self.samples.every}: samples are made by checkpoints, so give a multiple of "
+                f"checkpoint_every = {self.checkpoint_every}"
+            )
         return self
 
     @model_validator(mode="after")

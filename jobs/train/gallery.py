@@ -1,21 +1,26 @@
-"""What a finished run shows: the curve of its losses, and videos of its own."""
+"""What a run shows with each checkpoint: a card, the curve of its losses, and videos of its own."""
 
-import io
 import json
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
+from jobs.train.adapter import Finish
+from jobs.train.card import CARD, CURVE, SAMPLES, SHEET, card
 from jobs.train.config import TrainConfig
 from jobs.train.curve import draw_curve
 from jobs.train.data import Dataset
 from jobs.train.record import read_lines
 from sora_core import checkpoint, storage
+from sora_core.checkpoint import Meta
 from sora_core.errors import MissingObject
 from sora_core.media import contact_sheet, encode_mp4
 from sora_core.pipeline import Generation, Pipeline, Request
@@ -36,24 +41,72 @@ def is_published(output: str) -> bool:
     return newest is not None and index["step"] == checkpoint.read_meta(newest).step
 
 
-def publish(config: TrainConfig, device: str) -> None:
-    """Write ``training.png``, and ``samples/*.mp4`` with a contact sheet, all from what the run has stored."""
-    storage.write_bytes(storage.join(config.output, "training.png"), draw_curve(read_lines(config.output)))
+def publish(config: TrainConfig, device: torch.device) -> None:
+    """Write ``training.png``, and ``samples/*.mp4`` with a contact sheet, for the newest checkpoint and beside it."""
     newest = checkpoint.resolve(config.output)
-    index: dict[str, object] = {"step": checkpoint.read_meta(newest).step, "samples": []}
-    if config.samples.count:
-        requests = list(_requests(config))
-        pipeline = Pipeline.load(newest, device)
-        clips = _generate(pipeline, requests, config.pack_tokens)
-        _store(config.output, requests, clips, pipeline.fps)
-        index["samples"] = [{"file": f"{_name(n)}.mp4", "prompt": r.prompt} for n, r in enumerate(requests)]
+    prompts = show(config, config.open_data(), newest, device, films=config.samples.count > 0, also=config.output)
+    samples = [{"file": f"{_name(number)}.mp4", "prompt": prompt} for number, prompt in enumerate(prompts)]
+    index = {"step": checkpoint.read_meta(newest).step, "samples": samples}
     storage.write_bytes(storage.join(config.output, _INDEX), json.dumps(index, indent=1).encode())
-    logger.info("curve and %d samples: %s", config.samples.count, config.output)
+    logger.info("curve and %d samples: %s", len(samples), config.output)
 
 
-def _requests(config: TrainConfig) -> Iterator[Request]:
+class Gallery:
+    """Shows each checkpoint of a run, one after another, in a thread of its own."""
+
+    def __init__(self, config: TrainConfig, dataset: Dataset, device: torch.device) -> None:
+        self._config, self._dataset, self._device = config, dataset, device
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gallery")
+
+    def after(self, finish: Finish) -> Finish:
+        """``finish``, and then the whole checkpoint is shown."""
+
+        def finish_and_show(uri: str, weights: dict[str, Tensor], meta: Meta) -> None:
+            finish(uri, weights, meta)
+            self._thread.submit(self._show, uri, meta.step)
+
+        return finish_and_show
+
+    def close(self) -> None:
+        """Wait until everything is shown."""
+        self._thread.shutdown()
+
+    def _show(self, uri: str, step: int) -> None:
+        every = self._config.samples.every
+        films = every is not None and step % every == 0 and step < self._config.steps
+        try:
+            show(self._config, self._dataset, uri, self._device, films=films)
+        except Exception:
+            logger.exception("%s: no card; training goes on", uri)
+
+
+def show(
+    config: TrainConfig, dataset: Dataset, uri: str, device: torch.device, *, films: bool, also: str | None = None
+) -> list[str]:
+    """Put the curve, the card and, if asked, videos beside a checkpoint; the prompts of the videos.
+
+    ``also`` is another place for the curve and the videos.
+    """
+    meta = checkpoint.read_meta(uri)
+    lines = {step: line for step, line in read_lines(config.output).items() if step <= meta.step}
+    requests = list(_requests(config, dataset)) if films else []
+    prompts = [request.prompt for request in requests]
+    with tempfile.TemporaryDirectory(prefix="sora-") as folder:
+        (Path(folder) / CURVE).write_bytes(draw_curve(lines))
+        if requests:
+            pipeline = Pipeline.load(uri, str(device))
+            _film(requests, _generate(pipeline, requests, config.pack_tokens), pipeline.fps, Path(folder) / SAMPLES)
+        if also is not None:
+            storage.upload_folder(folder, also)
+        shape = dataset.usual_shape()
+        (Path(folder) / CARD).write_text(card(uri, meta, lines, prompts, (shape.frames, shape.height, shape.width)))
+        storage.upload_folder(folder, uri)
+    return prompts
+
+
+def _requests(config: TrainConfig, dataset: Dataset) -> Iterator[Request]:
     """The chosen prompts, or captions of the data, at the data's usual size."""
-    samples, dataset = config.samples, config.open_data()
+    samples = config.samples
     prompts = samples.prompts or _captions(config, dataset)
     shape = dataset.usual_shape()
     for number in range(samples.count):
@@ -91,17 +144,15 @@ def _generate(pipeline: Pipeline, requests: Sequence[Request], max_tokens: int) 
     return clips
 
 
-def _store(output: str, requests: Sequence[Request], clips: Sequence[np.ndarray], fps: float) -> None:
+def _film(requests: Sequence[Request], clips: Sequence[np.ndarray], fps: float, folder: Path) -> None:
+    """An mp4 of each clip, and a sheet with some frames of each in a row."""
+    folder.mkdir()
     rows = []
-    with tempfile.TemporaryDirectory(prefix="sora-") as folder:
-        for number, (request, clip) in enumerate(zip(requests, clips, strict=True)):
-            encode_mp4(Path(folder) / f"{_name(number)}.mp4", clip, fps)
-            logger.info("sample %s: %s", _name(number), request.prompt)
-            rows.append(clip[np.linspace(0, len(clip) - 1, _SHEET_FRAMES).round().astype(int)])
-        sheet = io.BytesIO()
-        Image.fromarray(contact_sheet(np.concatenate(rows), columns=_SHEET_FRAMES)).save(sheet, "PNG")
-        (Path(folder) / "sheet.png").write_bytes(sheet.getvalue())
-        storage.upload_folder(folder, storage.join(output, "samples"))
+    for number, (request, clip) in enumerate(zip(requests, clips, strict=True)):
+        encode_mp4(folder / f"{_name(number)}.mp4", clip, fps)
+        logger.info("sample %s: %s", _name(number), request.prompt)
+        rows.append(clip[np.linspace(0, len(clip) - 1, _SHEET_FRAMES).round().astype(int)])
+    Image.fromarray(contact_sheet(np.concatenate(rows), columns=_SHEET_FRAMES)).save(folder / SHEET)
 
 
 def _name(number: int) -> str:

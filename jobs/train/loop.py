@@ -15,13 +15,14 @@ from jobs.launch import bind_ray_metrics
 from jobs.train.adapter import finisher
 from jobs.train.config import TrainConfig
 from jobs.train.data import Dataset
-from jobs.train.gallery import publish
+from jobs.train.gallery import Gallery, publish
 from jobs.train.keeper import keeping
 from jobs.train.loader import Prefetch
 from jobs.train.record import StepTiming
-from jobs.train.start import find_start, first_model
+from jobs.train.start import Start, find_start, first_model
 from jobs.train.state import restore
 from jobs.train.summary import describe
+from jobs.train.utilisation import Meter, measure_peak
 from jobs.train.validate import Validation
 from sora_core import checkpoint, telemetry
 from sora_core.dit.model import DiT
@@ -48,7 +49,7 @@ def worker(values: dict[str, Any]) -> None:
     device = ray.train.torch.get_device()
     train_steps(config, device, lambda step, loss: ray.train.report({"step": step, "loss": loss}))
     if rank == 0:
-        publish(config, str(device))
+        publish(config, device)
 
 
 def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int, float], None]) -> None:
@@ -65,13 +66,16 @@ def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int
     validation = Validation.of(config, rows.examples(dataset.judges(config.validation.clips)))
     plan = dataset.plan(trainer.objective.patch, config.plan_rules(start.dit))
     steps = takewhile(lambda planned: planned.step <= config.steps, plan.steps(position))
+    meter = measure(config, dataset, start, device, size)
     meta = describe(config, dataset, start, base)
     if rank == 0:
         _introduce(config, dataset, trainer, position, newest)
         if (rereads := dataset.rereads(plan.window_clips, config.cache_bytes)) > _REREADS:
             logger.warning("data is read about %.0f times a pass: raise cache_bytes or lower shuffle_clips", rereads)
     prefetch = Prefetch(steps, dataset.train, rows, rank, size, config.prefetch_steps)
-    with keeping(config, meta, rank, finisher(config, trainer.dit)) as keeper, closing(rows), closing(prefetch):
+    gallery = Gallery(config, dataset, device)
+    finish = gallery.after(finisher(config, trainer.dit))
+    with closing(gallery), keeping(config, meta, rank, finish) as keeper, closing(rows), closing(prefetch):
         for batch in prefetch:
             began = time.perf_counter()
             planned, last = batch.planned, batch.planned.step == config.steps
@@ -79,7 +83,8 @@ def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int
             result = trainer.step(planned, batch.packs, draws, flag=keeper.due)
             spent_s = batch.wait_s + time.perf_counter() - began
             val_loss = validation.run(trainer) if last or planned.step % config.validation.every == 0 else {}
-            keeper.step(planned.step, result, StepTiming(spent_s, batch.wait_s, planned.num_tokens), val_loss)
+            timing = StepTiming(spent_s, batch.wait_s, planned.num_tokens, meter.used(planned, spent_s))
+            keeper.step(planned.step, result, timing, val_loss)
             if last or planned.step % config.checkpoint_every == 0:
                 keeper.checkpoint(trainer, planned.after)
             if result.flags:
@@ -100,6 +105,16 @@ def build(config: TrainConfig, dataset: Dataset, dit: DiT, whitening: Whitening,
         precision=config.dtype,
         device=device,
     )
+
+
+def measure(config: TrainConfig, dataset: Dataset, start: Start, device: torch.device, size: int) -> Meter:
+    """What tells how well the devices are used, by their peak as it is given or as one of them shows it now."""
+    peak = 1e12 * config.peak_tflops if config.peak_tflops else measure_peak(device, config.dtype)
+    if rank_and_size()[0] == 0:
+        how = "given" if config.peak_tflops else f"measured, {config.precision} products"
+        logger.info("mfu is of %.3g TFLOP/s a worker (%s)", peak / 1e12, how)
+    tokens = dataset.tokens(start.dit.patch)
+    return Meter(start.dit, tokens, dataset.mean_text_tokens(), config.lora is not None, size * peak)
 
 
 def _introduce(config: TrainConfig, dataset: Dataset, trainer: Trainer, position: Position, newest: str | None) -> None:

@@ -1,3 +1,4 @@
+import struct
 import threading
 from itertools import islice
 from pathlib import Path
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from tensorboardX.proto.event_pb2 import Event
 
 from jobs.train.config import TrainConfig, ValidationConfig
 from jobs.train.curve import draw_curve
@@ -20,7 +22,7 @@ from sora_core import checkpoint, storage
 from sora_core.errors import CorruptShard, FingerprintMismatch, MissingObject
 from sora_core.shapes import Patch
 from sora_core.training.plan import PlannedStep, PlanRules
-from sora_core.training.trainer import StepResult
+from sora_core.training.trainer import ClipLoss, StepResult
 
 CPU = torch.device("cpu")
 
@@ -92,7 +94,7 @@ def test_reading_ahead_ends_when_it_is_closed(small_run: TrainConfig) -> None:
 
 
 def note(record: Record, step: int, loss: float, **extra: Any) -> None:
-    record.step(step, StepResult(loss, 1.0, 1.0, 0, 0, ()), StepTiming(0.1, 0.0, 64), extra)
+    record.step(step, StepResult(loss, 1.0, 1.0, 0, 0, ()), StepTiming(0.1, 0.0, 64, 0.5), extra)
 
 
 def test_the_newest_line_of_a_step_counts(tmp_path: Path) -> None:
@@ -106,6 +108,47 @@ def test_the_newest_line_of_a_step_counts(tmp_path: Path) -> None:
     assert {step: line["loss"] for step, line in read_lines(str(tmp_path)).items()} == {
         1: 1 / 3, 2: 1 / 3, 3: 2 / 3, 4: 2 / 3,
     }  # fmt: skip
+
+
+def events(folder: Path) -> list[Event]:
+    """All records of a folder of event files, in the order in which TensorBoard reads them."""
+    found = []
+    for path in sorted((folder / "tensorboard").iterdir()):
+        data = path.read_bytes()
+        while data:
+            (length,) = struct.unpack("<Q", data[:8])
+            found.append(Event.FromString(data[12 : 12 + length]))
+            data = data[16 + length :]
+    return found
+
+
+def test_tensorboard_gets_every_number_and_forgets_steps_that_are_done_again(tmp_path: Path) -> None:
+    first, second = Record(str(tmp_path), 10, 60.0), Record(str(tmp_path), 10, 60.0)
+    for step in (1, 2, 3):
+        note(first, step, 0.5, val_loss={"0.10": 0.25} if step == 2 else {})
+    first.flush()
+    note(second, 3, 0.75)
+    second.flush()
+    found = events(tmp_path)
+    steps = [(event.step, event.HasField("session_log")) for event in found if not event.file_version]
+    assert steps == [(1, True), (1, False), (2, False), (3, False), (3, True), (3, False)]
+    second_step = {value.tag: value.simple_value for value in found[3].summary.value}
+    assert second_step["loss"] == 0.5
+    assert second_step["val_loss/0.10"] == 0.25
+    assert second_step["mfu"] == 0.5
+    assert not {"step", "time"} & set(second_step)
+
+
+def test_a_live_line_tells_the_loss_by_noise_level_and_shape(tmp_path: Path) -> None:
+    record = Record(str(tmp_path), 2, 60.0)
+    clips = (ClipLoss(0.12, (1, 4, 4), 1.0), ClipLoss(0.18, (3, 4, 6), 2.0), ClipLoss(0.99, (3, 4, 6), 4.0))
+    for step in (1, 2):
+        record.step(step, StepResult(1.0, 1.0, 1.0, 0, 0, clips), StepTiming(0.1, 0.0, 64, 0.5), {})
+    record.flush()
+    lines = read_lines(str(tmp_path))
+    assert "loss_by_sigma" not in lines[1], "only where the live line is shown"
+    assert lines[2]["loss_by_sigma"] == {"0.15": 1.5, "0.95": 4.0}
+    assert lines[2]["loss_by_shape"] == {"1x4x4": 1.0, "3x4x6": 3.0}
 
 
 def test_a_cut_ends_a_file_and_stores_it_as_often_as_asked(tmp_path: Path) -> None:
