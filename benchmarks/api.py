@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import psutil
 import uvicorn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -91,8 +92,8 @@ async def load(url: str, key: str, rate: float, seconds: float) -> Seen:
 
 
 @contextmanager
-def replica(ledger_url: str) -> Iterator[str]:
-    """The URL of a running API replica."""
+def replica(ledger_url: str) -> Iterator[tuple[str, psutil.Process]]:
+    """The URL of a running API replica, and its process."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="sora-api-") as folder:
         process = multiprocessing.get_context("spawn").Process(target=serve, args=(port, ledger_url, folder))
@@ -100,7 +101,7 @@ def replica(ledger_url: str) -> Iterator[str]:
         url = f"http://127.0.0.1:{port}"
         try:
             _wait(url)
-            yield f"{url}/v1"
+            yield f"{url}/v1", psutil.Process(process.pid)
         finally:
             process.terminate()
             process.join()
@@ -118,11 +119,20 @@ def _wait(url: str) -> None:
     raise TimeoutError(f"{url} doesn't answer")
 
 
-def report(name: str, seen: Seen) -> None:
+def cpu_s(process: psutil.Process) -> float:
+    """Seconds of CPU that a process has used."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def report(name: str, seen: Seen, server_cpu_s: float | None = None) -> None:
+    """A table's rows, and what one request costs the server where that is known."""
     for what, times in (("create", seen.create), ("retrieve", seen.retrieve), ("both", seen.create + seen.retrieve)):
         cuts = statistics.quantiles(times, n=100)
         numbers = " | ".join(f"{cuts[percent - 1]:.1f}" for percent in (50, 95, 99))
         print(f"| {name} | {what} | {len(times)} | {numbers} | {len(seen.errors)} |", flush=True)
+    if server_cpu_s is not None:
+        print(f"  the server's CPU a request: {1000 * server_cpu_s / len(seen.create + seen.retrieve):.1f} ms")
     for error in sorted(set(seen.errors)):
         print(f"  {error}")
 
@@ -141,9 +151,11 @@ def main() -> None:
         return
     with databases(given.ledger) as urls:
         for name, ledger_url in urls.items():
-            with replica(ledger_url) as url:
+            with replica(ledger_url) as (url, process):
                 asyncio.run(load(url, KEY, given.rate, WARM_UP_S))
-                report(name, asyncio.run(load(url, KEY, given.rate, given.seconds)))
+                before = cpu_s(process)
+                seen = asyncio.run(load(url, KEY, given.rate, given.seconds))
+                report(name, seen, cpu_s(process) - before)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry
 from services.video.config import ServiceConfig, hash_key
 from services.video.errors import ApiError
 from services.video.intake import Intake
-from services.video.job import VIDEO_ID, Job
+from services.video.job import VIDEO_ID, Backlog, Job
+from services.video.kept import Kept
 from services.video.ledger import Ledger
 from services.video.schemas import ErrorBody
 
@@ -24,6 +25,7 @@ class Service:
     intake: Intake
     registry: CollectorRegistry
     owners: dict[str, str]  # by the hash of the key
+    backlog: Kept[Backlog]  # for hints, not for decisions
 
 
 def service_of(request: Request) -> Service:

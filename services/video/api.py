@@ -13,12 +13,15 @@ from services.video.access import Service, TheService, keyed_router
 from services.video.config import ServiceConfig
 from services.video.errors import ApiError
 from services.video.intake import Intake
+from services.video.kept import Kept
 from services.video.ledger import Ledger
 from services.video.metrics import LedgerCollector
 from services.video.schemas import Model, ModelCardList, ModelList
 from services.video.webhooks.courier import Courier
 from services.video.webhooks.routes import router as webhooks
 from services.video.webhooks.store import WebhookStore
+
+_BACKLOG_S = 0.5
 
 
 def create_app(
@@ -40,7 +43,8 @@ def create_app(
         redoc_url=None,
         lifespan=_with_courier,
     )
-    app.state.service = Service(config, ledger, Intake(config, ledger), registry, owners)
+    backlog = Kept(ledger.backlog, _BACKLOG_S)
+    app.state.service = Service(config, ledger, Intake(config, ledger), registry, owners, backlog)
     # Names under /videos come before /videos/{video_id}, which would take them for ids.
     for router in (
         models,

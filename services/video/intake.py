@@ -12,6 +12,7 @@ from services.video.config import ServiceConfig
 from services.video.errors import ApiError, refused, unavailable
 from services.video.files import input_file, job_folder
 from services.video.job import Idempotency, IdempotencyConflict, Job, Kind, NewJob, new_id
+from services.video.kept import Kept
 from services.video.ledger import Ledger
 from services.video.pictures import Pictures
 from services.video.rates import Charge, OverRate, charges_of
@@ -20,6 +21,7 @@ from services.video.sizing import Plan, plan
 from sora_core import storage
 
 _MAX_KEY_CHARS = 255
+_KEEP_S = 1.0
 
 
 class Intake:
@@ -30,9 +32,13 @@ class Intake:
         self._ledger = ledger
         self._clock = clock
         self._pictures = Pictures(config.api)
+        self._cards = Kept(self._ask_cards, _KEEP_S)
 
     def cards(self) -> list[ModelCard]:
         """The served models; none until a sampler has loaded one."""
+        return self._cards()
+
+    def _ask_cards(self) -> list[ModelCard]:
         return [ModelCard.model_validate(card) for card in self._ledger.model_cards()]
 
     def accept(

@@ -28,7 +28,19 @@ from services.video.job import (
 )
 from services.video.rates import Charge
 from services.video.roster import Roster
-from services.video.rows import failure, free, job_of, new_row, of_kind, remember, select_jobs, use, visible
+from services.video.rows import (
+    failure,
+    free,
+    job_of,
+    new_job,
+    new_row,
+    of_kind,
+    remember,
+    select_jobs,
+    use,
+    visible,
+    visible_query,
+)
 from services.video.tables import jobs, requests
 
 
@@ -53,13 +65,14 @@ class Ledger(Roster):
                     return select_jobs(db, jobs.c.id.in_(earlier))
             use(db, new[0].owner, charges, now)
             db.execute(jobs.insert(), rows)
-            return select_jobs(db, jobs.c.id.in_([row["id"] for row in rows]))
+        return [new_job(row) for row in rows]
 
     def get(self, job_id: str, owner: str | None = None) -> Job | None:
         """A job that isn't deleted and, when asked, belongs to ``owner``."""
+        values = {"job_id": job_id} | ({} if owner is None else {"owner": owner})
         with self._reading() as db:
-            found = select_jobs(db, visible(job_id, owner))
-        return found[0] if found else None
+            row = db.execute(visible_query(of_owner=owner is not None), values).one_or_none()
+        return None if row is None else job_of(row)
 
     def page(self, owner: str, *, after: str | None = None, limit: int = 20, newest_first: bool = True) -> Page:
         """An owner's videos in order of creation; ``after`` is the last id of the page before, deleted since or not."""
@@ -182,14 +195,10 @@ class Ledger(Roster):
 
         A cancellation that comes later than the last step comes too late. A job that was to expire anyway still does.
         """
-        return self._end(
-            lease,
-            status=Status.COMPLETED,
-            progress=100,
-            result=dict(result),
-            completed_at=self._clock(),
-            expires_at=sa.func.coalesce(jobs.c.expires_at, expires_at),
-        )
+        values = {"ended": dict(result), "now": self._clock(), "expires": expires_at}
+        with self._writing() as db:
+            done = db.execute(_FINISH, _held_by(lease) | values)
+        return done.rowcount == 1
 
     def fail(self, lease: Lease, code: str, message: str) -> bool:
         """End a job with its reason; False when the lease is gone."""
@@ -198,7 +207,7 @@ class Ledger(Roster):
     def save(self, lease: Lease, saved: str) -> bool:
         """Note where a job's latents are stored, for whoever goes on with it; False when the lease is gone."""
         with self._writing() as db:
-            done = db.execute(jobs.update().where(_held(lease)).values(saved=saved, losses=0))
+            done = db.execute(jobs.update().where(_HELD).values(saved=saved, losses=0), _held_by(lease))
         return done.rowcount == 1
 
     def hand_over(self, lease: Lease, saved: str) -> bool:
@@ -213,9 +222,8 @@ class Ledger(Roster):
     def _end(self, lease: Lease, condition: sa.ColumnElement[bool] | None = None, **values: Any) -> bool:
         wanted = sa.true() if condition is None else condition
         with self._writing() as db:
-            done = db.execute(
-                jobs.update().where(_held(lease), wanted).values(lease_owner=None, lease_expires_at=None, **values)
-            )
+            update = jobs.update().where(_HELD, wanted).values(lease_owner=None, lease_expires_at=None, **values)
+            done = db.execute(update, _held_by(lease))
         return done.rowcount == 1
 
     def reclaim(self, max_losses: int) -> int:
@@ -243,14 +251,31 @@ class Ledger(Roster):
             db.execute(requests.delete().where(requests.c.created_at < self._clock() - older_than_s))
 
 
-def _held(lease: Lease) -> sa.ColumnElement[bool]:
-    """The job of a lease, as long as the lease is good."""
-    return (
-        (jobs.c.id == lease.job_id)
-        & (jobs.c.lease_owner == lease.worker)
-        & (jobs.c.attempts == lease.attempt)
-        & (jobs.c.status == Status.IN_PROGRESS)
+# The job of a lease, as long as the lease is good; `_held_by` gives the values.
+_HELD = (
+    (jobs.c.id == sa.bindparam("job_id"))
+    & (jobs.c.lease_owner == sa.bindparam("worker"))
+    & (jobs.c.attempts == sa.bindparam("attempt"))
+    & (jobs.c.status == Status.IN_PROGRESS)
+)
+# Made once, like the queries of every request: most of the work of a short statement is to put it together.
+_FINISH = (
+    jobs.update()
+    .where(_HELD)
+    .values(
+        status=Status.COMPLETED,
+        progress=100,
+        result=sa.bindparam("ended"),
+        completed_at=sa.bindparam("now"),
+        expires_at=sa.func.coalesce(jobs.c.expires_at, sa.bindparam("expires", type_=sa.Float(53))),
+        lease_owner=None,
+        lease_expires_at=None,
     )
+)
+
+
+def _held_by(lease: Lease) -> dict[str, Any]:
+    return {"job_id": lease.job_id, "worker": lease.worker, "attempt": lease.attempt}
 
 
 def _requeued() -> dict[str, Any]:

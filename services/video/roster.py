@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Self
 
 import sqlalchemy as sa
@@ -79,27 +80,17 @@ class Roster:
 
     def backlog(self, owner: str | None = None) -> Backlog:
         """The work ahead and what the workers seen lately manage; ``waiting`` counts one owner's jobs when asked."""
-        waiting = sa.select(sa.func.count()).where(jobs.c.status == Status.QUEUED)
-        if owner is not None:
-            waiting = waiting.where(jobs.c.owner == owner)
-        done = sa.case((jobs.c.progress > SAMPLED_PERCENT, SAMPLED_PERCENT), else_=jobs.c.progress)
-        left = jobs.c.tokens * jobs.c.num_steps * (1 - done / float(SAMPLED_PERCENT))
-        unsampled = jobs.c.status.in_(OPEN) & (jobs.c.stage == Stage.SAMPLE)
-        work = sa.select(sa.func.sum(left), sa.func.count()).where(unsampled)
-        live = workers.c.seen_at > self._clock() - _WORKER_SILENT_S
-        rates = sa.select(sa.func.sum(workers.c.token_steps_per_s), sa.func.count()).where(live)
-        lately = sa.select(models.c.token_steps_per_s).order_by(models.c.seen_at.desc()).limit(1)
+        values = {"live_since": self._clock() - _WORKER_SILENT_S} | ({} if owner is None else {"owner": owner})
         with self._reading() as db:
-            token_steps, unsampled_jobs = db.execute(work).one()
-            rate, live_workers = db.execute(rates).one()
-            return Backlog(
-                waiting=int(db.execute(waiting).scalar_one()),
-                unsampled=int(unsampled_jobs),
-                token_steps=float(token_steps or 0.0),
-                token_steps_per_s=float(rate or 0.0),
-                rate_of_one=float(db.execute(lately).scalar() or 0.0),
-                live_workers=live_workers,
-            )
+            row = db.execute(_backlog_query(of_owner=owner is not None), values).one()
+        return Backlog(
+            waiting=row.waiting,
+            unsampled=row.unsampled,
+            token_steps=float(row.token_steps or 0.0),
+            token_steps_per_s=float(row.rate or 0.0),
+            rate_of_one=float(row.rate_of_one or 0.0),
+            live_workers=row.live_workers,
+        )
 
     def counts(self) -> dict[Status, int]:
         """How many jobs there are of every status."""
@@ -122,3 +113,25 @@ class Roster:
         with self._reading() as db:
             found = {Stage(stage): number for stage, number in db.execute(query)}
         return {stage: found.get(stage, 0) for stage in Stage}
+
+
+@cache
+def _backlog_query(*, of_owner: bool) -> sa.Select[Any]:
+    """One statement, made once: putting it together takes longer than the database takes to answer it."""
+    queued = jobs.c.status == Status.QUEUED
+    mine = queued & (jobs.c.owner == sa.bindparam("owner")) if of_owner else queued
+    done = sa.case((jobs.c.progress > SAMPLED_PERCENT, SAMPLED_PERCENT), else_=jobs.c.progress)
+    left = jobs.c.tokens * jobs.c.num_steps * (1 - done / float(SAMPLED_PERCENT))
+    unsampled = jobs.c.status.in_(OPEN) & (jobs.c.stage == Stage.SAMPLE)
+    live = workers.c.seen_at > sa.bindparam("live_since")
+    rate = sa.func.sum(workers.c.token_steps_per_s)
+    lately = sa.select(models.c.token_steps_per_s).order_by(models.c.seen_at.desc()).limit(1)
+    work = sa.select(sa.func.sum(left).label("token_steps"), sa.func.count().label("unsampled")).where(unsampled)
+    able = sa.select(rate.label("rate"), sa.func.count().label("live_workers")).where(live).subquery()
+    ahead = work.subquery()
+    return sa.select(
+        ahead,
+        able,
+        sa.select(sa.func.count()).where(mine).scalar_subquery().label("waiting"),
+        lately.scalar_subquery().label("rate_of_one"),
+    ).select_from(ahead.join(able, sa.true()))

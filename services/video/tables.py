@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -124,6 +125,7 @@ allowances = sa.Table(
 )
 
 _BUSY_S = 30.0
+_RESTED_S = 2.0
 _MIGRATION_LOCK = 0x50124A
 
 
@@ -140,7 +142,9 @@ def open_database(url: str) -> sa.Engine:
         engine = _sqlite(parsed)
     elif parsed.get_backend_name() == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
-        engine = sa.create_engine(parsed, pool_pre_ping=True, pool_size=16, connect_args={"connect_timeout": 5})
+        engine = sa.create_engine(parsed, pool_size=16, connect_args={"connect_timeout": 5})
+        event.listen(engine, "checkin", _note_use)
+        event.listen(engine, "checkout", _check_rested)
     else:
         raise ConfigError(f"ledger: {parsed.get_backend_name()!r} is not supported: {_HOW}")
     with available(engine):
@@ -163,6 +167,22 @@ def _sqlite(url: sa.URL) -> sa.Engine:
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _note_use(_connection: Any, record: Any) -> None:
+    record.info["used"] = time.monotonic()
+
+
+def _check_rested(connection: Any, record: Any, _proxy: Any) -> None:
+    """Ask a connection that rested whether its server is still there; asking a busy one doubles the round trips."""
+    if time.monotonic() - record.info.get("used", time.monotonic()) < _RESTED_S:
+        return
+    try:
+        connection.autocommit = True
+        connection.execute("")
+        connection.autocommit = False
+    except psycopg.Error as error:
+        raise exc.DisconnectionError from error
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
@@ -205,8 +225,14 @@ def migrate(engine: sa.Engine) -> None:
 
 @contextmanager
 def transaction(engine: sa.Engine, *, writes: bool) -> Iterator[sa.Connection]:
-    """One transaction: committed at the end, rolled back on an error."""
-    with engine.connect().execution_options(writes=writes) as db, db.begin():
+    """One transaction: committed at the end, rolled back on an error.
+
+    On PostgreSQL each statement of a transaction that doesn't write stands alone: that saves two round trips of three.
+    """
+    options: dict[str, Any] = {"writes": writes}
+    if engine.dialect.name == "postgresql" and not writes:
+        options["isolation_level"] = "AUTOCOMMIT"
+    with engine.connect().execution_options(**options) as db, db.begin():
         yield db
 
 

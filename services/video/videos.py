@@ -77,6 +77,6 @@ def _advise(service: Service, job: Job, response: Response) -> None:
     if job.status not in OPEN:
         return
     shortest, unknown, longest = _POLL_MS
-    wait_s = service.ledger.backlog().wait_s
+    wait_s = service.backlog().wait_s
     pause = unknown if wait_s is None else max(shortest, min(longest, round(1000 * wait_s / _POLLS_A_WAIT)))
     response.headers["openai-poll-after-ms"] = str(pause)
