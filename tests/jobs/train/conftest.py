@@ -10,9 +10,11 @@ from jobs.train.config import TrainConfig
 from sora_core import shards
 from sora_core.shapes import Compression, LatentShape
 from sora_core.shards import Encoder, Manifest, Provenance, Row, Totals
+from sora_core.text import TextEncoder
+from sora_core.vae import VideoAutoencoder
 
 CHANNELS, TEXT_DIM = 4, 8
-SHAPES = (LatentShape(CHANNELS, 1, 4, 4), LatentShape(CHANNELS, 2, 4, 4), LatentShape(CHANNELS, 3, 4, 6))
+SIDES = ((1, 4, 4), (2, 4, 4), (3, 4, 6))
 
 
 SMALL: dict[str, Any] = {
@@ -31,7 +33,15 @@ SMALL: dict[str, Any] = {
 class Curated(Protocol):
     """Writes a curated folder."""
 
-    def __call__(self, uri: str, *, clips: int = 24, vae: str = "vae-1", num_val: int = 4) -> Manifest: ...
+    def __call__(
+        self,
+        uri: str,
+        *,
+        clips: int = 24,
+        vae: str = "vae-1",
+        num_val: int = 4,
+        encoders: tuple[VideoAutoencoder, TextEncoder] | None = None,
+    ) -> Manifest: ...
 
 
 @pytest.fixture
@@ -47,8 +57,17 @@ def small_run(tmp_path, curated):  # type: ignore[no-untyped-def]
     return TrainConfig.model_validate({"data": str(tmp_path / "data"), "output": str(tmp_path / "run"), **SMALL})
 
 
-def write(uri: str, *, clips: int = 24, vae: str = "vae-1", num_val: int = 4) -> Manifest:
-    rows = [_row(number, "val" if number < num_val else "train") for number in range(clips)]
+def write(
+    uri: str,
+    *,
+    clips: int = 24,
+    vae: str = "vae-1",
+    num_val: int = 4,
+    encoders: tuple[VideoAutoencoder, TextEncoder] | None = None,
+) -> Manifest:
+    """Small latents for no model in particular, or of the widths of real ``encoders``."""
+    channels, text_dim = (encoders[0].channels, encoders[1].dim) if encoders else (CHANNELS, TEXT_DIM)
+    rows = [_row(number, "val" if number < num_val else "train", channels, text_dim) for number in range(clips)]
     half = max(1, clips // 2)
     written = [
         shards.write_shard(part, uri, f"latents/{start}.parquet")
@@ -56,14 +75,14 @@ def write(uri: str, *, clips: int = 24, vae: str = "vae-1", num_val: int = 4) ->
         if (part := rows[start : start + half])
     ]
     manifest = Manifest(
-        vae=Encoder("tiny", vae),
-        text_encoder=Encoder("tiny", "text-1"),
+        vae=Encoder(encoders[0].source, encoders[0].fingerprint) if encoders else Encoder("tiny", vae),
+        text_encoder=(Encoder(encoders[1].source, encoders[1].fingerprint) if encoders else Encoder("tiny", "text-1")),
         compression=Compression(),
-        channels=CHANNELS,
-        text_dim=TEXT_DIM,
-        whitening_mean=(0.0,) * CHANNELS,
-        whitening_std=(1.0,) * CHANNELS,
-        null_text=((0.0,) * TEXT_DIM,) * 2,
+        channels=channels,
+        text_dim=text_dim,
+        whitening_mean=(0.0,) * channels,
+        whitening_std=(1.0,) * channels,
+        null_text=((0.0,) * text_dim,) * 2,
         shards=tuple(written),
         totals=Totals(clips=clips),
         created_at=datetime.now(UTC).isoformat(),
@@ -72,9 +91,9 @@ def write(uri: str, *, clips: int = 24, vae: str = "vae-1", num_val: int = 4) ->
     return manifest
 
 
-def _row(number: int, split: str) -> Row:
+def _row(number: int, split: str, channels: int, text_dim: int) -> Row:
     rng = np.random.default_rng(number)
-    shape = SHAPES[number % len(SHAPES)]
+    shape = LatentShape(channels, *SIDES[number % len(SIDES)])
     mean = rng.normal(size=shape.as_tuple()).astype(np.float16)
     pixels = Compression().pixels(shape)
     return Row(
@@ -91,5 +110,5 @@ def _row(number: int, split: str) -> Row:
         made=Provenance(pixels.height, pixels.width, "vae-1", "float32", "text-1", "table", "filters-1", 1),
         latent_mean=mean,
         latent_std=np.full(shape.as_tuple(), 0.1, np.float16),
-        text=rng.normal(size=(3, TEXT_DIM)).astype(np.float16),
+        text=rng.normal(size=(3, text_dim)).astype(np.float16),
     )

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import pytest
 import torch
 
 from jobs.launch import load_config
-from jobs.train.config import TrainConfig, differences
+from jobs.train.config import SampleConfig, TrainConfig, differences
 from jobs.train.driver import check
 from jobs.train.loop import train_steps
+from sora_core import shards
 from sora_core.errors import CheckpointError, ConfigError, FingerprintMismatch, InputError, MissingObject
+from sora_core.text import TextEncoder
+from sora_core.vae import VideoAutoencoder
 
 
 def trained(config: TrainConfig) -> TrainConfig:
@@ -54,6 +58,19 @@ def test_latents_of_another_autoencoder_cannot_continue_a_run(small_run: TrainCo
     curated(done.data, vae="vae-2")
     with pytest.raises(FingerprintMismatch, match="latents"):
         check(done)
+
+
+@pytest.mark.parametrize("changed", ["vae", "text_encoder"])
+def test_encoders_that_changed_under_their_name_are_found_before_any_step(
+    small_run: TrainConfig, curated: Any, changed: str
+) -> None:
+    manifest = curated(small_run.data, encoders=(VideoAutoencoder.load(), TextEncoder.load()))
+    config = small_run.model_copy(update={"samples": SampleConfig(count=1)})
+    assert check(config) == 0
+    other = replace(getattr(manifest, changed), fingerprint="f" * 64)
+    shards.write_manifest(replace(manifest, **{changed: other}), small_run.data)
+    with pytest.raises(FingerprintMismatch, match="were made by 'default'"):
+        check(config)
 
 
 def test_fewer_steps_than_are_done_are_refused(small_run: TrainConfig) -> None:
