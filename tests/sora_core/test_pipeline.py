@@ -28,7 +28,7 @@ from sora_core.dit.model import DiT
 from sora_core.errors import CheckpointError, FingerprintMismatch, InputError
 from sora_core.pipeline import FrameDecoder, Generation, Pipeline, Request
 from sora_core.pipeline.frames import fit_image, to_frames, to_video
-from sora_core.pipeline.parts import EXTRAPOLATION
+from sora_core.pipeline.parts import EXTRAPOLATION, load_checkpoint
 from sora_core.shards import Encoder
 from sora_core.text import TextEncoder
 from sora_core.vae import VideoAutoencoder
@@ -394,6 +394,15 @@ def test_a_model_that_learned_no_given_frames_refuses_an_image(published: Callab
     assert pipe.fps == 16.0
     with pytest.raises(InputError, match="has not learned to start from an image"):
         pipe.start(ask(image=np.zeros((32, 48, 3), np.uint8)))
+
+
+@pytest.mark.parametrize(("given", "can"), [((), False), (("last_frame",), False), (("prefix",), True)])
+def test_a_checkpoint_starts_from_an_image_if_it_has_learned_to(
+    run: Path, tmp_path: Path, given: tuple[str, ...], can: bool
+) -> None:
+    weights, meta = checkpoint.load_model(str(run))
+    checkpoint.save_model(checkpoint.step_uri(str(tmp_path), 7), weights, dataclasses.replace(meta, given=given))
+    assert load_checkpoint(str(tmp_path), "cpu").takes_image is can
 
 
 def test_a_resumed_generation_ends_as_the_uninterrupted_one(pipe: Pipeline) -> None:

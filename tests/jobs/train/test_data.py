@@ -204,6 +204,14 @@ def test_one_folder_or_several_sources_but_not_both_nor_none() -> None:
     assert TrainConfig.model_validate(rest | {"sources": [{"data": "d", "weight": 2}]}).sources[0].weight == 2.0
 
 
+@pytest.mark.parametrize("share", [0.0, 0.7])
+def test_a_run_meets_stills_in_the_share_that_it_states(small_run: TrainConfig, share: float) -> None:
+    config = small_run.model_copy(update={"image_share": share})
+    dataset = config.open_data()
+    met = np.concatenate([np.concatenate(planned.packs) for planned in steps_of(config, dataset, 150)])
+    assert dataset.stills()[met].mean() == pytest.approx(share, abs=0.06)
+
+
 # --- damage
 
 
