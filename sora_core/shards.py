@@ -47,6 +47,8 @@ SCHEMA = pa.schema(
         pa.field("licence", pa.string()),
         pa.field("scaled_height", pa.int32(), nullable=False),
         pa.field("scaled_width", pa.int32(), nullable=False),
+        pa.field("top", pa.int32(), nullable=False),
+        pa.field("left", pa.int32(), nullable=False),
         pa.field("vae", pa.string(), nullable=False),
         pa.field("vae_dtype", pa.string(), nullable=False),
         pa.field("text_encoder", pa.string(), nullable=False),
@@ -64,7 +66,8 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What made a row out of its span: frames scaled to ``scaled_height x scaled_width``, then cut around the middle.
+    """What made a row out of its span: frames scaled to ``scaled_height x scaled_width``, then cut out of that at
+    ``top`` and ``left``.
 
     ``vae`` and ``text_encoder`` are fingerprints, ``filters`` that of the code and settings that measured the clip;
     ``captioner`` says whose words the caption is, ``encode_version`` which code encoded it.
@@ -72,6 +75,8 @@ class Provenance:
 
     scaled_height: int
     scaled_width: int
+    top: int
+    left: int
     vae: str
     vae_dtype: str
     text_encoder: str

@@ -39,7 +39,10 @@ class CurateConfig(JobConfig):
     min_frames: int = Field(ge=1)
     """Shorter shots and remainders are dropped. A file of one frame is a photograph and needs no more."""
     caption_default: str | None = None
-    """Caption of footage that has none; without it such clips are dropped."""
+    """Caption of footage that has none."""
+    captioner: Literal["none", "describer"] = "describer"
+    """Who speaks for clips that nobody has captioned: the rule-based describer (colours, light, movement, length), or
+    nobody, which drops them."""
     val_fraction: float = Field(ge=0, lt=1)
     """Share of sources whose clips are kept apart for validation."""
     thresholds: Thresholds

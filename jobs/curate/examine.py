@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -15,13 +15,12 @@ from jobs.curate.captions import Caption, read_sidecar
 from jobs.curate.config import CurateConfig
 from jobs.curate.judge import judged
 from jobs.curate.listing import identity_of, is_named_as_media
-from jobs.curate.rows import Clip, Examined, Scores, Source, short_hash
-from jobs.curate.score import ANALYSIS_HEIGHT, Meter, score_image
-from jobs.curate.split import Span, divide
+from jobs.curate.rows import Clip, Examined, Source, short_hash
+from jobs.curate.score import ANALYSIS_HEIGHT, Meter, look_at_image
+from jobs.curate.split import Cut, Span, cut_out, divide
 from sora_core import media, storage
 from sora_core.errors import AccessDenied, InputError, MissingObject, StorageUnavailable, UnreadableMedia
 from sora_core.media import MediaInfo, ShotFinder
-from sora_core.shapes import fit_area
 
 logger = logging.getLogger(__name__)
 
@@ -117,11 +116,11 @@ def _measured(source: Source, path: Path, info: MediaInfo, config: CurateConfig)
     if info.kind == "image":
         picture = media.decode_image(path)
         preview = media.to_webp([picture], max_side=_PREVIEW_SIDE)
-        clip = _clip(source, info, config, Span(0.0, 0.0, 1), config.fps or 1.0, score_image(picture), preview)
+        clip = _clip(source, info, config, Span(0.0, 0.0, 1), config.fps or 1.0, look_at_image(picture), preview)
         return Examined(source, info.kind, "kept", None, [clip])
     seen = look(path, info)
     clips = [
-        _clip(source, info, config, span, fps, seen.meter.scores(span.start_s, span.end_s), seen.preview(span))
+        _clip(source, info, config, span, fps, seen.meter, seen.preview(span))
         for fps, span in _spans(seen, info, config)
     ]
     return Examined(source, info.kind, "kept", None, clips, decoded_frames=len(seen.meter.times_s))
@@ -138,25 +137,24 @@ def _spans(seen: "Seen", info: MediaInfo, config: CurateConfig) -> Iterator[tupl
 
 
 def _clip(
-    source: Source, info: MediaInfo, config: CurateConfig, span: Span, fps: float, scores: Scores, preview: bytes
+    source: Source, info: MediaInfo, config: CurateConfig, span: Span, fps: float, meter: Meter, preview: bytes
 ) -> Clip:
     """A span with its size, not yet judged."""
     try:
-        fit = fit_area(info.height, info.width, config.max_area)
-        sides = (fit.height, fit.width, fit.scaled_height, fit.scaled_width)
+        cut = cut_out(info.height, info.width, meter.bars(span.start_s, span.end_s), config.max_area)
     except InputError:  # smaller than the autoencoder takes: the judge drops it
-        sides = (0, 0, 0, 0)
+        cut = Cut(0, 0, 0, 0, 0, 0)
+    description, summary = meter.describe(span.start_s, span.end_s)
     return Clip(
-        clip_id=short_hash(identity_of(source), round(span.start_s, 6), span.frames, fps, sides),
+        clip_id=short_hash(identity_of(source), round(span.start_s, 6), span.frames, fps, astuple(cut)),
         start_s=span.start_s,
         end_s=span.end_s,
         fps=fps,
         frames=span.frames,
-        height=sides[0],
-        width=sides[1],
-        scaled_height=sides[2],
-        scaled_width=sides[3],
-        scores=scores,
+        **asdict(cut),
+        description=description,
+        summary=summary,
+        scores=meter.scores(span.start_s, span.end_s),
         status="kept",
         reason=None,
         preview=preview,

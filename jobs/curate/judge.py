@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from jobs.curate.config import CurateConfig, Thresholds
-from jobs.curate.rows import Clip, Examined, Scores
+from jobs.curate.describe import CAPTIONER
+from jobs.curate.rows import Clip, Examined, Scores, Source
 
 Rule = Callable[[Scores, Thresholds], bool]
 
@@ -30,18 +31,25 @@ RULES: tuple[tuple[str, Rule], ...] = (
 
 
 def judged(row: Examined, config: CurateConfig) -> Examined:
-    """A source with the verdict of each clip; whatever was said of a clip before is forgotten."""
-    return replace(row, clips=[_judged(clip, row.source.caption, config) for clip in row.clips])
+    """A source with the words and the verdict of each clip; whatever was said of a clip before is forgotten."""
+    return replace(row, clips=[_judged(_captioned(clip, row.source, config), config) for clip in row.clips])
 
 
-def _judged(clip: Clip, caption: str | None, config: CurateConfig) -> Clip:
+def _captioned(clip: Clip, source: Source, config: CurateConfig) -> Clip:
+    """People's words go before the describer's."""
+    if source.caption or config.captioner == "none":
+        return replace(clip, caption=source.caption, captioner=source.captioner)
+    return replace(clip, caption=clip.description, captioner=CAPTIONER)
+
+
+def _judged(clip: Clip, config: CurateConfig) -> Clip:
     # A photograph, and a video of one frame, take no time; any other clip has to last.
     is_short = clip.frames < config.min_frames and clip.end_s > clip.start_s
     reason = (
         ("too_small" if not clip.height else None)
         or ("too_short" if is_short else None)
         or judge(clip.scores, config.thresholds)
-        or (None if caption else "no_caption")
+        or (None if clip.caption else "no_caption")
     )
     return replace(clip, status="dropped" if reason else "kept", reason=reason)
 

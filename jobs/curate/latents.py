@@ -63,14 +63,16 @@ class Maker:
         """The columns that `compare` looks at."""
         return (*PROVENANCE, "caption", "licence", "split")
 
-    def made(self, source: Source, clip: Clip) -> Provenance:
+    def made(self, clip: Clip) -> Provenance:
         return Provenance(
             scaled_height=clip.scaled_height,
             scaled_width=clip.scaled_width,
+            top=clip.top,
+            left=clip.left,
             vae=self._vae,
             vae_dtype=self._config.vae_dtype,
             text_encoder=self._text_encoder,
-            captioner=source.captioner,
+            captioner=clip.captioner,
             filters=self._filters,
             encode_version=ENCODE_VERSION,
         )
@@ -82,8 +84,8 @@ class Maker:
         """Whether a stored row is the ``same`` as the wanted one, of the same ``latents`` and words, or ``other``."""
         if source is None or clip is None:
             return "other"
-        now = asdict(self.made(source, clip)) | {
-            "caption": source.caption or "",
+        now = asdict(self.made(clip)) | {
+            "caption": clip.caption or "",
             "licence": source.licence,
             "split": self.split(source),
         }
@@ -93,7 +95,7 @@ class Maker:
 
     def restated(self, row: Row, source: Source, clip: Clip) -> Row:
         """A row with the same latents and words, and everything else as it is now."""
-        return replace(row, licence=source.licence, split=self.split(source), made=self.made(source, clip))
+        return replace(row, licence=source.licence, split=self.split(source), made=self.made(clip))
 
     def row(self, source: Source, clip: Clip, mean: Half, std: Half, text: Half) -> Row:
         """A row with everything in it."""
@@ -106,9 +108,9 @@ class Maker:
             fps=clip.fps,
             pixels=PixelShape(clip.frames, clip.height, clip.width),
             split=self.split(source),
-            caption=source.caption or "",
+            caption=clip.caption or "",
             licence=source.licence,
-            made=self.made(source, clip),
+            made=self.made(clip),
             latent_mean=mean,
             latent_std=std,
             text=text,
@@ -143,7 +145,7 @@ class LatentEncoder:
 
         Reasons of the others go to ``failures`` by clip id. Pixels in memory are bounded, whatever the footage.
         """
-        wanted = {row.source.caption or "" for row in examined if any(clip.status == "kept" for clip in row.clips)}
+        wanted = {clip.caption or "" for row in examined for clip in row.clips if clip.status == "kept"}
         text = self._text_states(wanted)
         waiting: dict[tuple[int, int, int], list[Decoded]] = {}
         waiting_bytes = 0
@@ -178,7 +180,7 @@ class LatentEncoder:
         means, stds = posterior.mean.half().cpu().numpy(), posterior.std.half().cpu().numpy()
         for item, mean, std in zip(batch, means, stds, strict=True):
             telemetry.CURATE_STAGE_SECONDS.observe((time.monotonic() - started) / len(batch), {"stage": "encode"})
-            words = text[item.source.caption or ""]
+            words = text[item.clip.caption or ""]
             yield self.maker.row(item.source, item.clip, mean, std, words)
 
     def _decoded(self, examined: Iterable[Examined], failures: dict[str, str]) -> Iterator["Decoded"]:
@@ -230,15 +232,14 @@ Decode = Callable[[Path, str | None, Clip], np.ndarray]
 
 
 def decode_pixels(path: Path, kind: str | None, clip: Clip) -> np.ndarray:
-    """A clip's pixels, uint8 ``(t, h, w, 3)``, scaled, then cut around the middle. UnreadableMedia says why not."""
+    """A clip's pixels, uint8 ``(t, h, w, 3)``, scaled, then cut out. UnreadableMedia says why not."""
     scaled = (clip.scaled_height, clip.scaled_width)
     if kind == "image":
         frames = media.decode_image(path, scaled)[None]
     else:
         end_s = clip.end_s if clip.frames > 1 else None
         frames = media.decode_clip(path, clip.start_s, end_s, fps=clip.fps, size=scaled, max_frames=clip.frames)
-    top, left = (clip.scaled_height - clip.height) // 2, (clip.scaled_width - clip.width) // 2
-    return frames[:, top : top + clip.height, left : left + clip.width]
+    return frames[:, clip.top : clip.top + clip.height, clip.left : clip.left + clip.width]
 
 
 def split_of(identity: str, val_fraction: float) -> Literal["train", "val"]:

@@ -48,7 +48,11 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A span of a source, its size on the way in (scaled, then cut to ``height x width``), scores and verdict."""
+    """A span of a source, its size on the way in (scaled, then ``height x width`` cut out), scores and verdict.
+
+    ``description`` and ``summary`` are what the rule-based describer says of it, long and short. ``caption`` is what
+    it is trained with, and ``captioner`` whose words these are.
+    """
 
     clip_id: str
     start_s: float
@@ -59,9 +63,15 @@ class Clip:
     width: int
     scaled_height: int
     scaled_width: int
+    top: int
+    left: int
+    description: str
+    summary: str
     scores: Scores
     status: Status
     reason: str | None
+    caption: str | None = None
+    captioner: str = "none"
     preview: bytes | None = None
 
 
@@ -105,10 +115,10 @@ _CLIP = pa.struct(
         ("start_s", pa.float64()),
         ("end_s", pa.float64()),
         ("fps", pa.float64()),
-        *((name, pa.int32()) for name in ("frames", "height", "width", "scaled_height", "scaled_width")),
+        *((name, pa.int32()) for name in ("frames", "height", "width", "scaled_height", "scaled_width", "top", "left")),
+        *((name, pa.string()) for name in ("description", "summary")),
         ("scores", pa.struct([(name, pa.float64()) for name in SCORE_NAMES])),
-        ("status", pa.string()),
-        ("reason", pa.string()),
+        *((name, pa.string()) for name in ("status", "reason", "caption", "captioner")),
         ("preview", pa.binary()),
     ]
 )

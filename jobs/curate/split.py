@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from sora_core.shapes import Compression
+from sora_core.shapes import Compression, fit_area
 
 # Rounding of float arithmetic on times, in frames.
 _SLACK = 1e-3
@@ -16,6 +16,35 @@ class Span:
     start_s: float
     end_s: float
     frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How a frame reaches its stored size: scaled to ``scaled_*``, then ``height x width`` cut out at ``top, left``."""
+
+    height: int
+    width: int
+    scaled_height: int
+    scaled_width: int
+    top: int
+    left: int
+
+
+def cut_out(height: int, width: int, bars: tuple[float, float, float, float], max_area: int) -> Cut:
+    """The picture between black bars (shares of the height at top and bottom, of the width at left and right), by the
+    pixel rule. InputError when it is too small."""
+    top, bottom, left, right = bars
+    inner_height, inner_width = round(height * (1 - top - bottom)), round(width * (1 - left - right))
+    fit = fit_area(inner_height, inner_width, max_area)
+    down, across = fit.scaled_height / inner_height, fit.scaled_width / inner_width
+    return Cut(
+        fit.height,
+        fit.width,
+        max(fit.scaled_height, round(height * down)),
+        max(fit.scaled_width, round(width * across)),
+        math.ceil(height * top * down) + (fit.scaled_height - fit.height) // 2,
+        math.ceil(width * left * across) + (fit.scaled_width - fit.width) // 2,
+    )
 
 
 def divide(start_s: float, end_s: float, fps: float, max_frames: int, min_frames: int) -> list[Span]:

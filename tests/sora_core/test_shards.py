@@ -17,7 +17,7 @@ def make_row(number: int) -> Row:
         clip_id=f"clip-{number}", uri=f"s3://b/{number}.mp4", etag="e", start_s=0.0, end_s=1.5, fps=24.0,
         pixels=PixelShape(1 + number % 3 * 4, 8 * shape[2], 32), split="train" if number % 5 else "val",
         caption=f"caption {number}", licence=None if number % 2 else "CC0-1.0",
-        made=Provenance(8 * shape[2] + 2, 33, "vae", "float32", "text", "sidecar", "filters", 1),
+        made=Provenance(8 * shape[2] + 2, 33, 1, 0, "vae", "float32", "text", "sidecar", "filters", 1),
         latent_mean=random.normal(size=shape).astype(np.float16),
         latent_std=random.random(shape).astype(np.float16),
         text=random.normal(size=(number % 7, 6)).astype(np.float16),

@@ -10,7 +10,9 @@ import pyarrow as pa
 import pytest
 
 from jobs.curate.config import CurateConfig
+from jobs.curate.describe import CAPTIONER, Movement, colour_shares, describe, movement
 from jobs.curate.examine import examine
+from jobs.curate.latents import decode_pixels
 from jobs.curate.ledger import source_verdict
 from jobs.curate.listing import make_plan
 from jobs.curate.rows import (
@@ -21,8 +23,8 @@ from jobs.curate.rows import (
     part_from_table,
     part_to_item,
 )
-from jobs.curate.score import Meter, score_image
-from sora_core.media import decode_image
+from jobs.curate.score import Meter, look_at_image
+from sora_core.media import decode_image, encode_mp4
 
 Verdicts = dict[str, tuple[str, str | None]]
 LARGER = {"a_watch_blur.mp4"}
@@ -75,6 +77,10 @@ def picture(footage: Path) -> np.ndarray:
     return decode_image(footage / "ph_tokyo.jpg", (192, 144))
 
 
+def score_image(frame: np.ndarray) -> Scores:
+    return look_at_image(frame).scores(0.0, 99.0)
+
+
 def test_scores_tell_damage_from_its_original(footage: Path) -> None:
     sharp = picture(footage)
     whole = score_image(sharp)
@@ -118,7 +124,7 @@ def test_frozen_is_the_share_of_repeated_frames(footage: Path) -> None:
     assert meter.scores(0, 12 / 8).motion != 0
 
 
-def test_bars_are_measured_not_judged(footage: Path) -> None:
+def test_bars_are_measured_in_pairs(footage: Path) -> None:
     framed = picture(footage)
     framed[:24], framed[-24:] = 0, 0
     assert score_image(framed).bars == pytest.approx(48 / 192, abs=0.02)
@@ -130,3 +136,74 @@ def test_a_sidecar_speaks_for_its_clip(verdicts: Verdicts, config: CurateConfig)
     row = examine(source, config)
     assert (row.source.caption, row.source.licence) == ("now with words", "MIT")
     assert source_verdict(row) == ("kept", None)
+
+
+def test_the_describer_speaks_for_clips_that_nobody_captioned(verdicts: Verdicts, config: CurateConfig) -> None:
+    speaking = config.model_copy(update={"captioner": "describer"})
+    rows = {Path(source.uri).name: examine(source, speaking) for source in make_plan(speaking, {}).sources}
+    [wordless] = rows["wordless.mp4"].clips
+    assert (wordless.status, wordless.captioner) == ("kept", CAPTIONER)
+    assert wordless.caption == wordless.description
+    assert wordless.caption.startswith("A video in yellow")
+    assert wordless.caption.endswith("1.1 seconds long.")
+    [red] = rows["red-64.mp4"].clips
+    assert (red.caption, red.captioner) == ("red stripes", "table")
+    assert red.description.startswith("A video in red and brown")
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        (np.array([[1, 0, 4], [0, 1, 0]]), "pans left"),
+        (np.array([[1, 0, -4], [0, 1, 0]]), "pans right"),
+        (np.array([[1, 0, 0], [0, 1, 3]]), "tilts up"),
+        (np.array([[1, 0, 0], [0, 1, -3]]), "tilts down"),
+        (cv2.getRotationMatrix2D((96, 72), 0, 1.04), "moves in"),
+        (cv2.getRotationMatrix2D((96, 72), 0, 0.96), "moves out"),
+        (cv2.getRotationMatrix2D((96, 72), 2, 1), "turns"),
+        (np.eye(2, 3), "stands still"),
+    ],
+)
+def test_the_camera_is_told_from_the_picture_s_flow(matrix: np.ndarray, expected: str, footage: Path) -> None:
+    still = cv2.resize(picture(footage), (192, 144))
+    moved = cv2.warpAffine(still, matrix.astype(np.float32), (192, 144), borderMode=cv2.BORDER_REFLECT)
+    meter = Meter()
+    for number in range(3):
+        meter.add(number / 3.9, moved if number % 2 else still)
+        meter._previous = cv2.cvtColor(still, cv2.COLOR_RGB2GRAY)
+    long, _ = meter.describe(0.2, 0.4)
+    assert expected in long
+    said = [
+        verb for verb in ("pans", "tilts", "moves in", "moves out", "turns", "stands") if verb in long.split(";")[1]
+    ]
+    assert len(said) == 1
+
+
+def test_things_that_move_alone_are_no_camera() -> None:
+    flow = np.zeros((96, 128, 2), np.float32)
+    flow[30:50, 40:70, 0] = 6
+    found = movement(flow, 0.1)
+    assert abs(found.right) < 1
+    assert found.rest > 1
+    assert "the camera stands still; there is some movement" in describe([], [found], 100, 1.0)[0]
+    assert (
+        describe([colour_shares(np.full((8, 8, 3), 20, np.uint8))], [], 20, 0)[0]
+        == "A dark photograph in mostly black."
+    )
+    assert describe([], [Movement(20, 0, 0, 0, 0)], 200, 2)[1] == "A bright video, the camera pans left quickly."
+
+
+def test_black_bars_are_cut_off(footage: Path, config: CurateConfig) -> None:
+    Path(config.source).mkdir()
+    inner = cv2.resize(picture(footage), (160, 90), interpolation=cv2.INTER_AREA)
+    framed = np.zeros((9, 120, 160, 3), np.uint8)
+    framed[:, 15:105] = [np.roll(inner, 4 * number, axis=1) for number in range(9)]
+    encode_mp4(Path(config.source) / "letterbox.mp4", framed, 8)
+    (Path(config.source) / "letterbox.txt").write_text("a street")
+    [source] = make_plan(config, {}).sources
+    [clip] = examine(source, config).clips
+    assert clip.scores.bars == pytest.approx(30 / 120, abs=0.02)
+    assert clip.width / clip.height == pytest.approx(160 / 90, abs=0.3)
+    pixels = decode_pixels(Path(source.uri), "video", clip)
+    assert pixels.shape == (9, clip.height, clip.width, 3)
+    assert pixels.max(axis=(0, 2, 3)).min() > 60, "every row has something of the picture"

@@ -18,11 +18,14 @@ from sora_core.errors import SoraError
 from sora_core.shapes import PixelShape
 from sora_core.shards import Provenance, Row
 
-MADE = Provenance(64, 64, "vae", "float32", "text", "table", "filters", 1)
+MADE = Provenance(64, 64, 1, 0, "vae", "float32", "text", "table", "filters", 1)
 
 
 def clip(name: str, status: str = "kept", reason: str | None = None) -> Clip:
-    return Clip(name, 0.0, 1.0, 8.0, 9, 64, 64, 64, 64, Scores(luma=3.0), status, reason, b"webp")  # type: ignore[arg-type]
+    scores = Scores(luma=3.0)
+    sides = (9, 64, 64, 64, 64, 0, 0)
+    words = ("long", "short")
+    return Clip(name, 0.0, 1.0, 8.0, *sides, *words, scores, status, reason, "words", "table", b"webp")  # type: ignore[arg-type]
 
 
 def source(name: str) -> Source:

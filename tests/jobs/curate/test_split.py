@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.curate.split import divide
+from jobs.curate.split import cut_out, divide
 
 lengths = st.integers(0, 8).map(lambda k: 4 * k + 1)
 
@@ -33,3 +33,22 @@ def test_clips_lie_in_their_shot_one_after_another(start_s: float, length_s: flo
 def test_a_shot_of_exactly_one_clip_is_one_clip() -> None:
     [span] = divide(1.0, 1.0 + 17 / 8, 8, 17, 5)
     assert (span.start_s, span.frames) == (1.0, 17)
+
+
+@pytest.mark.parametrize("sides", [(480, 640), (1080, 1920), (1920, 1080), (70, 640), (333, 517)])
+@pytest.mark.parametrize("bars", [(0.0, 0.0, 0.0, 0.0), (0.125, 0.125, 0.0, 0.0), (0.0, 0.0, 0.2, 0.19)])
+def test_a_cut_lies_between_the_bars_and_keeps_the_aspect(
+    sides: tuple[int, int], bars: tuple[float, float, float, float]
+) -> None:
+    height, width = sides
+    cut = cut_out(height, width, bars, 256 * 256)
+    assert cut.height * cut.width <= 256 * 256
+    assert cut.height % 16 == cut.width % 16 == 0
+    assert cut.scaled_height / height == pytest.approx(cut.scaled_width / width, rel=0.03)
+    assert 0 <= cut.top <= cut.top + cut.height <= cut.scaled_height
+    assert 0 <= cut.left <= cut.left + cut.width <= cut.scaled_width
+    # Nothing of a bar is left in, to a pixel of rounding, and no more than 16 pixels and one of rounding are lost.
+    assert cut.top >= bars[0] * cut.scaled_height - 1
+    assert cut.top + cut.height <= (1 - bars[1]) * cut.scaled_height + 1
+    assert cut.height > (1 - bars[0] - bars[1]) * cut.scaled_height - 17
+    assert cut.width > (1 - bars[2] - bars[3]) * cut.scaled_width - 17

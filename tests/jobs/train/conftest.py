@@ -107,7 +107,7 @@ def _row(number: int, split: str, channels: int, text_dim: int) -> Row:
         split="val" if split == "val" else "train",
         caption=f"clip number {number}",
         licence="CC0-1.0" if number % 2 else None,
-        made=Provenance(pixels.height, pixels.width, "vae-1", "float32", "text-1", "table", "filters-1", 1),
+        made=Provenance(pixels.height, pixels.width, 1, 0, "vae-1", "float32", "text-1", "table", "filters-1", 1),
         latent_mean=mean,
         latent_std=np.full(shape.as_tuple(), 0.1, np.float16),
         text=rng.normal(size=(3, text_dim)).astype(np.float16),
