@@ -16,6 +16,7 @@ from av.stream import Disposition
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
 from sora_core.errors import MissingObject, UnreadableMedia
+from sora_core.media.hdr import HLG, PQ, to_sdr
 
 # Demuxers that read pictures from the file itself. Playlists, concatenations and image patterns are left out: they
 # would open other files that the uploader names.
@@ -215,26 +216,31 @@ def geometry(stream: Any, frame: Any) -> Geometry:
 
 
 class Converter:
-    """Turns decoded frames into displayed uint8 RGB of one size ``(h, w)``."""
+    """Turns decoded frames into displayed uint8 RGB of one size ``(h, w)``; HDR ones are tone-mapped."""
 
     def __init__(self, size: tuple[int, int], interpolation: Interpolation) -> None:
         self._size = size
-        self._interpolation = interpolation | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+        exact = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+        self._interpolation = interpolation | exact
+        # FFmpeg 8.1's fast bilinear scaler makes wrong colours of 16 bits.
+        slow = Interpolation.BILINEAR if interpolation == Interpolation.FAST_BILINEAR else interpolation
+        self._interpolation_of_hdr = slow | exact
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: Any) -> np.ndarray:
         quarter_turns = round(frame.rotation / 90) % 4
         height, width = self._size[::-1] if quarter_turns % 2 else self._size
+        is_hdr = frame.color_trc in (PQ, HLG)
         rgb = self._reformatter.reformat(
             frame,
             width=width,
             height=height,
-            format="rgb24",
+            format="rgb48le" if is_hdr else "rgb24",
             src_colorspace=_assumed_colorspace(frame),
-            interpolation=self._interpolation,
+            interpolation=self._interpolation_of_hdr if is_hdr else self._interpolation,
             threads=1,
         )
-        pixels = rgb.to_ndarray()
+        pixels = to_sdr(rgb.to_ndarray(), int(frame.color_trc)) if is_hdr else rgb.to_ndarray()
         return np.ascontiguousarray(np.rot90(pixels, quarter_turns)) if quarter_turns else pixels
 
 
