@@ -20,7 +20,7 @@ def make_row(number: int, side: int = 4) -> Row:
     return Row(
         clip_id=f"clip-{number}", uri="s3://b/1.mp4", etag="e", start_s=1.0, end_s=2.5, fps=24.0, pixels=pixels,
         split="train" if number % 5 else "val", caption=f"caption {number}", licence="CC0-1.0" if number % 2 else None,
-        made=Provenance(pixels.height, pixels.width, "vae", "float32", "text", "table", "filters", 1),
+        made=Provenance(pixels.height, pixels.width, 0, 0, "vae", "float32", "text", "table", "filters", 1),
         latent_mean=rng.normal(size=shape.as_tuple()).astype(np.float16),
         latent_std=rng.random(shape.as_tuple()).astype(np.float16),
         text=rng.normal(size=(1 + number % 3, 6)).astype(np.float16),
