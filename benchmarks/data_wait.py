@@ -55,7 +55,7 @@ def write(uri: str, clips: int) -> None:
         pixels = Compression().pixels(shape)
         mean = rng.normal(size=shape.as_tuple()).astype(np.float16)
         text = rng.normal(size=(TEXT_LEN, TEXT_DIM)).astype(np.float16)
-        made = Provenance(pixels.height, pixels.width, "vae", "float32", "text", "table", "filters", 1)
+        made = Provenance(pixels.height, pixels.width, 0, 0, "vae", "float32", "text", "table", "filters", 1)
         return Row(
             f"clip-{number}", "u", "e", 0.0, 1.0, 8.0, pixels, "train", "c", None, made, mean, np.abs(mean) / 10, text
         )
