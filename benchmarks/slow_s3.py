@@ -24,6 +24,7 @@ class SlowS3:
         self._latency_s, self._bytes_per_s = latency_s, bytes_per_s
         self._free_at = 0.0
         self.num_bytes = 0
+        self._writers: list[asyncio.StreamWriter] = []
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="slow-s3", daemon=True)
@@ -41,10 +42,9 @@ class SlowS3:
 
     async def _end(self) -> None:
         """Let go of connections that clients have left open."""
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(*(task for task in asyncio.all_tasks() if task is not asyncio.current_task()))
 
     def _run(self) -> None:
         server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
@@ -54,6 +54,7 @@ class SlowS3:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await asyncio.open_connection(*self._target)
+        self._writers += [writer, upstream_writer]
         answered = asyncio.create_task(self._answers(upstream_reader, writer))
         try:
             while data := await reader.read(_CHUNK):

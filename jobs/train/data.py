@@ -123,7 +123,7 @@ class Dataset:
         return [int(row) for row in self.val[chosen]]
 
     def rereads(self, window_clips: int, cache_bytes: int) -> float:
-        """How often a group is about to be read in each pass: once when a window of clips fits in the cache."""
+        """How often a group may be read in each pass, at most: once when a window of clips fits in the cache."""
         size = sum(shard.size_bytes for _, shard in self.shards) / max(1, len(self.shape_of))
         held = min(1.0, cache_bytes / (size * min(window_clips, max(1, len(self.train)))))
         rows = len(self.shape_of) / max(1, len(self.group_first) - 1)

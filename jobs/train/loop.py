@@ -71,7 +71,7 @@ def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int
     if rank == 0:
         _introduce(config, dataset, trainer, position, newest)
         if (rereads := dataset.rereads(plan.window_clips, config.cache_bytes)) > _REREADS:
-            logger.warning("data is read about %.0f times a pass: raise cache_bytes or lower shuffle_clips", rereads)
+            logger.warning("data may be read %.0f times a pass: raise cache_bytes or lower shuffle_clips", rereads)
     prefetch = Prefetch(steps, dataset.train, rows, rank, size, config.prefetch_steps)
     gallery = Gallery(config, dataset, device)
     finish = gallery.after(finisher(config, trainer.dit))
