@@ -134,7 +134,9 @@ class DecoderSettings(Settings):
 class ServiceConfig(Settings):
     """The whole service: ``serve run services.video.app:build checkpoint=... output=... ledger=...``."""
 
-    checkpoint: str = Field(description="URI of a run (its newest checkpoint) or of one checkpoint")
+    checkpoint: str = Field(
+        description="URI of a run (its newest checkpoint) or of one checkpoint; a diffusers folder or hub id"
+    )
     output: str = Field(description="URI under which videos are stored")
     ledger: str = Field(description="sqlite:////absolute/path.db or postgresql://user@host/database")
     deadline_s: float | None = Field(default=None, gt=0, description="a video that takes longer than this fails")

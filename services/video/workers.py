@@ -16,7 +16,7 @@ from services.video.crew import Crew, cache_threshold, tiling
 from services.video.ledger import Ledger
 from services.video.ray_metrics import RayBackend
 from sora_core import storage, telemetry
-from sora_core.pipeline import FrameDecoder, Pipeline
+from sora_core.pipeline import FrameDecoder, Pipeline, check_present
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def application(config: ServiceConfig) -> serve.Application:
 
     StorageError for a checkpoint or an output, LedgerUnavailable or ConfigError for a ledger that can't be used.
     """
-    storage.check_readable(config.checkpoint)
+    check_present(config.checkpoint)
     storage.check_writable(config.output)
     cache_threshold(config)
     Ledger.open(config.ledger).close()

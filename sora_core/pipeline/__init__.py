@@ -2,6 +2,7 @@
 
 from sora_core.pipeline.decoding import FrameDecoder
 from sora_core.pipeline.generation import Generation, Limits, Request
+from sora_core.pipeline.open_weights import check_present
 from sora_core.pipeline.pipeline import Pipeline
 
-__all__ = ["FrameDecoder", "Generation", "Limits", "Pipeline", "Request"]
+__all__ = ["FrameDecoder", "Generation", "Limits", "Pipeline", "Request", "check_present"]

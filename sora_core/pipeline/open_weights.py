@@ -47,17 +47,31 @@ def opened(uri: str) -> Iterator[Path | None]:
     if storage.exists(storage.join(uri, _INDEX)):
         with TemporaryDirectory(prefix="sora-pipeline-") as temporary:
             yield storage.download_folder(uri, temporary) if storage.is_s3(uri) else storage.local_path(uri)
-    elif _HUB_ID.fullmatch(uri) and not storage.local_path(uri).exists():
+    elif _is_hub_id(uri):
         yield _fetch(uri)
     else:
         yield None
 
 
-def _fetch(hub_id: str) -> Path:
+def check_present(uri: str) -> None:
+    """The error that loading this would meet where nothing is, without loading it; of a hub id the index is fetched."""
+    if _is_hub_id(uri):
+        _fetch(uri, only=_INDEX)
+    else:
+        storage.check_readable(uri)
+
+
+def _is_hub_id(uri: str) -> bool:
+    return bool(_HUB_ID.fullmatch(uri)) and not storage.local_path(uri).exists()
+
+
+def _fetch(hub_id: str, only: str | None = None) -> Path:
     import huggingface_hub
 
     try:
-        return Path(huggingface_hub.snapshot_download(hub_id, ignore_patterns=["assets/*", "examples/*"]))
+        return Path(
+            huggingface_hub.snapshot_download(hub_id, allow_patterns=only, ignore_patterns=["assets/*", "examples/*"])
+        )
     except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
         raise CheckpointError(
             f"{hub_id!r} is neither a run's folder nor a hub id that can be fetched ({type(error).__name__}); "

@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import PIL.Image
 import pytest
@@ -26,7 +28,7 @@ from sora_core.dit.config import DiTConfig
 from sora_core.dit.convert import save_wan
 from sora_core.dit.model import DiT
 from sora_core.errors import CheckpointError, FingerprintMismatch, InputError
-from sora_core.pipeline import FrameDecoder, Generation, Pipeline, Request
+from sora_core.pipeline import FrameDecoder, Generation, Pipeline, Request, check_present
 from sora_core.pipeline.frames import fit_image, to_frames, to_video
 from sora_core.pipeline.parts import EXTRAPOLATION, load_checkpoint
 from sora_core.shards import Encoder
@@ -321,6 +323,24 @@ def test_a_published_folder_is_served(published: Callable[..., Path]) -> None:
     image = np.zeros((32, 48, 3), np.uint8)
     for generation in finish(pipe, ask(), ask(image=image, seed=1)):
         assert pipe.decode(generation).shape == (9, 32, 48, 3)
+
+
+def test_a_hub_id_is_served_from_the_hub_s_cache(
+    published: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache as a download leaves it; nothing is asked of the network."""
+    cache = tmp_path_factory.mktemp("hub")
+    repository = cache / "models--tiny--wan"
+    shutil.copytree(published(), repository / "snapshots" / "0123abcd")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0123abcd")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    check_present("tiny/wan")
+    pipe = Pipeline.load("tiny/wan", "cpu")
+    [generation] = finish(pipe, ask())
+    assert pipe.decode(generation).shape == (9, 32, 48, 3)
+    with pytest.raises(CheckpointError, match="'tiny/other' is neither a run's folder nor a hub id"):
+        check_present("tiny/other")
 
 
 class PlainGrid(FlowMatchEulerDiscreteScheduler):
