@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ray.util import metrics as ray_metrics
 
 from sora_core import storage, telemetry
-from sora_core.errors import ConfigError, InputError
+from sora_core.errors import ConfigError, InputError, SoraError
 from sora_core.telemetry import Kind, Metric
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,9 @@ def run(
     except KeyboardInterrupt:
         print(f"jobs.{name}: interrupted; the same command goes on from here", file=sys.stderr)  # noqa: T201
         sys.exit(130)
+    except SoraError as error:
+        print(f"jobs.{name}: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
     except Exception:
         logger.exception("jobs.%s failed; the same command goes on from what is done", name)
         sys.exit(1)

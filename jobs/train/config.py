@@ -11,10 +11,12 @@ from jobs.train.data import Dataset, Source
 from jobs.train.groups import RowGroups
 from sora_core.diffusion.flow import ShiftLaw
 from sora_core.dit.config import DiTConfig
+from sora_core.errors import ConfigError
 from sora_core.training.draws import DrawRules
 from sora_core.training.lora import LoraRules
 from sora_core.training.masks import KINDS
 from sora_core.training.optim import OptimRules
+from sora_core.training.parallel import Layout, Mode
 from sora_core.training.plan import PlanRules
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -135,7 +137,11 @@ class TrainConfig(JobConfig):
     guidance_scale: PositiveFloat = 1.5
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     num_workers: PositiveInt | tuple[PositiveInt, PositiveInt] = 2
+    parallel: Mode = "ddp"
+    shards: PositiveInt | None = None
+    context_parallel: PositiveInt = 1
     use_gpu: bool = False
+    resources_per_worker: dict[str, PositiveFloat] | None = None
     max_failures: Annotated[int, Field(ge=-1)] = 3
     keep_checkpoints: PositiveInt | None = None
     image_share: Share | None = None
@@ -178,6 +184,25 @@ class TrainConfig(JobConfig):
         if sum(self.given.values()) > 1:
             raise ValueError(f"given: the shares add up to {sum(self.given.values())}; they can't exceed 1")
         return self
+
+    def layout(self, rank: int, workers: int) -> Layout:
+        """One worker's place among so many. ConfigError when they can't be divided as asked."""
+        return Layout.of(self.parallel, rank, workers, self.shards, self.context_parallel)
+
+    def check_layouts(self, dit: DiTConfig) -> None:
+        """ConfigError when some number of workers that may be running can't be divided as asked."""
+        fewest = self.num_workers if isinstance(self.num_workers, int) else self.num_workers[0]
+        for workers in range(fewest, self.max_workers + 1):
+            self.layout(0, workers)
+        if dit.num_attention_heads % self.context_parallel:
+            raise ConfigError(
+                f"context_parallel = {self.context_parallel} doesn't divide the model's {dit.num_attention_heads} "
+                "attention heads: choose a divisor"
+            )
+        if self.lora is not None and self.parallel != "ddp":
+            raise ConfigError(
+                f'parallel = "{self.parallel}" with lora: an adapter is merged into whole weights; use parallel = "ddp"'
+            )
 
     def plan_rules(self, dit: DiTConfig) -> PlanRules:
         # A block's linear maps cost 12 D^2 + 4 D F operations a token, its attention 4 D a pair of tokens.

@@ -7,6 +7,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from jobs.launch import ray_session, write_resolved
+from jobs.train import state
 from jobs.train.config import TrainConfig, differences
 from jobs.train.gallery import is_published
 from jobs.train.loop import worker
@@ -14,15 +15,18 @@ from jobs.train.start import check_sizes, find_start
 from sora_core import checkpoint, storage
 from sora_core.checkpoint import Meta
 from sora_core.dit.config import DiTConfig
-from sora_core.errors import CheckpointError, ConfigError
+from sora_core.errors import CheckpointError, ConfigError, SoraError
 from sora_core.shards import Manifest
 from sora_core.text import TextEncoder
 from sora_core.vae import VideoAutoencoder
 
 logger = logging.getLogger(__name__)
 
-# Ray Train's own settings: a report waits for the next look at the workers; importing torch on busy machines is slow.
-_RAY_TRAIN = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300"}
+# Ray Train's own settings: a report waits for the next look at the workers.
+_HEALTH_CHECK_INTERVAL_S = "0.5"
+# How long workers wait for their places: an autoscaler may have to bring nodes. An elastic run should rather look again
+# for how many places there are, for those of a dead node are counted for up to 20 s.
+_START_TIMEOUT_S, _ELASTIC_START_TIMEOUT_S = "300", "30"
 
 
 def train(config: TrainConfig) -> None:
@@ -32,8 +36,11 @@ def train(config: TrainConfig) -> None:
         logger.info("%s: all %d steps are done already", config.output, done)
         return
     write_resolved(config, config.output)
-    for name, value in _RAY_TRAIN.items():
-        os.environ.setdefault(name, value)
+    elastic = not isinstance(config.num_workers, int)
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", _HEALTH_CHECK_INTERVAL_S)
+    os.environ.setdefault(
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", _ELASTIC_START_TIMEOUT_S if elastic else _START_TIMEOUT_S
+    )
     # One logical core a worker, and one for whatever the cluster itself wants.
     with ray_session(num_cpus=config.max_workers + 1):
         fit(config)
@@ -44,9 +51,10 @@ def check(config: TrainConfig) -> int:
     dataset = config.open_data()
     manifest = dataset.manifest
     storage.check_writable(config.output)
-    newest = checkpoint.latest(config.output)
+    newest = state.newest(config.output)
     before = checkpoint.read_meta(newest) if newest is not None else None
     start = find_start(config, manifest, before)
+    config.check_layouts(start.dit)
     check_sizes(config, start.dit)
     dataset.plan(start.dit.patch, config.plan_rules(start.dit))
     if before is not None:
@@ -77,13 +85,18 @@ def check_resume(config: TrainConfig, manifest: Manifest, dit: DiTConfig, before
 
 
 def fit(config: TrainConfig) -> None:
-    """Run the workers; a lost one makes Ray start them all again, each from the newest checkpoint."""
+    """Run the workers; a lost one makes Ray start them all again, each from the newest checkpoint.
+
+    What starting again can't mend ends the run at once: NonFiniteLoss, ConfigError, CheckpointError.
+    """
     filesystem, path = storage.filesystem(storage.join(config.output, "ray"))
     trainer = TorchTrainer(
         worker,
         train_loop_config=config.model_dump(mode="json"),
         torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
-        scaling_config=ScalingConfig(num_workers=config.num_workers, use_gpu=config.use_gpu),
+        scaling_config=ScalingConfig(
+            num_workers=config.num_workers, use_gpu=config.use_gpu, resources_per_worker=config.resources_per_worker
+        ),
         run_config=RunConfig(
             name="train",
             storage_path=path,
@@ -91,4 +104,6 @@ def fit(config: TrainConfig) -> None:
             failure_config=FailureConfig(max_failures=config.max_failures),
         ),
     )
-    trainer.fit()
+    outcome = trainer.fit().return_value
+    if isinstance(outcome, SoraError):
+        raise outcome

@@ -12,6 +12,7 @@ import ray.train.torch
 import torch
 
 from jobs.launch import bind_ray_metrics
+from jobs.train import state
 from jobs.train.adapter import finisher
 from jobs.train.config import TrainConfig
 from jobs.train.data import Dataset
@@ -20,16 +21,16 @@ from jobs.train.keeper import keeping
 from jobs.train.loader import Prefetch
 from jobs.train.record import StepTiming
 from jobs.train.start import Start, find_start, first_model
-from jobs.train.state import restore
 from jobs.train.summary import describe
 from jobs.train.utilisation import Meter, measure_peak
 from jobs.train.validate import Validation
 from sora_core import checkpoint, telemetry
 from sora_core.dit.model import DiT
+from sora_core.errors import CheckpointError, ConfigError, SoraError
 from sora_core.training.draws import draw_step
-from sora_core.training.parallel import rank_and_size
+from sora_core.training.parallel import Workers, rank_and_size, told_by_first
 from sora_core.training.plan import Position
-from sora_core.training.step import Objective
+from sora_core.training.step import NonFiniteLoss, Objective
 from sora_core.training.trainer import Trainer
 from sora_core.vae.whitening import Whitening
 
@@ -39,43 +40,51 @@ _REREADS = 1.5
 """Reading each group of rows more often than this is worth a word."""
 
 
-def worker(values: dict[str, Any]) -> None:
-    """What Ray Train runs on every worker; ``values`` are the config's."""
+def worker(values: dict[str, Any]) -> SoraError | None:
+    """What Ray Train runs on every worker; ``values`` are the config's.
+
+    What would fail again, and on every worker alike, is returned: Ray starts anew after whatever is raised.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     logging.getLogger("botocore").setLevel(logging.WARNING)
     config = TrainConfig.model_validate(values)
     rank, _ = rank_and_size()
     bind_ray_metrics()
     device = ray.train.torch.get_device()
-    train_steps(config, device, lambda step, loss: ray.train.report({"step": step, "loss": loss}))
+    try:
+        train_steps(config, device, lambda step, loss: ray.train.report({"step": step, "loss": loss}))
+    except (NonFiniteLoss, ConfigError, CheckpointError) as error:
+        return error
     if rank == 0:
         publish(config, device)
+    return None
 
 
 def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int, float], None]) -> None:
     """Load, noise, DiT, loss, step, average, checkpoint, report: until ``config.steps`` are done."""
-    rank, size = rank_and_size()
+    workers = Workers.join(config.layout(*rank_and_size()), device)
+    layout = workers.layout
     dataset = config.open_data()
     rows = config.read_rows(dataset)
-    newest = checkpoint.latest(config.output)
+    newest = told_by_first(state.newest(config.output) if layout.rank == 0 else None)
     before = checkpoint.read_meta(newest) if newest else None
     start = find_start(config, dataset.manifest, before)
     dit, base = first_model(config, start, before)
-    trainer = build(config, dataset, dit, start.whitening, device)
-    position = restore(newest, trainer) if newest else Position()
+    trainer = build(config, dataset, dit, start.whitening, device, workers)
+    position = state.restore(newest, trainer) if newest else Position()
     validation = Validation.of(config, rows.examples(dataset.judges(config.validation.clips)))
     plan = dataset.plan(trainer.objective.patch, config.plan_rules(start.dit))
     steps = takewhile(lambda planned: planned.step <= config.steps, plan.steps(position))
-    meter = measure(config, dataset, start, device, size)
+    meter = measure(config, dataset, start, device, layout.workers)
     meta = describe(config, dataset, start, base)
-    if rank == 0:
+    if layout.rank == 0:
         _introduce(config, dataset, trainer, position, newest)
         if (rereads := dataset.rereads(plan.window_clips, config.cache_bytes)) > _REREADS:
             logger.warning("data may be read %.0f times a pass: raise cache_bytes or lower shuffle_clips", rereads)
-    prefetch = Prefetch(steps, dataset.train, rows, rank, size, config.prefetch_steps)
+    prefetch = Prefetch(steps, dataset.train, rows, layout.data_rank, layout.data_workers, config.prefetch_steps)
     gallery = Gallery(config, dataset, device)
     finish = gallery.after(finisher(config, trainer.dit))
-    with closing(gallery), keeping(config, meta, rank, finish) as keeper, closing(rows), closing(prefetch):
+    with closing(gallery), keeping(config, meta, workers, finish) as keeper, closing(rows), closing(prefetch):
         for batch in prefetch:
             began = time.perf_counter()
             planned, last = batch.planned, batch.planned.step == config.steps
@@ -86,12 +95,14 @@ def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int
             timing = StepTiming(spent_s, batch.wait_s, planned.num_tokens, meter.used(planned, spent_s))
             keeper.step(planned.step, result, timing, val_loss)
             if last or planned.step % config.checkpoint_every == 0:
-                keeper.checkpoint(trainer, planned.after)
+                keeper.checkpoint(trainer, planned.after, last=last)
             if result.flags:
                 report(planned.step, result.loss)
 
 
-def build(config: TrainConfig, dataset: Dataset, dit: DiT, whitening: Whitening, device: torch.device) -> Trainer:
+def build(
+    config: TrainConfig, dataset: Dataset, dit: DiT, whitening: Whitening, device: torch.device, workers: Workers
+) -> Trainer:
     """A trainer of this model for this data."""
     dit.activation_checkpointing = config.model.activation_checkpointing
     null_text = torch.tensor(dataset.manifest.null_text)
@@ -104,6 +115,7 @@ def build(config: TrainConfig, dataset: Dataset, dit: DiT, whitening: Whitening,
         ema_decay=config.optimizer.ema_decay,
         precision=config.dtype,
         device=device,
+        workers=workers,
     )
 
 
@@ -118,10 +130,10 @@ def measure(config: TrainConfig, dataset: Dataset, start: Start, device: torch.d
 
 
 def _introduce(config: TrainConfig, dataset: Dataset, trainer: Trainer, position: Position, newest: str | None) -> None:
-    _, size = rank_and_size()
     logger.info(
-        "%s: step %d of %d, %d clips, %.2f M parameters, %d workers",
-        newest or "a new run", position.step, config.steps, len(dataset.train), trainer.dit.num_params / 1e6, size,
+        "%s: step %d of %d, %d clips, %.2f M parameters, %d workers (%s)",
+        newest or "a new run", position.step, config.steps, len(dataset.train), trainer.dit.num_params / 1e6,
+        trainer.workers.layout.workers, trainer.workers.layout,
     )  # fmt: skip
     if dataset.num_left_out:
         telemetry.TRAIN_SKIPPED_CLIPS.inc(dataset.num_left_out)

@@ -1,14 +1,15 @@
 """The loss on clips that training never sees, by noise level."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from jobs.train.config import TrainConfig
 from sora_core.diffusion import condition
-from sora_core.training.parallel import gather, rank_and_size
-from sora_core.training.step import Example, task_losses
+from sora_core.training.parallel import gather
+from sora_core.training.step import Example, Task
 from sora_core.training.trainer import Trainer
 
 
@@ -36,21 +37,23 @@ class Validation:
         """
         if not self.examples:
             return {}
-        rank, size = rank_and_size()
-        mine = {sigma: [0.0, 0.0] for sigma in self.sigmas}
+        layout = trainer.workers.layout
+        numbers = range(layout.data_rank, len(self.examples), layout.data_workers)
         with trainer.ema.swapped_in():
-            for number in range(rank, len(self.examples), size):
-                for sigma, loss in zip(self.sigmas, self._losses(trainer, number), strict=True):
-                    mine[sigma][0] += loss
-                    mine[sigma][1] += 1
+            judged = trainer.judge(pack for number in numbers for pack in self._packs(trainer, number))
+        losses = [loss for pack in judged for loss in pack]
+        mine = {sigma: [0.0, 0.0] for sigma in self.sigmas}
+        for sigma, loss in zip(itertools.cycle(self.sigmas), losses, strict=False):
+            mine[sigma][0] += loss
+            mine[sigma][1] += 1
         everyone = gather(mine)
         return {
             f"{sigma:.2f}": sum(part[sigma][0] for part in everyone) / sum(part[sigma][1] for part in everyone)
             for sigma in self.sigmas
         }
 
-    def _losses(self, trainer: Trainer, number: int) -> list[float]:
-        """One clip's loss at each sigma, as many at once as a pack holds."""
+    def _packs(self, trainer: Trainer, number: int) -> Iterator[Sequence[Task]]:
+        """One clip at each sigma, as many at once as a pack holds."""
         objective, example = trainer.objective, self.examples[number]
         latent = objective.clean(example, posterior_seed=number)
         nothing = condition.none(*latent.shape[1:])
@@ -59,8 +62,5 @@ class Validation:
             for level, sigma in enumerate(self.sigmas)
         ]
         at_once = max(1, self.pack_tokens // len(tasks[0].target))
-        losses: list[float] = []
         for start in range(0, len(tasks), at_once):
-            part = tasks[start : start + at_once]
-            losses += task_losses(trainer.dit, part, objective.patch, trainer.device, trainer.precision).tolist()
-        return losses
+            yield tasks[start : start + at_once]

@@ -1,6 +1,6 @@
 """A transformer block: self-attention in each clip, cross-attention to its text, feed-forward."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -88,7 +88,7 @@ class Attention(nn.Module):
         super().__init__()
         dim = config.dim
         self.num_heads = config.num_attention_heads
-        self.attend = attention
+        self.attend: Callable[..., Tensor] = attention
         self.to_q = nn.Linear(dim, dim)
         self.to_k = nn.Linear(dim, dim)
         self.to_v = nn.Linear(dim, dim)

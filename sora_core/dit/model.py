@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
@@ -16,10 +17,11 @@ from sora_core.dit.cache import ClipCache, decide, finish
 from sora_core.dit.config import DiTConfig
 from sora_core.dit.embedders import ConditionEmbedder
 from sora_core.dit.packing import Pack
-from sora_core.errors import InputError
+from sora_core.errors import ConfigError, InputError
 from sora_core.nn.attention import Segments
 from sora_core.nn.layers import PatchEmbedding, modulated_norm
 from sora_core.nn.rope import rotations
+from sora_core.nn.ulysses import UlyssesAttention
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,16 @@ class DiT(nn.Module):
         self._compiled = True
         for block in self._blocks():
             block.compile_for_all_shapes(backend)
+
+    def attend_across(self, group: dist.ProcessGroup) -> None:
+        """From now on each worker of a group gives its own `packing.part` of a pack. ConfigError: too few heads."""
+        if self.config.num_attention_heads % group.size():
+            raise ConfigError(
+                f"{self.config.num_attention_heads} attention heads can't be divided among {group.size()} workers: "
+                "choose a context_parallel that divides num_attention_heads"
+            )
+        for block in self._blocks():
+            block.attn1.attend = UlyssesAttention(group)
 
     @torch.no_grad()
     def _initialise(self) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sora_core.errors import InputError
 from sora_core.nn.attention import Segments
+from sora_core.nn.ulysses import PartSegments
 from sora_core.shapes import LatentShape, Patch, TokenGrid
 
 
@@ -80,6 +81,13 @@ class Pack:
             image=None if self.image is None else self.image.to(device, dtype),
             image_segments=None if self.image_segments is None else self.image_segments.to(device),
         )
+
+
+def part(pack: Pack, index: int, count: int) -> Pack:
+    """Part ``index`` of ``count`` of a pack's tokens, for a model whose self-attention spans the workers of a group."""
+    segments = PartSegments.cut(pack.segments, index, count)
+    own = slice(segments.tokens.start, segments.tokens.stop)
+    return replace(pack, tokens=pack.tokens[own], position=pack.position[own], level=pack.level[own], segments=segments)
 
 
 def patchify(latent: Float[Tensor, "c t h w"], patch: Patch) -> Float[Tensor, "l p"]:

@@ -15,6 +15,7 @@ from sora_core.storage.objects import (
     download_folder,
     local_file,
     open_input,
+    open_output,
     presign,
     read_bytes,
     read_range,
@@ -27,5 +28,6 @@ from sora_core.storage.places import filesystem, is_s3, join, local_path, name
 __all__ = [
     "ObjectInfo", "check_readable", "check_writable", "create_bucket", "delete", "delete_prefix", "download",
     "download_folder", "exists", "filesystem", "head", "is_s3", "join", "list_objects", "local_file", "local_path",
-    "name", "open_input", "presign", "read_bytes", "read_range", "upload", "upload_folder", "write_bytes",
+    "name", "open_input", "open_output", "presign", "read_bytes", "read_range", "upload", "upload_folder",
+    "write_bytes",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 from urllib.parse import quote
 
 import botocore.exceptions
@@ -109,6 +109,17 @@ def open_input(uri: str) -> BinaryIO:
     fs, path = filesystem(uri)
     with explained(uri):
         return cast(BinaryIO, io.BufferedReader(_RawInput(fs.open_input_file(path)), 1 << 20))
+
+
+@contextmanager
+def open_output(uri: str) -> Iterator[IO[bytes]]:
+    """A stream to an object, sent on in parts as it grows; one that fails half-way may leave a part of it there."""
+    fs, path = filesystem(uri)
+    with explained(uri):
+        if not is_s3(uri):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with fs.open_output_stream(path) as stream:
+            yield stream
 
 
 def download(uri: str, path: Path | str) -> Path:

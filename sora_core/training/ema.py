@@ -1,10 +1,12 @@
 """An exponential moving average of weights: what is sampled from and served."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+
+from sora_core.training.sharding import local
 
 
 def decay_at(step: int, decay: float) -> float:
@@ -13,7 +15,7 @@ def decay_at(step: int, decay: float) -> float:
 
 
 class Ema:
-    """float32 averages of the parameters that learn, on their device; the first `update` copies them."""
+    """float32 averages of the parameters that learn, in shards like them; the first `update` copies them."""
 
     def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], decay: float) -> None:
         self._live = {name: value for name, value in parameters if value.requires_grad}
@@ -24,24 +26,23 @@ class Ema:
     def update(self, step: int) -> None:
         """Move the average towards the parameters as they are after a step (from 1)."""
         weight = 1 - decay_at(step, self._decay)
-        live = [value.detach().float() for value in self._live.values()]
-        torch._foreach_lerp_(list(self.average.values()), live, weight)
-
-    @torch.no_grad()
-    def load(self, average: Mapping[str, Tensor]) -> None:
-        """Take over a stored average of the same parameters."""
-        assert average.keys() == self.average.keys()
-        for name, value in average.items():
-            self.average[name].copy_(value)
+        live = [local(value.detach()).float() for value in self._live.values()]
+        torch._foreach_lerp_([local(value) for value in self.average.values()], live, weight)
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """The model computes with the averages meanwhile; its own weights come back untouched."""
-        own = {name: parameter.data for name, parameter in self._live.items()}
+        """The model computes with the averages meanwhile; then both are back, untouched."""
+        self._exchange()
         try:
-            for name, parameter in self._live.items():
-                parameter.data = self.average[name]
             yield
         finally:
-            for name, parameter in self._live.items():
-                parameter.data = own[name]
+            self._exchange()
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        """Swap numbers, not tensors: sharded weights are gathered from the memory they began in."""
+        for name, parameter in self._live.items():
+            held, average = local(parameter.detach()), local(self.average[name])
+            before = held.clone()
+            held.copy_(average)
+            average.copy_(before)

@@ -1,7 +1,7 @@
 """How gradients move weights: Muon for the matrices inside the blocks, AdamW for the rest, one schedule for both."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import AdamW, Optimizer
 
 from sora_core.errors import CheckpointError
+from sora_core.training.sharding import gather_matrices, local, scatter_matrices, shard_group
 
 # The quintic of Jordan et al. 2024, whose five iterations bring singular values of 0.003 and more near 1.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -34,7 +36,10 @@ def orthogonalize(matrices: Float[Tensor, "n r c"], iterations: int = 5) -> Floa
 
 
 class Muon(Optimizer):
-    """Nesterov momentum, orthogonalized (Jordan et al. 2024). Matrices only; those of one shape are done together."""
+    """Nesterov momentum, orthogonalized (Jordan et al. 2024). Matrices only; those of one shape are done together.
+
+    Where they lie in shards, each worker orthogonalizes its share of them, whole.
+    """
 
     def __init__(
         self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.0
@@ -50,15 +55,16 @@ class Muon(Optimizer):
                 self._step_alike(list(alike), group)
 
     def _step_alike(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        momentum, gradients = group["momentum"], [p.grad for p in parameters if p.grad is not None]
-        buffers = [self._buffer(parameter) for parameter in parameters]
+        momentum, gradients = group["momentum"], [local(p.grad) for p in parameters if p.grad is not None]
+        buffers = [local(self._buffer(parameter)) for parameter in parameters]
         torch._foreach_lerp_(buffers, gradients, 1 - momentum)
         ahead = torch._foreach_lerp(gradients, buffers, momentum)
         rows, columns = parameters[0].shape
         scale = group["lr"] * math.sqrt(max(1.0, rows / columns))
-        updates = orthogonalize(torch.stack(list(ahead)))
-        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_add_(parameters, list(updates.unbind()), alpha=-scale)
+        updates = _orthogonal_updates(torch.stack(list(ahead)), parameters[0])
+        held = [local(parameter) for parameter in parameters]
+        torch._foreach_mul_(held, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(held, list(updates.unbind()), alpha=-scale)
 
     def _buffer(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]
@@ -66,6 +72,14 @@ class Muon(Optimizer):
             state["momentum_buffer"] = torch.zeros_like(parameter)
         buffer: Tensor = state["momentum_buffer"]
         return buffer
+
+
+def _orthogonal_updates(held: Float[Tensor, "n r c"], parameter: Tensor) -> Float[Tensor, "n r c"]:
+    """`orthogonalize` of matrices like ``parameter``, of which ``held`` are the rows that this worker has."""
+    group = shard_group(parameter)
+    if group is None:
+        return orthogonalize(held)
+    return scatter_matrices(orthogonalize(gather_matrices(held, parameter.shape[0], group)), held, group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +105,9 @@ def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
     return name.startswith("blocks.") and parameter.ndim == 2 and "lora_" not in name
 
 
+_SLOTS = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "muon": {"momentum_buffer"}}
+
+
 class Optimizers:
     """The optimisers of the parameters of a model that learn, moved as one."""
 
@@ -112,7 +129,8 @@ class Optimizers:
 
     def clip(self) -> float:
         """Scale the gradients down to the greatest norm allowed; the norm that they had."""
-        return float(nn.utils.clip_grad_norm_(self.parameters, self._rules.clip_norm))
+        norm = nn.utils.clip_grad_norm_(self.parameters, self._rules.clip_norm)
+        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
     def step(self, part_of_rate: float) -> None:
         """Move the weights by this part of the full rates."""
@@ -130,16 +148,21 @@ class Optimizers:
             for key, value in values.items()
         }
 
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state` gave. CheckpointError when it belongs to other optimisers."""
+    def make_room(self, names: Iterable[str]) -> None:
+        """Give `state` zeros of these names, to be written over. CheckpointError when they are of other optimisers."""
         by_name = {name: parameter for parameter, name in self._names.items()}
-        for key, value in state.items():
+        for key in names:
             name, _, slot = key.rpartition("/")
             if name not in by_name:
                 raise CheckpointError(
                     f"the optimiser state names {name!r}, which this model hasn't; use its own config"
                 )
-            self._part_of(by_name[name]).state[by_name[name]][slot] = value
-
-    def _part_of(self, parameter: Tensor) -> Optimizer:
-        return self.parts["muon" if id(parameter) in self._in_muon else "adamw"]
+            parameter = by_name[name]
+            part = "muon" if id(parameter) in self._in_muon else "adamw"
+            if slot not in _SLOTS[part]:
+                raise CheckpointError(
+                    f"{name} was moved by another optimiser (its state is {slot!r}), now by {part}: "
+                    "restore optimizer.muon_lr, or choose another output"
+                )
+            room = torch.zeros((), device=parameter.device) if slot == "step" else torch.zeros_like(parameter)
+            self.parts[part].state[parameter][slot] = room.detach()

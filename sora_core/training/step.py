@@ -10,8 +10,9 @@ from torch import Tensor
 from sora_core.diffusion import condition, flow
 from sora_core.diffusion.condition import Condition
 from sora_core.diffusion.flow import ShiftLaw
-from sora_core.dit.packing import Clip, Pack, pack, patchify
+from sora_core.dit.packing import Clip, Pack, pack, part, patchify
 from sora_core.errors import SoraError
+from sora_core.nn.ulysses import share
 from sora_core.shapes import LatentShape, Patch
 from sora_core.training.draws import Draw
 from sora_core.vae.whitening import Whitening
@@ -81,11 +82,23 @@ class Objective:
 
 
 def task_losses(
-    velocity: Velocity, tasks: Sequence[Task], patch: Patch, device: torch.device, precision: torch.dtype
+    velocity: Velocity,
+    tasks: Sequence[Task],
+    patch: Patch,
+    device: torch.device,
+    precision: torch.dtype,
+    context: tuple[int, int] = (0, 1),
 ) -> Float[Tensor, " n"]:
-    """The loss of each task, all in one packed forward; differentiable. Matrices multiply in ``precision``."""
+    """The loss of each task, all in one packed forward; differentiable. Matrices multiply in ``precision``.
+
+    With ``context`` (index, count) the velocity is asked for one part of the tokens, and what that part adds to each
+    loss is returned: the losses are the sums over the parts.
+    """
     packed = pack([task.clip for task in tasks], patch).to(device)
     target = torch.cat([task.target for task in tasks]).to(device)
+    own = share(packed.num_tokens, *context)
     with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
-        predicted = velocity(packed)
+        predicted = velocity(packed if context[1] == 1 else part(packed, *context))
+    if context[1] > 1:  # elsewhere this part errs by nothing
+        predicted = torch.cat((target[: own.start], predicted, target[own.stop :]))
     return flow.clip_losses(predicted, target, packed.sigma, packed.cu_seqlens)

@@ -1,19 +1,25 @@
 """One worker's model, average and optimisers, and the step that moves them."""
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
+import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor
 
+from sora_core.diffusion import condition
 from sora_core.dit.model import DiT
 from sora_core.training.draws import Draw
 from sora_core.training.ema import Ema
+from sora_core.training.gradients import Gradients, ShardedGradients, SummedGradients
 from sora_core.training.optim import Optimizers, OptimRules, rate
-from sora_core.training.parallel import SummedGradients, gather
+from sora_core.training.parallel import ALONE, Workers, gather
 from sora_core.training.plan import PlannedStep
+from sora_core.training.sharding import shard
 from sora_core.training.step import Example, NonFiniteLoss, Objective, Task, task_losses
 
 Slots = Sequence[tuple[int, Example]]
@@ -45,7 +51,8 @@ class StepResult:
 
 
 class Trainer:
-    """Holds float32 masters; matrices multiply in ``precision``. Every worker's weights stay equal, bit for bit."""
+    """Holds float32 masters, whole or in shards; matrices multiply in ``precision``. Workers that hold the same weights
+    keep them equal, bit for bit. A worker with several packs a step accumulates their gradients."""
 
     def __init__(
         self,
@@ -57,16 +64,25 @@ class Trainer:
         ema_decay: float,
         precision: torch.dtype,
         device: torch.device,
+        workers: Workers = ALONE,
     ) -> None:
         self.dit = dit.to(device, torch.float32).train()
         self.objective = objective
+        self.workers = workers
+        if workers.tokens is not None:
+            self.dit.attend_across(workers.tokens)
+        learning = [parameter for parameter in self.dit.parameters() if parameter.requires_grad]
+        self._gradients: Gradients
+        if workers.weights is None:
+            self._gradients = SummedGradients(learning, num_numbers=3)
+        else:
+            self._gradients = ShardedGradients(shard(self.dit, workers.weights, precision))
         self.optimizers = Optimizers(self.dit, rules)
         self.ema = Ema(self.dit.named_parameters(), ema_decay)
         self.device = device
         self.precision = precision
         self._rules = rules
         self._num_steps = num_steps
-        self._gradients = SummedGradients(self.optimizers.parameters, num_numbers=3)
 
     def step(
         self, planned: PlannedStep, packs: Sequence[Slots], draws: Sequence[Draw], *, flag: bool = False
@@ -75,29 +91,71 @@ class Trainer:
 
         NonFiniteLoss, on every worker and before any weight moves, names the step and the clips.
         """
-        self._gradients.zero()
-        learned = [self._pack_backward(pack, draws, planned.num_clips) for pack in packs if pack]
+        learned = self._backward(planned, packs, draws)
         total = torch.cat([part.losses for part in learned]).sum() if learned else torch.zeros((), device=self.device)
-        counts = torch.tensor([float(flag), sum(len(pack) for pack in packs)], device=self.device)
+        read = sum(len(pack) for pack in packs) if self.workers.context_rank == 0 else 0
+        counts = torch.tensor([float(flag), read], device=self.device)
         summed, flags, num_clips = self._gradients.sum_over_workers([total, *counts]).tolist()
         if 0 < num_clips < planned.num_clips:
             self._gradients.scale(planned.num_clips / num_clips)
         loss = summed / max(1.0, num_clips)
         norm = self.optimizers.clip()
-        clips = [clip for part in learned for clip in part.clips()]
+        clips = [clip for part in learned for clip in part.clips(self._over_context)]
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise _non_finite(planned.step, loss, norm, _at_fault(packs, clips))
+            raise _non_finite(planned.step, loss, norm, _at_fault(planned, packs, clips))
         part = rate(planned.step, self._num_steps, planned.after.clips, self._rules.warmup_clips)
         self.optimizers.step(part)
         self.ema.update(planned.step)
         return StepResult(loss, norm, part, int(flags), planned.num_clips - int(num_clips), tuple(clips))
 
-    def _pack_backward(self, pack: Slots, draws: Sequence[Draw], num_clips: int) -> "_Learned":
-        """Add a pack's part of the gradient of the step's mean loss; the loss of each of its clips."""
-        tasks = [self.objective.task(example, draws[slot]) for slot, example in pack]
-        losses = task_losses(self.dit, tasks, self.objective.patch, self.device, self.precision)
-        (losses.sum() / num_clips).backward()
-        return _Learned(tasks, losses.detach())
+    @torch.no_grad()
+    def judge(self, packs: Iterable[Sequence[Task]]) -> list[list[float]]:
+        """The losses of this worker's packs of tasks by the weights as they are; all workers call it together."""
+        judged = []
+        for tasks in self.workers.in_step(packs):
+            losses = self._over_context(self._losses(tasks or [self._idle]))
+            if tasks:
+                judged.append(losses.tolist())
+        return judged
+
+    def _backward(self, planned: PlannedStep, packs: Sequence[Slots], draws: Sequence[Draw]) -> "list[_Learned]":
+        """Add up the gradients of this worker's packs to that of the step's mean loss.
+
+        Sharded weights are gathered by all workers at once, so one with fewer packs computes on nothing meanwhile.
+        """
+        self._gradients.zero()
+        learned = []
+        full = [pack for pack in packs if pack]
+        shares = planned.share(self.workers.layout.data_workers)
+        rounds = len(full) if self.workers.weights is None else max(map(len, shares))
+        for number in range(rounds):
+            self._gradients.before_backward(last=number == rounds - 1)
+            if number < len(full):
+                tasks = [self.objective.task(example, draws[slot]) for slot, example in full[number]]
+                losses = self._losses(tasks)
+                (losses.sum() / planned.num_clips).backward()
+                learned.append(_Learned(tasks, losses.detach()))
+            else:
+                (self._losses([self._idle]).sum() * 0).backward()
+        return learned
+
+    def _losses(self, tasks: Sequence[Task]) -> Float[Tensor, " n"]:
+        context = self.workers.context_rank, self.workers.layout.context
+        return task_losses(self.dit, tasks, self.objective.patch, self.device, self.precision, context)
+
+    def _over_context(self, losses: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Whole losses from what each worker of a pack found in its tokens."""
+        if self.workers.tokens is not None:
+            dist.all_reduce(losses, group=self.workers.tokens)
+        return losses
+
+    @cached_property
+    def _idle(self) -> Task:
+        """The smallest task that gives every worker of a pack a token."""
+        config, patch = self.dit.config, self.objective.patch
+        width = patch.width * self.workers.layout.context
+        empty = torch.zeros(config.in_channels, patch.time, patch.height, width)
+        return self.objective.noised(empty, 1.0, 0, condition.none(*empty.shape[1:]), self.objective.null_text)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,20 +165,23 @@ class _Learned:
     tasks: Sequence[Task]
     losses: Float[Tensor, " n"]
 
-    def clips(self) -> list[ClipLoss]:
+    def clips(self, whole: Callable[[Tensor], Tensor]) -> list[ClipLoss]:
         return [
             ClipLoss(float(torch.as_tensor(task.clip.sigma).max()), (frames, height, width), loss)
-            for task, loss in zip(self.tasks, self.losses.tolist(), strict=True)
+            for task, loss in zip(self.tasks, whole(self.losses).tolist(), strict=True)
             for _, frames, height, width in [task.clip.latent.shape]
         ]
 
 
-def _at_fault(packs: Sequence[Slots], clips: Sequence[ClipLoss]) -> list[str]:
-    """Clips, of all workers, whose own loss isn't finite."""
-    examples = [example for pack in packs for _, example in pack]
-    pairs = zip(examples, clips, strict=True)
-    found = gather([example.clip_id for example, clip in pairs if not math.isfinite(clip.loss)])
-    return [clip for clips in found for clip in clips]
+def _at_fault(planned: PlannedStep, packs: Sequence[Slots], clips: Sequence[ClipLoss]) -> list[str]:
+    """Clips, of all workers, whose own loss isn't finite, each with its pack."""
+    read = [pair for pack in packs for pair in pack]
+    mine = [
+        f"{example.clip_id} in pack {bisect_right(planned.first_slots, slot)} of {len(planned.packs)}"
+        for (slot, example), clip in zip(read, clips, strict=True)
+        if not math.isfinite(clip.loss)
+    ]
+    return list(dict.fromkeys(clip for clips in gather(mine) for clip in clips))
 
 
 def _non_finite(step: int, loss: float, norm: float, clips: Sequence[str]) -> NonFiniteLoss:

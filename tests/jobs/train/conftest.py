@@ -41,6 +41,7 @@ class Curated(Protocol):
         vae: str = "vae-1",
         num_val: int = 4,
         encoders: tuple[VideoAutoencoder, TextEncoder] | None = None,
+        spoilt: int | None = None,
     ) -> Manifest: ...
 
 
@@ -48,6 +49,12 @@ class Curated(Protocol):
 def curated() -> Curated:
     """Writes shards and a manifest of ``clips`` random clips, the first ``num_val`` of them for validation."""
     return write
+
+
+@pytest.fixture
+def small() -> dict[str, Any]:
+    """What makes a run small enough for a test."""
+    return SMALL
 
 
 @pytest.fixture
@@ -64,10 +71,13 @@ def write(
     vae: str = "vae-1",
     num_val: int = 4,
     encoders: tuple[VideoAutoencoder, TextEncoder] | None = None,
+    spoilt: int | None = None,
 ) -> Manifest:
     """Small latents for no model in particular, or of the widths of real ``encoders``."""
     channels, text_dim = (encoders[0].channels, encoders[1].dim) if encoders else (CHANNELS, TEXT_DIM)
     rows = [_row(number, "val" if number < num_val else "train", channels, text_dim) for number in range(clips)]
+    if spoilt is not None:
+        rows[spoilt].latent_mean[:] = np.nan
     half = max(1, clips // 2)
     written = [
         shards.write_shard(part, uri, f"latents/{start}.parquet")

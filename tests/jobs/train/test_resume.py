@@ -1,22 +1,16 @@
 """Killed and started again, a run is the run it would have been."""
 
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
+import contextlib
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from jobs.demo.cluster import LocalCluster
 from jobs.train.config import TrainConfig
 from jobs.train.loop import train_steps
 from jobs.train.record import read_lines
-from sora_core import checkpoint, storage
+from sora_core import checkpoint
+from tests.groups import run
 
 CPU = torch.device("cpu")
 
@@ -60,23 +54,6 @@ def test_a_run_cut_anywhere_and_resumed_is_bit_for_bit_the_uninterrupted_one(
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_a_half_written_checkpoint_is_passed_over(small_run: TrainConfig, tmp_path: Path) -> None:
-    whole, cut = at(small_run, tmp_path / "whole"), at(small_run, tmp_path / "cut", steps=8)
-    train_steps(whole, CPU, quietly)
-    train_steps(at(small_run, cut.output, steps=12), CPU, quietly)
-    for step in (8, 12):
-        storage.delete(storage.join(checkpoint.step_uri(cut.output, step), checkpoint.META))
-    Path(checkpoint.step_uri(cut.output, 12), "state", "__0_0.distcp").write_bytes(b"half")
-    train_steps(at(small_run, cut.output), CPU, quietly)
-    assert losses(cut.output) == losses(whole.output)
-    assert [found.step for found in checkpoint.list_checkpoints(cut.output)] == [4, 8, 12]
-
-
-def test_old_checkpoints_go_when_only_some_are_to_be_kept(small_run: TrainConfig) -> None:
-    train_steps(at(small_run, small_run.output, keep_checkpoints=1), CPU, quietly)
-    assert [found.step for found in checkpoint.list_checkpoints(small_run.output)] == [12]
-
-
 def test_a_line_a_step_and_validation_by_noise_level(small_run: TrainConfig) -> None:
     train_steps(small_run, CPU, quietly)
     lines = read_lines(small_run.output)
@@ -87,103 +64,30 @@ def test_a_line_a_step_and_validation_by_noise_level(small_run: TrainConfig) -> 
                for found in judged.values())  # fmt: skip
 
 
-_ONE_OF_SEVERAL = """
-import sys
-import torch.distributed as dist
-from jobs.train.config import TrainConfig
-from jobs.train.loop import train_steps
-import torch
-folder, rank, size, config = sys.argv[1:]
-dist.init_process_group("gloo", f"file://{folder}/meet", rank=int(rank), world_size=int(size))
-train_steps(TrainConfig.model_validate_json(config), torch.device("cpu"), lambda step, loss: None)
-dist.barrier()
-dist.destroy_process_group()
-"""
+def train_until(config: TrainConfig, last: int) -> None:
+    """The loop, left after a step; its checkpoints up to there are written."""
 
+    def report(step: int, _loss: float) -> None:
+        if step >= last:
+            raise Killed
 
-def train_with(workers: int, config: TrainConfig, folder: Path) -> None:
-    """The loop on so many bare processes."""
-    folder.mkdir()
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", _ONE_OF_SEVERAL, str(folder), str(rank), str(workers), config.model_dump_json()]
-        )
-        for rank in range(workers)
-    ]
-    assert [process.wait() for process in processes] == [0] * workers
+    with contextlib.suppress(Killed):
+        train_steps(config, CPU, report)
 
 
 @pytest.mark.slow
-def test_two_then_one_then_two_workers_follow_the_curve_of_one(small_run: TrainConfig, tmp_path: Path) -> None:
-    small_run = small_run.model_copy(update={"precision": "float32"})
-    train_steps(at(small_run, tmp_path / "one"), CPU, quietly)
-    moved = tmp_path / "moved"
-    train_with(2, at(small_run, moved, steps=12, checkpoint_every=4), tmp_path / "first")
-    for step in (8, 12):
-        storage.delete(storage.join(checkpoint.step_uri(str(moved), step), checkpoint.META))
-    train_steps(at(small_run, moved), CPU, quietly)
-    storage.delete(storage.join(checkpoint.step_uri(str(moved), 12), checkpoint.META))
-    train_with(2, at(small_run, moved), tmp_path / "last")
-    alone, together = losses(str(tmp_path / "one")), losses(str(moved))
+def test_workers_may_change_in_number_and_in_what_they_hold_and_follow_the_curve_of_one(
+    small_run: TrainConfig, tmp_path: Path
+) -> None:
+    small_run = at(small_run, "", precision="float32", checkpoint_every=3, packs_per_step=3, log_every_s=1e-9)
+    one, moved = at(small_run, tmp_path / "one"), at(small_run, tmp_path / "moved")
+    train_steps(one, CPU, quietly)
+    run(2, train_until, moved, 4)
+    run(2, train_until, at(moved, moved.output, parallel="fsdp"), 7)
+    train_until(moved, 10)
+    run(2, train_until, at(moved, moved.output, context_parallel=2), 12)
+    assert [found.step for found in checkpoint.list_checkpoints(moved.output)] == [3, 6, 9, 12]
+    alone, together = losses(one.output), losses(moved.output)
     assert together.keys() == alone.keys()
     for step, loss in alone.items():
-        assert together[step] == pytest.approx(loss, rel=1e-4), step
-
-
-# --- with Ray Train, two workers, S3, and real kills
-
-
-def command(cluster: LocalCluster, data: str, output: str) -> subprocess.Popen[bytes]:
-    settings = [
-        f"data={data}", f"output={output}", "steps=120", "checkpoint_every=10", "pack_tokens=64", "samples.count=0",
-        "validation.every=1000", "model.num_layers=2", "model.num_attention_heads=2", "model.attention_head_dim=8",
-        "model.ffn_dim=32", "optimizer.warmup_clips=10", "num_workers=2", "log_every_s=1",
-    ]  # fmt: skip
-    return subprocess.Popen(
-        [sys.executable, "-m", "jobs.train", "--set", *settings],
-        env=cluster.environment | {"RAY_ADDRESS": cluster.address},
-    )
-
-
-def wait_for_checkpoint(process: subprocess.Popen[bytes], output: str, step: int, timeout_s: float = 120.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline and process.poll() is None:
-        found = checkpoint.list_checkpoints(output)
-        if found and found[-1].step >= step:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"no checkpoint at step {step}; exit code {process.poll()}")
-
-
-def train_workers(cluster: LocalCluster) -> list[int]:
-    """Processes of Ray Train's workers on this very cluster."""
-    mine = f"RAY_TMPDIR={cluster.environment['RAY_TMPDIR']}".encode()
-    pids = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and b"RayTrainWorker" in (entry / "cmdline").read_bytes():
-                pids += [int(entry.name)] * (mine in (entry / "environ").read_bytes().split(b"\0"))
-        except OSError:
-            continue
-    return pids
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_killed_worker_then_killed_driver_then_the_same_command_change_no_loss(
-    ray_cluster: LocalCluster, s3: str, curated: Any
-) -> None:
-    data, whole, cut = storage.join(s3, "data"), storage.join(s3, "whole"), storage.join(s3, "cut")
-    curated(data)
-    assert command(ray_cluster, data, whole).wait(300) == 0
-
-    first = command(ray_cluster, data, cut)
-    wait_for_checkpoint(first, cut, 10)
-    os.kill(random.choice(train_workers(ray_cluster)), signal.SIGKILL)
-    wait_for_checkpoint(first, cut, checkpoint.list_checkpoints(cut)[-1].step + 20)
-    first.kill()
-    first.wait()
-    assert checkpoint.list_checkpoints(cut)[-1].step < 120
-    assert command(ray_cluster, data, cut).wait(300) == 0
-
-    assert losses(cut) == losses(whole)
+        assert together[step] == pytest.approx(loss, rel=1e-5), step

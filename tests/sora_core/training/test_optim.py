@@ -78,6 +78,13 @@ def test_a_rate_of_zero_for_muon_leaves_all_weights_to_adamw() -> None:
     assert list(Optimizers(tiny(), rules).parts) == ["adamw"]
 
 
+def take_over(optimizers: Optimizers, state: dict[str, torch.Tensor]) -> None:
+    optimizers.make_room(state)
+    room = optimizers.state()
+    for name, value in state.items():
+        room[name].copy_(value)
+
+
 def test_state_taken_over_makes_the_same_next_step() -> None:
     first, second = tiny(), tiny()
     ours, theirs = Optimizers(first, RULES), Optimizers(second, RULES)
@@ -91,7 +98,7 @@ def test_state_taken_over_makes_the_same_next_step() -> None:
     for seed in (1, 2, 3):
         advance(first, ours, seed)
     second.load_state_dict(first.state_dict())
-    theirs.load({name: value.clone() for name, value in ours.state().items()})
+    take_over(theirs, ours.state())
     advance(first, ours, 4)
     advance(second, theirs, 4)
     for (name, mine), other in zip(first.named_parameters(), second.parameters(), strict=True):
@@ -100,7 +107,12 @@ def test_state_taken_over_makes_the_same_next_step() -> None:
 
 def test_state_of_another_model_is_refused_by_name() -> None:
     with pytest.raises(CheckpointError, match=r"blocks\.9\.weight"):
-        Optimizers(tiny(), RULES).load({"blocks.9.weight/exp_avg": torch.zeros(1)})
+        Optimizers(tiny(), RULES).make_room(["blocks.9.weight/exp_avg"])
+
+
+def test_state_of_another_optimizer_is_refused() -> None:
+    with pytest.raises(CheckpointError, match=r"to_q\.weight was moved by another .*muon_lr"):
+        Optimizers(tiny(), RULES).make_room(["blocks.0.attn1.to_q.weight/exp_avg"])
 
 
 def test_the_rate_warms_up_by_clips_and_falls_to_zero_by_half_a_cosine() -> None:

@@ -11,6 +11,7 @@ from sora_core.dit.model import DiT
 from sora_core.shapes import Patch
 from sora_core.training.draws import Draw, DrawRules, draw_step
 from sora_core.training.optim import OptimRules
+from sora_core.training.parallel import ALONE, Workers
 from sora_core.training.plan import Plan, PlannedStep, PlanRules
 from sora_core.training.step import Example, NonFiniteLoss, Objective, task_losses
 from sora_core.training.trainer import Slots, Trainer
@@ -35,21 +36,26 @@ EXAMPLES = [example(number) for number in range(12)]
 LENGTHS = np.array([clip.latent_mean[0].numel() // 4 for clip in EXAMPLES])
 
 
-def trainer() -> Trainer:
+def trainer(
+    workers: Workers = ALONE,
+    precision: torch.dtype = torch.float32,
+    muon: bool = True,
+) -> Trainer:
     torch.manual_seed(0)
     config = DiTConfig(
-        num_attention_heads=2, attention_head_dim=8, in_channels=4, out_channels=4,
+        num_attention_heads=6, attention_head_dim=8, in_channels=4, out_channels=4,
         text_dim=8, ffn_dim=24, num_layers=2, pooled_text=True,
     )  # fmt: skip
     whitening = Whitening((0.1, 0.0, -0.1, 0.2), (1.0, 2.0, 0.5, 1.5))
     return Trainer(
         DiT(config),
         Objective(config.patch, whitening, ShiftLaw(3.0), torch.zeros(2, 8)),
-        OptimRules(3e-3, 0.02, (0.9, 0.95), 0.0, 0, 1.0),
+        OptimRules(3e-3, 0.02 if muon else None, (0.9, 0.95), 0.0, 0, 1.0),
         num_steps=50,
         ema_decay=0.9,
-        precision=torch.float32,
+        precision=precision,
         device=CPU,
+        workers=workers,
     )
 
 
@@ -99,9 +105,7 @@ def test_the_gradient_of_a_step_is_that_of_the_mean_over_its_clips() -> None:
     tasks = [whole.objective.task(clip, draws[slot]) for pack in slots(planned) for slot, clip in pack]
     loss = task_losses(whole.dit, tasks, Patch(), CPU, torch.float32).mean()
     gradients = torch.autograd.grad(loss, list(whole.dit.parameters()), allow_unused=True)
-    subject._gradients.zero()
-    for pack in slots(planned):
-        subject._pack_backward(pack, draws, planned.num_clips)
+    subject._backward(planned, slots(planned), draws)
     for parameter, expected in zip(subject.dit.parameters(), gradients, strict=True):
         assert parameter.grad is not None
         torch.testing.assert_close(parameter.grad, torch.zeros_like(parameter) if expected is None else expected)
