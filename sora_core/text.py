@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sora_core import storage
 from sora_core.errors import CheckpointError
 
 log = logging.getLogger(__name__)
@@ -117,17 +118,10 @@ def _local_folder(source: str) -> Path:
     """A folder as it is, a hub id from the hub's cache or the hub."""
     if Path(source).is_dir():
         return Path(source)
-    import huggingface_hub
-
     patterns = ["*.json", "*.safetensors", "*.model", "*.txt"]
     wanted = [*patterns, *(f"{part}/{name}" for part in ("text_encoder", "tokenizer") for name in patterns)]
-    try:
-        return Path(huggingface_hub.snapshot_download(source, allow_patterns=wanted))
-    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
-        raise CheckpointError(
-            f"text encoder {source!r} is neither a folder nor a hub id that can be fetched ({type(error).__name__}); "
-            f"give a folder with config.json, weights and tokenizer"
-        ) from error
+    remedy = "give a folder with config.json, weights and tokenizer"
+    return storage.fetch_from_hub(source, wanted, what="text encoder", remedy=remedy)
 
 
 def _load_pair(folder: Path, words: Path, source: str, dtype: torch.dtype) -> tuple[nn.Module, Any]:

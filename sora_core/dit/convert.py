@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from sora_core import storage
 from sora_core.dit.config import DiTConfig
 from sora_core.dit.model import DiT, dtype_of
 from sora_core.errors import CheckpointError
@@ -91,24 +92,13 @@ def transformer_folder(source: str | Path) -> Path:
     """The local folder with the transformer's ``config.json``; a hub id is fetched first."""
     root = Path(source)
     if not root.is_dir():
-        root = _fetch(str(source))
+        wanted = ["config.json", f"{_STEM}*", "transformer/*"]
+        remedy = "download it first and give the folder"
+        root = storage.fetch_from_hub(str(source), wanted, what="transformer", remedy=remedy)
     for folder in (root / "transformer", root):
         if (folder / "config.json").is_file():
             return folder
     raise CheckpointError(f"{source}: no config.json there nor in transformer/; give a diffusers folder or a hub id")
-
-
-def _fetch(hub_id: str) -> Path:
-    import huggingface_hub
-
-    wanted = ["config.json", f"{_STEM}*", "transformer/*"]
-    try:
-        return Path(huggingface_hub.snapshot_download(hub_id, allow_patterns=wanted))
-    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
-        raise CheckpointError(
-            f"{hub_id!r} is neither a folder nor a hub id that can be fetched ({type(error).__name__}); "
-            f"download it first and give the folder"
-        ) from error
 
 
 def _check_dtype(dtype: torch.dtype, device: str) -> None:

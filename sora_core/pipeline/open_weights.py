@@ -1,7 +1,6 @@
 """A pipeline from open Wan weights, in the folder layout in which diffusers publishes them."""
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,6 @@ from sora_core.vae import VideoAutoencoder
 from sora_core.vae.whitening import Whitening
 
 _INDEX = "model_index.json"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _CLASSES = ("WanPipeline", "WanImageToVideoPipeline")
 _GUIDANCE = 5.0
 # 81 frames at 720p, the longest clip that these models were published for.
@@ -47,36 +45,23 @@ def opened(uri: str) -> Iterator[Path | None]:
     if storage.exists(storage.join(uri, _INDEX)):
         with TemporaryDirectory(prefix="sora-pipeline-") as temporary:
             yield storage.download_folder(uri, temporary) if storage.is_s3(uri) else storage.local_path(uri)
-    elif _is_hub_id(uri):
-        yield _fetch(uri)
+    elif storage.is_hub_id(uri):
+        yield _fetch(uri, "*.json", "*.safetensors", "*.model", "*.txt")
     else:
         yield None
 
 
 def check_present(uri: str) -> None:
     """The error that loading this would meet where nothing is, without loading it; of a hub id the index is fetched."""
-    if _is_hub_id(uri):
-        _fetch(uri, only=_INDEX)
+    if storage.is_hub_id(uri):
+        _fetch(uri, _INDEX)
     else:
         storage.check_readable(uri)
 
 
-def _is_hub_id(uri: str) -> bool:
-    return bool(_HUB_ID.fullmatch(uri)) and not storage.local_path(uri).exists()
-
-
-def _fetch(hub_id: str, only: str | None = None) -> Path:
-    import huggingface_hub
-
-    try:
-        return Path(
-            huggingface_hub.snapshot_download(hub_id, allow_patterns=only, ignore_patterns=["assets/*", "examples/*"])
-        )
-    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
-        raise CheckpointError(
-            f"{hub_id!r} is neither a run's folder nor a hub id that can be fetched ({type(error).__name__}); "
-            f"give a checkpoint's or a run's URI, or a diffusers folder"
-        ) from error
+def _fetch(hub_id: str, *patterns: str) -> Path:
+    remedy = "give a checkpoint's or a run's URI, or a diffusers folder"
+    return storage.fetch_from_hub(hub_id, patterns, what="checkpoint", remedy=remedy)
 
 
 def load_open_weights(folder: Path, uri: str, device: str) -> Parts:

@@ -4,6 +4,7 @@ Endpoint and credentials are the standard ``AWS_*`` variables, as boto3 reads th
 same code talks to AWS. Every failure is a `StorageError` that names the URI and the remedy.
 """
 
+from sora_core.storage.hub import fetch_from_hub, is_hub_id
 from sora_core.storage.listing import ObjectInfo, exists, head, list_objects
 from sora_core.storage.objects import (
     check_readable,
@@ -27,7 +28,7 @@ from sora_core.storage.places import filesystem, is_s3, join, local_path, name
 
 __all__ = [
     "ObjectInfo", "check_readable", "check_writable", "create_bucket", "delete", "delete_prefix", "download",
-    "download_folder", "exists", "filesystem", "head", "is_s3", "join", "list_objects", "local_file", "local_path",
-    "name", "open_input", "open_output", "presign", "read_bytes", "read_range", "upload", "upload_folder",
-    "write_bytes",
+    "download_folder", "exists", "fetch_from_hub", "filesystem", "head", "is_hub_id", "is_s3", "join", "list_objects",
+    "local_file", "local_path", "name", "open_input", "open_output", "presign", "read_bytes", "read_range", "upload",
+    "upload_folder", "write_bytes",
 ]  # fmt: skip

@@ -21,6 +21,8 @@ _SHIPPED = Path(__file__).parent / "weights"
 _CLASS = "AutoencoderKLWan"
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "model.safetensors")
 _INDEX = "diffusion_pytorch_model.safetensors.index.json"
+_WANTED = [f"{part}{name}" for part in ("", "vae/") for name in ("config.json", "*.safetensors", "*.index.json")]
+_REMEDY = "give 'default', a folder with config.json and weights, or an s3:// URI of one"
 _LISTED = 5  # keys named in an error
 
 
@@ -35,21 +37,8 @@ def opened(source: str) -> Iterator[Path]:
         elif (local := Path(source.removeprefix("file://"))).is_dir():
             root = local
         else:
-            root = _from_hub(source)
+            root = storage.fetch_from_hub(source, _WANTED, what="autoencoder", remedy=_REMEDY)
         yield root / "vae" if (root / "vae").is_dir() else root
-
-
-def _from_hub(source: str) -> Path:
-    import huggingface_hub
-
-    patterns = [f"{part}{name}" for part in ("", "vae/") for name in ("config.json", "*.safetensors", "*.index.json")]
-    try:
-        return Path(huggingface_hub.snapshot_download(source, allow_patterns=patterns))
-    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
-        raise CheckpointError(
-            f"autoencoder {source!r} is neither a folder nor a hub id that can be fetched ({type(error).__name__}); "
-            "give 'default', a folder with config.json and weights, or an s3:// URI of one"
-        ) from error
 
 
 def read_config(folder: Path) -> dict[str, Any]:

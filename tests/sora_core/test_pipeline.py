@@ -272,7 +272,7 @@ def test_weights_that_do_not_fit_are_refused(run: Path, tmp_path: Path) -> None:
         Pipeline.load(str(tmp_path), "cpu")
     with pytest.raises(CheckpointError, match="no whole checkpoint"):
         Pipeline.load(str(tmp_path / "nowhere"), "cpu")
-    with pytest.raises(CheckpointError, match="'no/such' is neither a run's folder nor a hub id"):
+    with pytest.raises(CheckpointError, match="'no/such' is neither a folder nor a hub id"):
         Pipeline.load("no/such", "cpu")
 
 
@@ -339,7 +339,7 @@ def test_a_hub_id_is_served_from_the_hub_s_cache(
     pipe = Pipeline.load("tiny/wan", "cpu")
     [generation] = finish(pipe, ask())
     assert pipe.decode(generation).shape == (9, 32, 48, 3)
-    with pytest.raises(CheckpointError, match="'tiny/other' is neither a run's folder nor a hub id"):
+    with pytest.raises(CheckpointError, match="'tiny/other' is neither a folder nor a hub id"):
         check_present("tiny/other")
 
 
