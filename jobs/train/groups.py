@@ -40,7 +40,13 @@ class RowGroups:
         self._sizes: dict[tuple[int, int], int] = {}
         self._open: collections.OrderedDict[int, ShardReader] = collections.OrderedDict()
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="rows")
-        self.groups_read = 0
+        self.num_read = 0
+        """Groups read so far."""
+
+    @property
+    def num_bytes(self) -> int:
+        """What the groups kept come to."""
+        return sum(self._sizes.values())
 
     def ask(self, row: int) -> "Asked":
         """Begin to read the group of a row, unless it is there."""
@@ -79,9 +85,9 @@ class RowGroups:
     def _keep(self, key: tuple[int, int], size: int) -> None:
         """Count a group that has been read, and forget those used longest ago."""
         with self._lock:
-            self.groups_read += 1
+            self.num_read += 1
             self._sizes[key] = size
-            while sum(self._sizes.values()) > self._max_bytes and len(self._sizes) > 1:
+            while self.num_bytes > self._max_bytes and len(self._sizes) > 1:
                 oldest = next(known for known in self._held if known in self._sizes)
                 del self._held[oldest], self._sizes[oldest]
 

@@ -60,6 +60,30 @@ def test_clips_are_the_same_however_little_memory_may_be_kept(small_run: TrainCo
         assert torch.equal(ours.latent_mean, theirs.latent_mean)
 
 
+def test_a_group_is_read_once_a_pass_where_the_cache_holds_a_window(small_run: TrainConfig) -> None:
+    dataset = small_run.open_data()
+    order = np.random.default_rng(0).permutation(dataset.train).tolist()
+    roomy, tight = RowGroups(dataset, 1 << 30), RowGroups(dataset, 1, readers=1)
+    for row in order:
+        roomy.rows([row])
+        tight.rows([row])
+    assert roomy.num_read == 2 == len(dataset.group_first) - 1
+    assert tight.num_read > 2
+
+
+def test_memory_holds_no_more_than_it_may(tmp_path: Path, curated: Any) -> None:
+    for number in range(6):
+        curated(str(tmp_path / str(number)))
+    dataset = Dataset.open([Source(str(tmp_path / str(number))) for number in range(6)])
+    groups = RowGroups(dataset, 1 << 30)
+    groups.rows(dataset.train.tolist())
+    most = groups.num_bytes // 3
+    bounded = RowGroups(dataset, most)
+    for row in dataset.train.tolist() * 2:
+        bounded.rows([row])
+        assert bounded.num_bytes <= most
+
+
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_workers_read_each_slot_of_a_step_once(small_run: TrainConfig, size: int) -> None:
     dataset = small_run.open_data()
