@@ -93,7 +93,7 @@ class SamplerSettings(Settings):
         default=None, ge=1, description="more than replicas: their number follows the predicted wait"
     )
     target_wait_s: float = Field(default=60.0, gt=0, description="predicted wait above which a replica is added")
-    scale_delay_s: float = Field(default=10.0, ge=0, description="how long a need must last before replicas change")
+    scale_delay_s: float = Field(default=60.0, ge=0, description="how long a replica must be too many before it goes")
     num_cpus: float = Field(default=0.5, ge=0)
     num_gpus: float = Field(default=0.0, ge=0)
     device: Literal["cpu", "cuda"] = "cpu"
@@ -104,6 +104,9 @@ class SamplerSettings(Settings):
     lease_s: float = Field(default=30.0, gt=0)
     max_attempts: int = Field(default=3, ge=1)
     idle_poll_s: float = Field(default=0.2, gt=0)
+    look_every_s: float = Field(
+        default=0.05, ge=0, description="the ledger is looked at between steps, but not more often than this"
+    )
     outage_patience_s: float = Field(
         default=600.0, ge=0, description="how long a finished video waits for storage or ledger"
     )

@@ -68,6 +68,7 @@ class Sampler:
         self._jobs: dict[str, Job] = {}  # those in the batch
         self._joined: dict[str, float] = {}
         self._admit_after = 0.0
+        self._look_after = 0.0
 
     # --- life
 
@@ -91,10 +92,12 @@ class Sampler:
 
     def tick(self) -> bool:
         """One round: renew, drop, admit, step, hand over. Whether there was anything to step."""
-        self._drop_unwanted()
-        self._housekeeper.tend()
-        self._rate.tell()
-        self._admit()
+        if time.monotonic() >= self._look_after or not self._jobs:
+            self._look_after = time.monotonic() + self._settings.look_every_s
+            self._drop_unwanted()
+            self._housekeeper.tend()
+            self._rate.tell()
+            self._admit()
         batch = self._scheduler.batch()
         if batch:
             self._step(batch)

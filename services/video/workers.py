@@ -90,7 +90,7 @@ def _scale(config: ServiceConfig) -> dict[str, Any]:
     scaling = AutoscalingConfig(
         min_replicas=settings.replicas,
         max_replicas=settings.max_replicas,
-        upscale_delay_s=settings.scale_delay_s,
+        upscale_delay_s=0.0,
         downscale_delay_s=settings.scale_delay_s,
         policy=policy,
     )

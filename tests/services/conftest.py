@@ -1,12 +1,10 @@
 """A ledger on both databases, each a real one, with a clock that the test turns."""
 
 import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from services.video.ledger import Ledger
 from sora_core.pipeline import Pipeline
@@ -52,12 +50,7 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/ledger.db"
     server: PostgresServer = request.getfixturevalue("postgres")
-    schema = f"t{uuid.uuid4().hex[:12]}"
-    engine = sa.create_engine(server.url.replace("postgresql:", "postgresql+psycopg:"))
-    with engine.begin() as db:
-        db.execute(sa.schema.CreateSchema(schema))
-    engine.dispose()
-    return f"{server.url}?options=-csearch_path%3D{schema}"
+    return server.new_schema()
 
 
 @pytest.fixture

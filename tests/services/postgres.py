@@ -4,7 +4,10 @@ import os
 import shutil
 import socket
 import subprocess
+import uuid
 from pathlib import Path
+
+import sqlalchemy as sa
 
 
 def postgres_binaries() -> Path | None:
@@ -37,6 +40,15 @@ class PostgresServer:
     @property
     def url(self) -> str:
         return f"postgresql://sora@127.0.0.1:{self.port}/postgres"
+
+    def new_schema(self) -> str:
+        """The URL of an empty schema of its own."""
+        schema = f"t{uuid.uuid4().hex[:12]}"
+        engine = sa.create_engine(self.url.replace("postgresql:", "postgresql+psycopg:"))
+        with engine.begin() as db:
+            db.execute(sa.schema.CreateSchema(schema))
+        engine.dispose()
+        return f"{self.url}?options=-csearch_path%3D{schema}"
 
     def _call(self, program: str, *arguments: str) -> None:
         user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from services.video.config import ServiceConfig
 from services.video.decoder import Decoder
+from services.video.failures import DeviceLost
 from services.video.files import attempt_folder, latents_folder
 from services.video.job import CANCELLED, OVERDUE, Job, NewJob, Stage, Status, new_id
 from services.video.ledger import Ledger
@@ -161,22 +163,63 @@ def test_an_error_in_a_pack_fails_the_job_that_has_it_and_no_other(bench: Bench)
     assert bench.get(neighbour).status is Status.COMPLETED
 
 
+class SmallDevice(TorchDispatchMode):
+    """A device on which no new tensor of more elements than this has room, whatever asks for it."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = function(*args, **(kwargs or {}))
+        is_view = any(given.alias_info is not None for given in function._schema.returns)
+        for tensor in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(tensor, torch.Tensor) and not is_view and tensor.numel() > self._most:
+                raise torch.OutOfMemoryError(f"{tensor.numel()} elements, room for {self._most}")
+        return out
+
+
+def room_for(tokens: int, pipeline: Pipeline) -> SmallDevice:
+    """The largest tensor of a step is the modulation: six numbers a channel for every token."""
+    return SmallDevice(tokens * 6 * pipeline.dit.config.dim)
+
+
 def test_a_pack_that_runs_out_of_memory_is_split_and_all_its_jobs_finish(bench: Bench) -> None:
-    jobs = [bench.put(num_steps=2) for _ in range(3)]
-    bench.faults = [torch.OutOfMemoryError("no room", lambda generations: len(generations) == 3)]
+    jobs = [bench.put(num_steps=3) for _ in range(3)]
+    bench.sampler.tick()
+    with room_for(2 * 12, bench.pipeline):
+        while bench.sampler.tick():
+            pass
     bench.run_dry()
     assert [bench.get(job).status for job in jobs] == [Status.COMPLETED] * 3
-    assert max(len(pack) for pack in bench.packs[1:]) == 2
+    assert [len(pack) for pack in bench.packs] == [3, 3, 2, 2, 2]
 
 
 def test_a_job_that_runs_out_of_memory_alone_fails_alone(bench: Bench) -> None:
-    bench.faults = [torch.OutOfMemoryError("no room", lambda _: True)]
-    job = bench.put()
-    bench.run_dry()
+    large, small = bench.put(num_frames=17, height=64, width=96, tokens=120), bench.put(num_steps=9)
+    bench.sampler.tick()
+    with room_for(100, bench.pipeline):
+        while bench.sampler.tick():
+            pass
     after = bench.put()
     bench.run_dry()
-    assert (bench.get(job).status, bench.get(job).error_code) == (Status.FAILED, "out_of_memory")
-    assert bench.get(after).status is Status.COMPLETED
+    assert (bench.get(large).status, bench.get(large).error_code) == (Status.FAILED, "out_of_memory")
+    assert [bench.get(job).status for job in (small, after)] == [Status.COMPLETED] * 2
+
+
+class BrokenDevice(TorchDispatchMode):
+    """A device that computes nothing any more, as after an illegal access."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise RuntimeError("device-side assert triggered")
+
+
+def test_a_dead_device_fails_no_job_and_ends_the_loop_so_that_the_replica_is_replaced(bench: Bench) -> None:
+    jobs = [bench.put(num_steps=20) for _ in range(2)]
+    bench.sampler.tick()
+    with BrokenDevice(), pytest.raises(DeviceLost, match="device-side assert"):
+        bench.sampler.tick()
+    assert [bench.get(job).status for job in jobs] == [Status.IN_PROGRESS] * 2
 
 
 def test_a_missing_picture_fails_its_job_with_the_reason(bench: Bench, tmp_path: Path) -> None:

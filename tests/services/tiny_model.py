@@ -14,19 +14,12 @@ FPS = 8.0
 MAX_TOKENS = 64  # of training; the pipeline makes up to four times as many
 
 
-def save_tiny_checkpoint(run_uri: str, std: float = 0.05) -> str:
-    """Write it as the first checkpoint of a run, its weights this large; the run's URI."""
+def save_tiny_checkpoint(run_uri: str, std: float = 0.05, max_tokens: int = MAX_TOKENS, **changes: int) -> str:
+    """Write it as the first checkpoint of a run, its weights this large; the run's URI. ``changes`` are of the DiT."""
     torch.manual_seed(0)
     vae, text = VideoAutoencoder.load(), TextEncoder.load()
-    config = DiTConfig(
-        num_attention_heads=2,
-        attention_head_dim=16,
-        in_channels=vae.channels,
-        out_channels=vae.channels,
-        text_dim=text.dim,
-        ffn_dim=64,
-        num_layers=2,
-    )
+    sizes = {"num_attention_heads": 2, "attention_head_dim": 16, "ffn_dim": 64, "num_layers": 2} | changes
+    config = DiTConfig(in_channels=vae.channels, out_channels=vae.channels, text_dim=text.dim, **sizes)
     dit = DiT(config)
     for parameter in dit.parameters():  # the output layer starts at zero, which would hide every other weight
         torch.nn.init.normal_(parameter, std=std)
@@ -38,7 +31,7 @@ def save_tiny_checkpoint(run_uri: str, std: float = 0.05) -> str:
         whitening=ChannelStatistics((0.0,) * vae.channels, (1.0,) * vae.channels),
         compression=vae.compression,
         fps=FPS,
-        max_tokens=MAX_TOKENS,
+        max_tokens=max_tokens,
         given=("first_frame",),
         shift=1.0,
         guidance_scale=3.0,
