@@ -87,7 +87,7 @@ def check_resume(config: TrainConfig, manifest: Manifest, dit: DiTConfig, before
 def fit(config: TrainConfig) -> None:
     """Run the workers; a lost one makes Ray start them all again, each from the newest checkpoint.
 
-    What starting again can't mend ends the run at once: NonFiniteLoss, ConfigError, CheckpointError.
+    What starting again can't mend ends the run at once: NonFiniteLoss, ConfigError, CheckpointError, CorruptShard.
     """
     filesystem, path = storage.filesystem(storage.join(config.output, "ray"))
     trainer = TorchTrainer(

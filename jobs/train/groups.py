@@ -21,14 +21,14 @@ logger = logging.getLogger(__name__)
 _OPEN_SHARDS = 256
 
 Group = list[Row] | None
-"""The rows of a group; None when they can't be read and are to be skipped."""
+"""The rows of a group; None when what is stored makes no sense, or is gone."""
 
 
 class RowGroups:
     """Reads groups by ``readers`` threads and keeps those used last, up to ``max_bytes``.
 
     A group that is still being read is held beside them, so what comes on top is what the callers have asked for and
-    not yet taken.
+    not yet taken. ``faults`` says what couldn't be read; unless that is to be skipped, somebody must stop the run.
     """
 
     def __init__(self, dataset: Dataset, max_bytes: int, *, readers: int = 8, skip_corrupt: bool = False) -> None:
@@ -40,6 +40,7 @@ class RowGroups:
         self._sizes: dict[tuple[int, int], int] = {}
         self._open: collections.OrderedDict[int, ShardReader] = collections.OrderedDict()
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="rows")
+        self.faults: list[str] = []
         self.num_read = 0
         """Groups read so far."""
 
@@ -60,8 +61,11 @@ class RowGroups:
         return Asked(future, place.row)
 
     def rows(self, numbers: Sequence[int]) -> list[Row]:
-        """These rows, read together; those that can't be read and are to be skipped are missing."""
-        return [row for asked in [self.ask(number) for number in numbers] if (row := asked.row()) is not None]
+        """These rows, read together; those that can't be read are missing, or CorruptShard unless they may be."""
+        found = [asked.row() for asked in [self.ask(number) for number in numbers]]
+        if None in found and not self._skip_corrupt:
+            raise CorruptShard("; ".join(self.faults))
+        return [row for row in found if row is not None]
 
     def examples(self, numbers: Sequence[int]) -> list[Example]:
         """The clips of these rows."""
@@ -75,9 +79,9 @@ class RowGroups:
         try:
             rows = self._reader(shard).rows(group)
         except (CorruptShard, MissingObject) as error:
-            if not self._skip_corrupt:
-                raise
-            logger.warning("clips are left out: %s", error)
+            self.faults.append(str(error))
+            if self._skip_corrupt:
+                logger.warning("clips are left out: %s", error)
             rows = None
         self._keep((shard, group), sum(map(_size, rows or [])))
         return rows
@@ -113,7 +117,7 @@ class Asked:
         self._future, self._row = future, row
 
     def row(self) -> Row | None:
-        """Wait for it; None when it is skipped, and then it counts as such."""
+        """Wait for it; None when it can't be read, and then it counts as skipped."""
         rows = self._future.result()
         if rows is None:
             telemetry.TRAIN_SKIPPED_CLIPS.inc()

@@ -17,7 +17,7 @@ from sora_core.training.step import Example
 class Batch:
     """One worker's part of a step: for each of its packs, clips with their slots in the whole step.
 
-    A clip that can't be read and is to be skipped is missing: its slot stays empty.
+    A clip that can't be read is missing: its slot stays empty.
     """
 
     planned: PlannedStep

@@ -26,9 +26,9 @@ from jobs.train.utilisation import Meter, measure_peak
 from jobs.train.validate import Validation
 from sora_core import checkpoint, telemetry
 from sora_core.dit.model import DiT
-from sora_core.errors import CheckpointError, ConfigError, SoraError
+from sora_core.errors import CheckpointError, ConfigError, CorruptShard, SoraError
 from sora_core.training.draws import draw_step
-from sora_core.training.parallel import Workers, rank_and_size, told_by_first
+from sora_core.training.parallel import Workers, gather, rank_and_size, told_by_first
 from sora_core.training.plan import Position
 from sora_core.training.step import NonFiniteLoss, Objective
 from sora_core.training.trainer import Trainer
@@ -53,7 +53,7 @@ def worker(values: dict[str, Any]) -> SoraError | None:
     device = ray.train.torch.get_device()
     try:
         train_steps(config, device, lambda step, loss: ray.train.report({"step": step, "loss": loss}))
-    except (NonFiniteLoss, ConfigError, CheckpointError) as error:
+    except (NonFiniteLoss, ConfigError, CheckpointError, CorruptShard) as error:
         return error
     if rank == 0:
         publish(config, device)
@@ -90,6 +90,8 @@ def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int
             planned, last = batch.planned, batch.planned.step == config.steps
             draws = draw_step(config.draw_rules(), planned.step, planned.num_clips)
             result = trainer.step(planned, batch.packs, draws, flag=keeper.due)
+            if result.num_skipped and config.on_corrupt == "stop":  # known to every worker, so all of them end
+                raise CorruptShard("; ".join(fault for faults in gather(rows.faults) for fault in faults))
             spent_s = batch.wait_s + time.perf_counter() - began
             val_loss = validation.run(trainer) if last or planned.step % config.validation.every == 0 else {}
             timing = StepTiming(spent_s, batch.wait_s, planned.num_tokens, meter.used(planned, spent_s))

@@ -1,5 +1,6 @@
 import struct
 import threading
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from jobs.train.loader import Prefetch
 from jobs.train.loop import train_steps
 from jobs.train.record import Record, StepTiming, read_lines
 from sora_core import checkpoint, storage
-from sora_core.errors import CorruptShard, FingerprintMismatch, MissingObject
+from sora_core.errors import CorruptShard, FingerprintMismatch, StorageError
 from sora_core.shapes import Patch
 from sora_core.training.plan import PlannedStep, PlanRules
 from sora_core.training.trainer import ClipLoss, StepResult
+from tests.groups import run
 
 CPU = torch.device("cpu")
 
@@ -100,12 +102,24 @@ def test_workers_read_each_slot_of_a_step_once(small_run: TrainConfig, size: int
     }
 
 
-def test_what_fails_while_reading_ahead_fails_the_step(small_run: TrainConfig) -> None:
+def test_storage_that_fails_while_reading_ahead_fails_the_step(small_run: TrainConfig) -> None:
     dataset = small_run.open_data()
     planned = steps_of(small_run, dataset, 2)
-    storage.delete_prefix(storage.join(small_run.data, "latents"))
-    with pytest.raises(MissingObject, match="latents"):
-        list(Prefetch(iter(planned), dataset.train, RowGroups(dataset, 1), 0, 1, ahead=1))
+    gone = replace(dataset, sources=(Source("ftp://nowhere"),))
+    with pytest.raises(StorageError, match="unknown scheme 'ftp'"):
+        list(Prefetch(iter(planned), dataset.train, RowGroups(gone, 1), 0, 1, ahead=1))
+
+
+def test_a_shard_that_is_gone_leaves_slots_empty_and_is_named(small_run: TrainConfig) -> None:
+    dataset = small_run.open_data()
+    planned = steps_of(small_run, dataset, 2)
+    storage.delete_prefix(storage.join(small_run.data or "", "latents"))
+    rows = RowGroups(dataset, 1)
+    batches = list(Prefetch(iter(planned), dataset.train, rows, 0, 1, ahead=1))
+    assert [slot for batch in batches for pack in batch.packs for slot in pack] == []
+    assert any("latents/0.parquet" in fault for fault in rows.faults)
+    with pytest.raises(CorruptShard, match=r"latents/.*\.parquet: no such"):
+        rows.examples([0])
 
 
 def test_reading_ahead_ends_when_it_is_closed(small_run: TrainConfig) -> None:
@@ -254,6 +268,18 @@ def test_a_corrupt_shard_stops_the_run_by_name(small_run: TrainConfig) -> None:
     path = damage(small_run)
     with pytest.raises(CorruptShard, match=path):
         train_steps(small_run, CPU, quietly)
+
+
+def stopped_by(config: TrainConfig, path: str) -> None:
+    with pytest.raises(CorruptShard, match=path):
+        train_steps(config, CPU, quietly)
+
+
+@pytest.mark.slow
+def test_all_workers_stop_by_the_name_of_what_one_of_them_could_not_read(small_run: TrainConfig) -> None:
+    path = damage(small_run)
+    config = small_run.model_copy(update={"validation": ValidationConfig(clips=0)})
+    run(2, stopped_by, config, path)
 
 
 def test_a_corrupt_footer_is_named_before_any_step(small_run: TrainConfig) -> None:
