@@ -39,7 +39,17 @@ from services.video.rows import (
     select_jobs,
     use,
     visible,
+)
+from services.video.statements import (
+    CLAIM,
+    FINISH,
+    HELD,
+    LEASED,
+    RENEW,
+    STILL_FREE,
+    held_by,
     visible_query,
+    waiting_query,
 )
 from services.video.tables import jobs, requests
 
@@ -141,33 +151,20 @@ class Ledger(Roster):
 
     def waiting(self, model: str | None = None, *, stage: Stage = Stage.SAMPLE, limit_per_owner: int = 32) -> list[Job]:
         """The front of every owner's queue (of one model), so that one is seen behind another's thousand jobs."""
-        place = sa.func.row_number().over(partition_by=jobs.c.owner, order_by=(jobs.c.queued_as, jobs.c.id))
-        wanted = free() & (jobs.c.stage == stage) & (jobs.c.model == model if model is not None else sa.true())
-        queued = sa.select(jobs, place.label("place")).where(wanted).subquery()
-        query = sa.select(queued).where(queued.c.place <= limit_per_owner).order_by(queued.c.queued_as, queued.c.id)
+        values = {"stage": stage, "most": limit_per_owner} | ({} if model is None else {"model": model})
         with self._reading() as db:
-            return [job_of(row) for row in db.execute(query)]
+            return [job_of(row) for row in db.execute(waiting_query(of_model=model is not None), values)]
 
     def claim(self, job_ids: Sequence[str], worker: str, lease_s: float, *, most: int | None = None) -> list[Job]:
         """Take those of the jobs that still wait, at most so many, in the order given; no two workers get the same."""
         if not job_ids:
             return []
-        waiting = sa.select(jobs.c.id).where(jobs.c.id.in_(job_ids), free()).order_by(jobs.c.queued_as, jobs.c.id)
         now = self._clock()
         with self._writing() as db:
-            won = list(db.execute(waiting.limit(most).with_for_update(skip_locked=True)).scalars())
-            db.execute(
-                jobs.update()
-                .where(jobs.c.id.in_(won))
-                .values(
-                    status=Status.IN_PROGRESS,
-                    lease_owner=worker,
-                    lease_expires_at=now + lease_s,
-                    attempts=jobs.c.attempts + 1,
-                    started_at=sa.func.coalesce(jobs.c.started_at, now),
-                )
-            )
-            taken = {job.id: job for job in select_jobs(db, jobs.c.id.in_(won))}
+            limit = len(job_ids) if most is None else most
+            won = list(db.execute(STILL_FREE, {"ids": list(job_ids), "most": limit}).scalars())
+            values = {"won": won, "worker": worker, "until": now + lease_s, "now": now}
+            taken = {job.id: job for job in map(job_of, db.execute(CLAIM, values))} if won else {}
         return [taken[job_id] for job_id in job_ids if job_id in taken]
 
     def renew(self, progress: Mapping[Lease, int], lease_s: float) -> Renewal:
@@ -177,17 +174,13 @@ class Ledger(Roster):
         expires = self._clock() + lease_s
         ids = [lease.job_id for lease in progress]
         with self._writing() as db:
-            held = select_jobs(db, jobs.c.id.in_(ids), jobs.c.lease_owner.is_not(None), lock=True)
-            leases = {job.lease: job for job in held if job.deleted_at is None}
+            held = db.execute(LEASED, {"ids": ids})
+            leases = {Lease(row.id, row.lease_owner, row.attempts): row.cancel_requested for row in held}
             kept = [lease for lease in progress if lease in leases]
             if kept:
-                db.execute(
-                    jobs.update()
-                    .where(jobs.c.id == sa.bindparam("job_id"))
-                    .values(progress=sa.bindparam("percent"), lease_expires_at=expires),
-                    [{"job_id": lease.job_id, "percent": progress[lease]} for lease in kept],
-                )
-        cancelled = frozenset(lease for lease in kept if leases[lease].cancel_requested)
+                marks = [{"job_id": lease.job_id, "percent": progress[lease], "expires": expires} for lease in kept]
+                db.execute(RENEW, marks)
+        cancelled = frozenset(lease for lease in kept if leases[lease])
         return Renewal(cancelled, frozenset(progress) - frozenset(kept))
 
     def finish(self, lease: Lease, result: Mapping[str, Any], *, expires_at: float | None = None) -> bool:
@@ -197,7 +190,7 @@ class Ledger(Roster):
         """
         values = {"ended": dict(result), "now": self._clock(), "expires": expires_at}
         with self._writing() as db:
-            done = db.execute(_FINISH, _held_by(lease) | values)
+            done = db.execute(FINISH, held_by(lease) | values)
         return done.rowcount == 1
 
     def fail(self, lease: Lease, code: str, message: str) -> bool:
@@ -207,7 +200,7 @@ class Ledger(Roster):
     def save(self, lease: Lease, saved: str) -> bool:
         """Note where a job's latents are stored, for whoever goes on with it; False when the lease is gone."""
         with self._writing() as db:
-            done = db.execute(jobs.update().where(_HELD).values(saved=saved, losses=0), _held_by(lease))
+            done = db.execute(jobs.update().where(HELD).values(saved=saved, losses=0), held_by(lease))
         return done.rowcount == 1
 
     def hand_over(self, lease: Lease, saved: str) -> bool:
@@ -222,8 +215,8 @@ class Ledger(Roster):
     def _end(self, lease: Lease, condition: sa.ColumnElement[bool] | None = None, **values: Any) -> bool:
         wanted = sa.true() if condition is None else condition
         with self._writing() as db:
-            update = jobs.update().where(_HELD, wanted).values(lease_owner=None, lease_expires_at=None, **values)
-            done = db.execute(update, _held_by(lease))
+            update = jobs.update().where(HELD, wanted).values(lease_owner=None, lease_expires_at=None, **values)
+            done = db.execute(update, held_by(lease))
         return done.rowcount == 1
 
     def reclaim(self, max_losses: int) -> int:
@@ -249,33 +242,6 @@ class Ledger(Roster):
         """Forget idempotency keys after so long; the same key makes a new job then."""
         with self._writing() as db:
             db.execute(requests.delete().where(requests.c.created_at < self._clock() - older_than_s))
-
-
-# The job of a lease, as long as the lease is good; `_held_by` gives the values.
-_HELD = (
-    (jobs.c.id == sa.bindparam("job_id"))
-    & (jobs.c.lease_owner == sa.bindparam("worker"))
-    & (jobs.c.attempts == sa.bindparam("attempt"))
-    & (jobs.c.status == Status.IN_PROGRESS)
-)
-# Made once, like the queries of every request: most of the work of a short statement is to put it together.
-_FINISH = (
-    jobs.update()
-    .where(_HELD)
-    .values(
-        status=Status.COMPLETED,
-        progress=100,
-        result=sa.bindparam("ended"),
-        completed_at=sa.bindparam("now"),
-        expires_at=sa.func.coalesce(jobs.c.expires_at, sa.bindparam("expires", type_=sa.Float(53))),
-        lease_owner=None,
-        lease_expires_at=None,
-    )
-)
-
-
-def _held_by(lease: Lease) -> dict[str, Any]:
-    return {"job_id": lease.job_id, "worker": lease.worker, "attempt": lease.attempt}
 
 
 def _requeued() -> dict[str, Any]:

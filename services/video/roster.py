@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from typing import Any, Self
 
 import sqlalchemy as sa
 
-from services.video.job import OPEN, SAMPLED_PERCENT, Backlog, Stage, Status
+from services.video.job import OPEN, Backlog, Stage, Status
+from services.video.statements import backlog_query
 from services.video.tables import available, jobs, models, open_database, transaction, workers
 
 _WORKER_SILENT_S = 60.0  # then its rate no longer counts
@@ -82,7 +82,7 @@ class Roster:
         """The work ahead and what the workers seen lately manage; ``waiting`` counts one owner's jobs when asked."""
         values = {"live_since": self._clock() - _WORKER_SILENT_S} | ({} if owner is None else {"owner": owner})
         with self._reading() as db:
-            row = db.execute(_backlog_query(of_owner=owner is not None), values).one()
+            row = db.execute(backlog_query(of_owner=owner is not None), values).one()
         return Backlog(
             waiting=row.waiting,
             unsampled=row.unsampled,
@@ -113,25 +113,3 @@ class Roster:
         with self._reading() as db:
             found = {Stage(stage): number for stage, number in db.execute(query)}
         return {stage: found.get(stage, 0) for stage in Stage}
-
-
-@cache
-def _backlog_query(*, of_owner: bool) -> sa.Select[Any]:
-    """One statement, made once: putting it together takes longer than the database takes to answer it."""
-    queued = jobs.c.status == Status.QUEUED
-    mine = queued & (jobs.c.owner == sa.bindparam("owner")) if of_owner else queued
-    done = sa.case((jobs.c.progress > SAMPLED_PERCENT, SAMPLED_PERCENT), else_=jobs.c.progress)
-    left = jobs.c.tokens * jobs.c.num_steps * (1 - done / float(SAMPLED_PERCENT))
-    unsampled = jobs.c.status.in_(OPEN) & (jobs.c.stage == Stage.SAMPLE)
-    live = workers.c.seen_at > sa.bindparam("live_since")
-    rate = sa.func.sum(workers.c.token_steps_per_s)
-    lately = sa.select(models.c.token_steps_per_s).order_by(models.c.seen_at.desc()).limit(1)
-    work = sa.select(sa.func.sum(left).label("token_steps"), sa.func.count().label("unsampled")).where(unsampled)
-    able = sa.select(rate.label("rate"), sa.func.count().label("live_workers")).where(live).subquery()
-    ahead = work.subquery()
-    return sa.select(
-        ahead,
-        able,
-        sa.select(sa.func.count()).where(mine).scalar_subquery().label("waiting"),
-        lately.scalar_subquery().label("rate_of_one"),
-    ).select_from(ahead.join(able, sa.true()))

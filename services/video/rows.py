@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -44,7 +43,8 @@ def new_job(row: Mapping[str, Any]) -> Job:
 
 
 def job_of(row: sa.Row[Any]) -> Job:
-    values = {name: row._mapping[name] for name in _COLUMNS}
+    cells = row._mapping
+    values = {name: cells[name] for name in _COLUMNS}
     return Job(**values | {"status": Status(values["status"]), "stage": Stage(values["stage"])})
 
 
@@ -60,13 +60,6 @@ def of_kind(kind: Kind) -> sa.ColumnElement[bool]:
 def visible(job_id: str, owner: str | None) -> sa.ColumnElement[bool]:
     mine = jobs.c.owner == owner if owner is not None else sa.true()
     return (jobs.c.id == job_id) & jobs.c.deleted_at.is_(None) & mine
-
-
-@cache
-def visible_query(*, of_owner: bool) -> sa.Select[Any]:
-    """A job by id, made once: putting a statement together takes longer than the database takes to answer it."""
-    mine = jobs.c.owner == sa.bindparam("owner") if of_owner else sa.true()
-    return sa.select(jobs).where(jobs.c.id == sa.bindparam("job_id"), jobs.c.deleted_at.is_(None), mine)
 
 
 def free() -> sa.ColumnElement[bool]:

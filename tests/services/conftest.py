@@ -11,6 +11,7 @@ from sora_core.pipeline import Pipeline
 
 from .live import LiveService, config_in
 from .postgres import PostgresServer, free_port, postgres_binaries
+from .receiver import Receiver
 from .tiny_model import save_tiny_checkpoint
 
 
@@ -100,3 +101,10 @@ def live(tmp_path_factory: pytest.TempPathFactory, tiny_run: str, tiny_pipeline:
         service.publish()
         service.work()
         yield service
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    opened = Receiver()
+    yield opened
+    opened.close()

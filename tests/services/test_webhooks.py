@@ -1,11 +1,8 @@
 """Events reach their URLs: signed as the official client verifies, once an end, tried again, over restarts."""
 
-import queue
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -21,46 +18,12 @@ from sora_core.pipeline import Pipeline
 
 from .conftest import Clock
 from .live import KEYS, LiveService, config_in
+from .receiver import Receiver
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
 
 LOCAL: dict[str, Any] = {"outbound": {"allowed_networks": ["127.0.0.0/8"], "timeout_s": 1.0}}
 BOTH = ["video.completed", "video.failed"]
-
-
-class Receiver:
-    """A server that keeps what it is sent, and answers with the statuses it was told to, at last with 200."""
-
-    def __init__(self) -> None:
-        self.received: queue.Queue[tuple[dict[str, str], bytes]] = queue.Queue()
-        self.statuses: list[int] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                receiver.received.put((dict(self.headers), body))
-                self.send_response(receiver.statuses.pop(0) if receiver.statuses else 200)
-                self.end_headers()
-
-            def log_message(self, *arguments: object) -> None: ...
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    opened = Receiver()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
