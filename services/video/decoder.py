@@ -91,7 +91,9 @@ class Decoder:
     def _claim(self) -> Job | None:
         try:
             waiting = self._ledger.waiting(self._model, stage=Stage.DECODE, limit_per_owner=_CLAIMABLE)
-            won = self._ledger.claim([job.id for job in waiting], self._worker, self._lease_s, most=1)
+            won = self._ledger.claim(
+                [job.id for job in waiting], self._worker, self._lease_s, stage=Stage.DECODE, most=1
+            )
         except LedgerUnavailable as error:
             log.warning("nothing to decode: %s", error)
             return None

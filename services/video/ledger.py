@@ -155,14 +155,25 @@ class Ledger(Roster):
         with self._reading() as db:
             return [job_of(row) for row in db.execute(waiting_query(of_model=model is not None), values)]
 
-    def claim(self, job_ids: Sequence[str], worker: str, lease_s: float, *, most: int | None = None) -> list[Job]:
-        """Take those of the jobs that still wait, at most so many, in the order given; no two workers get the same."""
+    def claim(
+        self,
+        job_ids: Sequence[str],
+        worker: str,
+        lease_s: float,
+        *,
+        stage: Stage = Stage.SAMPLE,
+        most: int | None = None,
+    ) -> list[Job]:
+        """Take those of the jobs that still wait at a stage, at most so many, in the order given.
+
+        No two workers get the same, and no sampler one that another has sampled since it was seen waiting.
+        """
         if not job_ids:
             return []
         now = self._clock()
         with self._writing() as db:
             limit = len(job_ids) if most is None else most
-            won = list(db.execute(STILL_FREE, {"ids": list(job_ids), "most": limit}).scalars())
+            won = list(db.execute(STILL_FREE, {"ids": list(job_ids), "stage": stage, "most": limit}).scalars())
             values = {"won": won, "worker": worker, "until": now + lease_s, "now": now}
             taken = {job.id: job for job in map(job_of, db.execute(CLAIM, values))} if won else {}
         return [taken[job_id] for job_id in job_ids if job_id in taken]

@@ -34,7 +34,7 @@ FINISH = (
 
 STILL_FREE = (
     sa.select(jobs.c.id)
-    .where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)), free())
+    .where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)), free(), jobs.c.stage == sa.bindparam("stage"))
     .order_by(jobs.c.queued_as, jobs.c.id)
     .limit(sa.bindparam("most"))
     .with_for_update(skip_locked=True)

@@ -1,6 +1,7 @@
 """The rulebook of the ledger, on SQLite and on PostgreSQL alike."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -206,14 +207,22 @@ def test_a_sampled_job_waits_for_a_decoder_and_for_no_sampler(ledger: Ledger) ->
     assert not ledger.finish(job.lease, {})
 
 
+def test_a_job_that_was_sampled_since_it_was_seen_waiting_is_not_sampled_again(ledger: Ledger) -> None:
+    put(ledger)
+    seen = ledger.waiting()
+    (job,) = ledger.claim([job.id for job in seen], "faster", LEASE_S)
+    assert ledger.hand_over(job.lease, "latents")
+    assert ledger.claim([job.id for job in seen], "slower", LEASE_S) == []
+
+
 def test_a_decoder_that_dies_costs_the_decoding_only(ledger: Ledger, clock: Any) -> None:
     job = sampled(ledger)
-    (first,) = ledger.claim([job.id], "d1", LEASE_S)
+    (first,) = ledger.claim([job.id], "d1", LEASE_S, stage=Stage.DECODE)
     clock.forward(LEASE_S + 1)
     assert ledger.reclaim(3) == 1
     assert ledger.waiting() == []
     (waiting,) = ledger.waiting(stage=Stage.DECODE)
-    (second,) = ledger.claim([waiting.id], "d2", LEASE_S)
+    (second,) = ledger.claim([waiting.id], "d2", LEASE_S, stage=Stage.DECODE)
     assert (second.saved, second.losses, second.progress) == ("latents", 1, SAMPLED_PERCENT)
     assert not ledger.finish(first.lease, {"video": "one"})
     assert ledger.finish(second.lease, {"video": "two"})
@@ -236,7 +245,8 @@ def test_a_job_that_shall_be_cancelled_is_not_handed_over(ledger: Ledger) -> Non
 def test_several_decoders_claim_one_job_each(ledger: Ledger) -> None:
     ids = [sampled(ledger).id for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        won = list(pool.map(lambda worker: ledger.claim(ids, f"d{worker}", LEASE_S, most=1), range(4)))
+        claim = partial(ledger.claim, stage=Stage.DECODE, most=1)
+        won = list(pool.map(lambda worker: claim(ids, f"d{worker}", LEASE_S), range(4)))
     assert sorted(job.id for jobs in won for job in jobs) == sorted(ids)
     assert [len(jobs) for jobs in won] == [1] * 4
 

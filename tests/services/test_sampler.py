@@ -344,7 +344,7 @@ def handed_over(bench: Bench) -> Job:
 
 def test_a_decoder_that_dies_leaves_its_job_to_the_next(bench: Bench) -> None:
     job = handed_over(bench)
-    (dead,) = bench.ledger.claim([job.id], "dead", 30.0)
+    (dead,) = bench.ledger.claim([job.id], "dead", 30.0, stage=Stage.DECODE)
     stored = Path(attempt_folder(bench.config.output, dead)) / "video.mp4"
     stored.parent.mkdir(parents=True)
     stored.write_bytes(b"half")
