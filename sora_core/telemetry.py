@@ -81,6 +81,7 @@ def _seconds(name: str, text: str, *tags: str) -> Metric:
 CURATE_SOURCES = _counter("sora_curate_sources", "Source objects finished, by status", "status")
 CURATE_CLIPS = _counter("sora_curate_clips", "Clips finished, by status and reason", "status", "reason")
 CURATE_STAGE_SECONDS = _seconds("sora_curate_stage_seconds", "Time of one item in a stage", "stage")
+CURATE_CAPTION_TOKENS = _counter("sora_curate_caption_tokens", "Tokens of the caption endpoint, by kind", "kind")
 CURATE_DECODED_FRAMES = _counter("sora_curate_decoded_frames", "Frames decoded from footage")
 
 # --- training

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"sora_core.errors"}),
     frozenset({"sora_core.shapes", "sora_core.telemetry"}),
-    frozenset({"sora_core.storage", "sora_core.nn", "sora_core.media", "sora_core.world"}),
+    frozenset({"sora_core.captioner", "sora_core.storage", "sora_core.nn", "sora_core.media", "sora_core.world"}),
     frozenset({"sora_core.shards", "sora_core.text", "sora_core.vae", "sora_core.dit", "sora_core.diffusion"}),
     frozenset({"sora_core.training", "sora_core.checkpoint", "sora_core.shard_reader"}),
     frozenset({"sora_core.pipeline"}),
@@ -32,6 +32,7 @@ LIBRARY_FENCES = {
     "av": ("sora_core.media",),
     "boto3": ("sora_core.storage",),
     "huggingface_hub": ("sora_core.storage",),
+    "openai": ("sora_core.captioner", "jobs.demo"),
     "botocore": ("sora_core.storage",),
 }
 NO_TORCH = tuple(f"services.video.{name}" for name in ("schemas", "ledger", "scheduler", "autoscale", "api"))

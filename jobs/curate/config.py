@@ -20,6 +20,27 @@ class Thresholds(JobConfig):
     max_frozen: float = Field(ge=0, le=1)
 
 
+class CaptionEndpoint(JobConfig):
+    """An OpenAI-compatible endpoint with a vision-language model."""
+
+    url: str
+    """Its base, such as http://host:8000/v1."""
+    model: str
+    api_key_env: str = "OPENAI_API_KEY"
+    """The environment variable that holds its key."""
+    frames: int = Field(default=6, ge=1)
+    """Frames of a clip that are shown, spread evenly."""
+    in_flight: int = Field(default=16, ge=1)
+    """Requests at a time, of each process that asks."""
+    timeout_s: float = Field(default=120, gt=0)
+    max_retries: int = Field(default=4, ge=0)
+
+    @property
+    def name(self) -> str:
+        """What stands in a row whose caption it wrote."""
+        return f"{self.model}, {self.frames} frames"
+
+
 class CurateConfig(JobConfig):
     """Footage to latents: everything that a clip's rows depend on, and how many actors make them."""
 
@@ -40,9 +61,11 @@ class CurateConfig(JobConfig):
     """Shorter shots and remainders are dropped. A file of one frame is a photograph and needs no more."""
     caption_default: str | None = None
     """Caption of footage that has none."""
-    captioner: Literal["none", "describer"] = "describer"
-    """Who speaks for clips that nobody has captioned: the rule-based describer (colours, light, movement, length), or
-    nobody, which drops them."""
+    captioner: Literal["none", "describer", "endpoint"] = "describer"
+    """Who speaks for clips that nobody has captioned: the rule-based describer (colours, light, movement, length), a
+    vision-language model behind ``caption_endpoint``, or nobody, which drops them."""
+    caption_endpoint: CaptionEndpoint | None = None
+    num_captioners: int = Field(default=1, ge=1)
     val_fraction: float = Field(ge=0, lt=1)
     """Share of sources whose clips are kept apart for validation."""
     thresholds: Thresholds
@@ -61,6 +84,8 @@ class CurateConfig(JobConfig):
             frames = getattr(self, name)
             if Compression().trim_frames(frames) != frames:
                 raise ValueError(f"{name} = {frames} must be 4k + 1, such as {Compression().trim_frames(frames)}")
+        if (self.captioner == "endpoint") != (self.caption_endpoint is not None):
+            raise ValueError('captioner = "endpoint" and a [caption_endpoint] with url and model go together')
         if self.min_frames > self.max_frames:
             raise ValueError(f"min_frames = {self.min_frames} is above max_frames = {self.max_frames}")
         return self

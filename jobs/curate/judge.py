@@ -39,7 +39,11 @@ def _captioned(clip: Clip, source: Source, config: CurateConfig) -> Clip:
     """People's words go before the describer's."""
     if source.caption or config.captioner == "none":
         return replace(clip, caption=source.caption, captioner=source.captioner)
-    return replace(clip, caption=clip.description, captioner=CAPTIONER)
+    if config.caption_endpoint is None:
+        return replace(clip, caption=clip.description, captioner=CAPTIONER)
+    # What the model said before still holds; else the clip waits for its words.
+    said = clip.caption if clip.captioner == config.caption_endpoint.name else None
+    return replace(clip, caption=said, captioner=config.caption_endpoint.name)
 
 
 def _judged(clip: Clip, config: CurateConfig) -> Clip:
@@ -49,7 +53,7 @@ def _judged(clip: Clip, config: CurateConfig) -> Clip:
         ("too_small" if not clip.height else None)
         or ("too_short" if is_short else None)
         or judge(clip.scores, config.thresholds)
-        or (None if clip.caption else "no_caption")
+        or (None if clip.caption or config.caption_endpoint else "no_caption")
     )
     return replace(clip, status="dropped" if reason else "kept", reason=reason)
 

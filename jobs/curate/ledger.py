@@ -56,7 +56,7 @@ _OF_CLIP = (
 )  # fmt: skip
 _META = b"sora_latents"
 # Failures that another run may not meet again.
-TRANSIENT = frozenset({"object_missing", "object_replaced", "internal_error"})
+TRANSIENT = frozenset({"object_missing", "object_replaced", "internal_error", "caption_failed"})
 # Pictures kept in each part for the report, of each verdict; one of a source.
 _PREVIEWS_PER_VERDICT = 12
 
@@ -157,7 +157,9 @@ def _read_part(uri: str) -> Part:
     table = read_table(uri, ["clip_id", "key", "examine_key", "reason", "status"])
     rows = table.to_pylist()
     transient = [row for row in rows if row["status"] == "failed" and row["reason"] in TRANSIENT]
-    unmeasured = {row["examine_key"] for row in transient if row["clip_id"] is None}
+    # A clip without words was measured all the same.
+    lost = [row for row in transient if row["clip_id"] is None and row["reason"] != "caption_failed"]
+    unmeasured = {row["examine_key"] for row in lost}
     return Part(
         name=storage.name(uri).removesuffix(".parquet"),
         keys=frozenset(row["key"] for row in rows),

@@ -37,7 +37,7 @@ _IN_EXAMINE_KEY = {"fps", "max_area", "max_frames", "min_frames"}
 # weights, which enter by their fingerprints.
 _NOT_IN_KEY = {
     "source", "output", "vae", "text_encoder", "num_examiners", "num_encoders", "gpus_per_encoder", "clips_per_batch",
-    "sources_per_part", "bytes_per_part",
+    "sources_per_part", "bytes_per_part", "num_captioners", "caption_endpoint",
 }  # fmt: skip
 
 
@@ -58,6 +58,7 @@ def settings_of(config: CurateConfig, vae: str, text_encoder: str) -> dict[str, 
     """Everything that a row depends on besides its source; ``vae`` and ``text_encoder`` are fingerprints."""
     return config.model_dump(mode="json", exclude=_NOT_IN_KEY) | {
         "encoders": [vae, text_encoder],
+        "captions": config.caption_endpoint.name if config.caption_endpoint else config.captioner,
         "stages": [EXAMINE_VERSION, JUDGE_VERSION, ENCODE_VERSION],
     }
 

@@ -1,9 +1,10 @@
 """Footage to latents, read from top to bottom.
 
-list -> [examine: probe, split, score, judge] -> [encode: decode, latents, text states, commit] -> prove -> manifest
--> report. Between the actors travel paths, spans and scores; each stage fetches and decodes what it needs itself, so
-no pixel crosses the object store. Ray Data's own checkpoints are not used: they duplicate or lose rows when one
-source becomes many clips. Instead each part of the listing is committed whole (`jobs.curate.ledger`).
+list -> [examine: probe, split, score, judge] -> [caption, by an endpoint if there is one] -> [encode: decode, latents,
+text states, commit] -> prove -> manifest -> report. Between the actors travel paths, spans and scores; each stage
+fetches and decodes what it needs itself, so no pixel crosses the object store. Ray Data's own checkpoints are not
+used: they duplicate or lose rows when one source becomes many clips. Instead each part of the listing is committed
+whole (`jobs.curate.ledger`).
 """
 
 import logging
@@ -16,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 import ray
 from ray.actor import ActorHandle
-from ray.data import ActorPoolStrategy, DataContext
+from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from jobs.curate import account, ledger, resume
+from jobs.curate.caption import CaptionWriter, captioner_of
 from jobs.curate.commit import commit
 from jobs.curate.config import CurateConfig
 from jobs.curate.examine import DECODER_CRASHED, examine, examine_again
@@ -51,6 +53,8 @@ def curate(config: CurateConfig) -> None:
     """Do what is missing under ``config.output`` and prove that nothing is forgotten."""
     storage.check_readable(config.source)
     storage.check_writable(config.output)
+    if config.caption_endpoint:
+        captioner_of(config.caption_endpoint).check()
     encoders = LatentEncoder(config, "cpu").describe()
     plan = make_plan(config, settings_of(config, encoders.vae.fingerprint, encoders.text_encoder.fingerprint))
     standing = resume.stand(config.output, plan.keys.values())
@@ -96,8 +100,9 @@ def missing_parts(plan: Plan, standing: Standing, config: CurateConfig) -> list[
 
 
 def process(work: list[list[Source]], config: CurateConfig) -> None:
-    """The two stages that take time, on as many actors as the config says."""
-    with watching(sum(map(len, work))) as board:
+    """The stages that take time, on as many actors as the config says."""
+    stages = ("examine", "caption", "encode") if config.caption_endpoint else ("examine", "encode")
+    with watching(stages, sum(map(len, work))) as board:
         for _ in run_stages(work, config, board):
             pass
 
@@ -107,37 +112,37 @@ def run_stages(work: list[list[Source]], config: CurateConfig, board: ActorHandl
     context = DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    dataset = (
-        ray.data.from_items([part_to_item(part) for part in work], override_num_blocks=len(work))
-        .map_batches(
-            ExamineStage,
-            fn_constructor_args=(config, board),
-            batch_size=None,
-            batch_format="pyarrow",
-            compute=ActorPoolStrategy(size=config.num_examiners),
-            num_cpus=cpu_share(config),
-        )
-        .map_batches(
-            EncodeStage,
-            fn_constructor_args=(config, board),
-            batch_size=None,
-            batch_format="pyarrow",
-            compute=ActorPoolStrategy(size=config.num_encoders),
-            num_cpus=cpu_share(config),
-            num_gpus=config.gpus_per_encoder,
-        )
-    )
+    items = [part_to_item(part) for part in work]
+    dataset = stage(ray.data.from_items(items, override_num_blocks=len(work)), ExamineStage, config, board)
+    if config.caption_endpoint:
+        dataset = stage(dataset, CaptionStage, config, board)
+    dataset = stage(dataset, EncodeStage, config, board)
     try:
         yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
     except Exception as error:
         raise _own_error(error) or error from error
 
 
+def stage(dataset: Dataset, kind: "type[Stage]", config: CurateConfig, board: ActorHandle) -> Dataset:
+    """A dataset after one more stage, on actors of its own."""
+    actors = {ExamineStage: config.num_examiners, CaptionStage: config.num_captioners, EncodeStage: config.num_encoders}
+    return dataset.map_batches(
+        kind,
+        fn_constructor_args=(config, board),
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ActorPoolStrategy(size=actors[kind]),
+        num_cpus=cpu_share(config),
+        num_gpus=config.gpus_per_encoder if kind is EncodeStage else 0,
+    )
+
+
 def cpu_share(config: CurateConfig) -> float:
     """Logical cores of an actor: one, or less where the cluster has too few. A pool that holds every core leaves none
     to move blocks, and Ray Data then waits for ever."""
     cores = float(ray.cluster_resources().get("CPU", 1))
-    return min(1.0, int(100 * cores / (config.num_examiners + config.num_encoders + 1)) / 100)
+    captioners = config.num_captioners if config.caption_endpoint else 0
+    return min(1.0, int(100 * cores / (config.num_examiners + captioners + config.num_encoders + 1)) / 100)
 
 
 def _own_error(error: BaseException | None) -> InputError | None:
@@ -150,14 +155,21 @@ def _own_error(error: BaseException | None) -> InputError | None:
     return None
 
 
-class ExamineStage:
-    """Sources to sources with judged clips: cores, no models."""
+class Stage:
+    """An actor of the DAG: a table of one part in, a table of the same part out."""
 
     def __init__(self, config: CurateConfig, board: ActorHandle) -> None:
         bind_ray_metrics()
         self._config = config
         self._board = board
         self._isolated = Isolated()
+
+    def _decode(self, path: Path, kind: str | None, clip: Clip) -> np.ndarray:
+        return self._isolated.call_twice(decode_pixels, path, kind, clip)
+
+
+class ExamineStage(Stage):
+    """Sources to sources with judged clips: cores, no models."""
 
     def __call__(self, table: pa.Table) -> pa.Table:
         sources = part_from_table(table)
@@ -182,18 +194,26 @@ class ExamineStage:
         return row
 
 
-class EncodeStage:
+class CaptionStage(Stage):
+    """Sources with judged clips to the same with captions: requests to an endpoint."""
+
+    def __init__(self, config: CurateConfig, board: ActorHandle) -> None:
+        super().__init__(config, board)
+        assert config.caption_endpoint is not None
+        self._writer = CaptionWriter(config.caption_endpoint, self._decode)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        rows = self._writer(examined_from_table(table))
+        self._board.add.remote("caption", len(rows), Counter())
+        return examined_to_table(rows)
+
+
+class EncodeStage(Stage):
     """Sources with judged clips to committed parts: a GPU where there is one."""
 
     def __init__(self, config: CurateConfig, board: ActorHandle) -> None:
-        bind_ray_metrics()
-        self._config = config
-        self._board = board
-        self._isolated = Isolated()
+        super().__init__(config, board)
         self._encoder = LatentEncoder(config, "cuda" if config.gpus_per_encoder else "cpu", self._decode)
-
-    def _decode(self, path: Path, kind: str | None, clip: Clip) -> np.ndarray:
-        return self._isolated.call_twice(decode_pixels, path, kind, clip)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         rows = commit(examined_from_table(table), self._encoder, self._config.output)

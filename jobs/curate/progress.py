@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 # Often enough to watch, seldom enough for a job's log.
 _EVERY_S = 2.0
-STAGES = ("examine", "encode")
 
 
 class Board:
@@ -34,7 +33,7 @@ class Board:
 
 
 @contextmanager
-def watching(num_objects: int) -> Iterator[Any]:
+def watching(stages: Sequence[str], num_objects: int) -> Iterator[Any]:
     """A board in the cluster whose numbers are printed now and then, and once more at the end; gives its handle."""
     # On the driver's own node: any other may go away in the middle of the job.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -44,7 +43,7 @@ def watching(num_objects: int) -> Iterator[Any]:
 
     def show() -> None:
         objects, clips = ray.get(board.read.remote())
-        say(line(objects, clips, num_objects, time.monotonic() - started))
+        say(line({stage: objects[stage] for stage in stages}, clips, num_objects, time.monotonic() - started))
 
     def keep_showing() -> None:
         while not over.wait(_EVERY_S):
@@ -60,9 +59,9 @@ def watching(num_objects: int) -> Iterator[Any]:
     show()
 
 
-def line(objects: Counter[str], clips: Counter[str], num_objects: int, elapsed_s: float) -> str:
+def line(objects: Mapping[str, int], clips: Counter[str], num_objects: int, elapsed_s: float) -> str:
     """Each stage's objects done, rate and time left; then clips kept, dropped and failed."""
-    stages = " | ".join(_stage(stage, objects[stage], num_objects, elapsed_s) for stage in STAGES)
+    stages = " | ".join(_stage(stage, done, num_objects, elapsed_s) for stage, done in objects.items())
     by_status = ", ".join(f"{clips[status]} {status}" for status in ("kept", "dropped", "failed"))
     return f"curate: {stages} | clips: {by_status}"
 

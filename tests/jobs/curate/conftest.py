@@ -1,11 +1,21 @@
-"""Small footage and a small config."""
+"""Small footage, a small config, and the job in one process."""
 
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from jobs.curate import pipeline
 from jobs.curate.config import CurateConfig
+from jobs.curate.isolated import Isolated
+from jobs.curate.pipeline import CaptionStage, EncodeStage, ExamineStage
+from jobs.curate.rows import Source, part_to_item
 from jobs.launch import load_config
+from sora_core import telemetry
+from sora_core.telemetry import Metric
 
 from .stripes import write_footage
 
@@ -22,3 +32,59 @@ def verdicts(tmp_path: Path) -> dict[str, tuple[str, str | None]]:
     """The made footage in the config's source, and what it deserves."""
     (tmp_path / "in").mkdir()
     return write_footage(tmp_path / "in")
+
+
+class Tally:
+    """A metrics backend that counts: how many observations of each stage, how many frames decoded."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def record(self, metric: Metric, value: float, tags: Mapping[str, str]) -> None:
+        if metric is telemetry.CURATE_STAGE_SECONDS:
+            self.counts[tags["stage"]] += 1
+        elif metric is telemetry.CURATE_DECODED_FRAMES:
+            self.counts["frames"] += int(value)
+        elif metric is telemetry.CURATE_CAPTION_TOKENS:
+            self.counts[tags["kind"]] += int(value)
+
+
+class Nobody:
+    """A board that nobody looks at."""
+
+    @property
+    def add(self) -> "Nobody":
+        return self
+
+    def remote(self, *_: object) -> None:
+        """Not a cluster."""
+
+
+@pytest.fixture(scope="module")
+def isolated() -> Iterator[Isolated]:
+    """One process for all decoding in this file."""
+    process = Isolated()
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def tally(monkeypatch: pytest.MonkeyPatch, isolated: Isolated) -> Iterator[Tally]:
+    """The job in this process: the real stages one after another, without a cluster."""
+
+    def process(work: Sequence[Sequence[Source]], config: CurateConfig) -> None:
+        kinds = (ExamineStage, CaptionStage, EncodeStage) if config.caption_endpoint else (ExamineStage, EncodeStage)
+        stages = [kind(config, Nobody()) for kind in kinds]
+        for part in work:
+            table = pa.Table.from_pylist([part_to_item(part)])
+            for stage in stages:
+                table = stage(table)
+
+    monkeypatch.setattr(pipeline, "process", process)
+    monkeypatch.setattr(pipeline, "Isolated", lambda: isolated)
+    monkeypatch.setattr(pipeline, "ray_session", lambda num_cpus: nullcontext())
+    monkeypatch.setattr(pipeline, "bind_ray_metrics", lambda: None)
+    counting = Tally()
+    telemetry.bind(counting)
+    yield counting
+    telemetry.bind(None)

@@ -3,13 +3,11 @@
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from jobs.curate import ledger, pipeline
@@ -17,69 +15,16 @@ from jobs.curate.again import judge_again
 from jobs.curate.commit import AWAITS
 from jobs.curate.config import CurateConfig
 from jobs.curate.isolated import Isolated
-from jobs.curate.pipeline import EncodeStage, ExamineStage, curate
-from jobs.curate.rows import Source, part_to_item
+from jobs.curate.pipeline import curate
+from jobs.curate.rows import Source
 from jobs.curate.why import WhyConfig, describe, find, why
-from sora_core import shards, storage, telemetry
+from sora_core import shards, storage
 from sora_core.errors import ConfigError, MissingObject
 from sora_core.media import encode_mp4
 from sora_core.shards import Row
-from sora_core.telemetry import Metric
 
+from .conftest import Tally
 from .stripes import COLOURS, stripes, write_footage
-
-Run = Callable[[CurateConfig], Counter[str]]
-
-
-class Tally:
-    """A metrics backend that counts: how many observations of each stage, how many frames decoded."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-
-    def record(self, metric: Metric, value: float, tags: Mapping[str, str]) -> None:
-        if metric is telemetry.CURATE_STAGE_SECONDS:
-            self.counts[tags["stage"]] += 1
-        elif metric is telemetry.CURATE_DECODED_FRAMES:
-            self.counts["frames"] += int(value)
-
-
-class Nobody:
-    """A board that nobody looks at."""
-
-    @property
-    def add(self) -> "Nobody":
-        return self
-
-    def remote(self, *_: object) -> None:
-        """Not a cluster."""
-
-
-@pytest.fixture(scope="module")
-def isolated() -> Iterator[Isolated]:
-    """One process for all decoding in this file."""
-    process = Isolated()
-    yield process
-    process.close()
-
-
-@pytest.fixture
-def tally(monkeypatch: pytest.MonkeyPatch, isolated: Isolated) -> Iterator[Tally]:
-    """The job in this process: the real stages one after another, without a cluster."""
-
-    def process(work: Sequence[Sequence[Source]], config: CurateConfig) -> None:
-        examiner, encoder = ExamineStage(config, Nobody()), EncodeStage(config, Nobody())
-        for part in work:
-            encoder(examiner(pa.Table.from_pylist([part_to_item(part)])))
-
-    monkeypatch.setattr(pipeline, "process", process)
-    monkeypatch.setattr(pipeline, "Isolated", lambda: isolated)
-    monkeypatch.setattr(pipeline, "ray_session", lambda num_cpus: nullcontext())
-    monkeypatch.setattr(pipeline, "bind_ray_metrics", lambda: None)
-    counting = Tally()
-    telemetry.bind(counting)
-    yield counting
-    telemetry.bind(None)
 
 
 @pytest.fixture

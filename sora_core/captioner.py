@@ -1,0 +1,103 @@
+"""Captions by a vision-language model behind any OpenAI-compatible endpoint: frames in, a long and a short one out."""
+
+import base64
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sora_core.errors import AccessDenied, ConfigError, SoraError
+
+_MOST_CHARACTERS = 4000
+INSTRUCTION = """\
+These are frames of one clip, in order. Describe what a viewer sees: subjects and what they do, setting, light, colours,
+style, and how the camera moves. Plain sentences, nothing that isn't visible, no words like "frame" or "image".
+Answer with JSON: {"long": "three to five sentences", "short": "one sentence of at most fifteen words"}."""
+
+
+class NoCaption(SoraError):
+    """The endpoint gave no caption for a clip: it was away, or what it said is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a model said of a clip, and the tokens that this took."""
+
+    long: str
+    short: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Captioner:
+    """A client of one model; safe to call from many threads. The key is read from the variable ``api_key_env``."""
+
+    def __init__(
+        self, base_url: str, model: str, *, api_key_env: str, timeout_s: float = 120.0, max_retries: int = 4
+    ) -> None:
+        import openai
+
+        self.model = model
+        self.base_url = base_url
+        self._errors = openai.OpenAIError
+        self._client = openai.OpenAI(
+            base_url=base_url,
+            api_key=os.environ.get(api_key_env) or "none",
+            timeout=timeout_s,
+            max_retries=max_retries,
+        )
+
+    def check(self) -> None:
+        """ConfigError or AccessDenied, with the remedy, unless the endpoint answers and knows the model."""
+        import openai
+
+        try:
+            known = {model.id for model in self._client.models.list()}
+        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+            raise AccessDenied(
+                f"{self.base_url}: the key is refused; put the right one into the environment"
+            ) from error
+        except self._errors as error:
+            raise ConfigError(
+                f"{self.base_url}: no answer from the caption endpoint ({type(error).__name__}); start it, correct the "
+                'URL, or choose captioner = "describer"'
+            ) from error
+        if self.model not in known:
+            raise ConfigError(
+                f"{self.base_url} doesn't serve {self.model!r}; it has {', '.join(sorted(known)[:5]) or 'no model'}"
+            )
+
+    def caption(self, frames: Sequence[bytes]) -> Words:
+        """The captions of a clip from some of its frames, each a JPEG. NoCaption after the client's own retries."""
+        content: list[Any] = [{"type": "text", "text": INSTRUCTION}]
+        content += [
+            {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64," + base64.b64encode(frame).decode()}}
+            for frame in frames
+        ]
+        try:
+            answer = self._client.chat.completions.create(
+                model=self.model, messages=[{"role": "user", "content": content}], temperature=0, max_tokens=600
+            )
+            said = answer.choices[0].message.content or ""
+        except (self._errors, IndexError, TypeError, AttributeError) as error:
+            raise NoCaption(f"{self.base_url}: {type(error).__name__}: {error}") from error
+        long, short = parse(said)
+        usage = answer.usage
+        return Words(long, short, usage.prompt_tokens if usage else 0, usage.completion_tokens if usage else 0)
+
+
+def parse(said: str) -> tuple[str, str]:
+    """The long and the short caption in a model's answer: JSON, perhaps fenced. NoCaption for anything else."""
+    found = re.search(r"\{.*\}", said, re.DOTALL)
+    try:
+        values = json.loads(found.group()) if found else None
+    except json.JSONDecodeError:
+        values = None
+    if not isinstance(values, dict):
+        raise NoCaption(f"the answer is no JSON with captions: {said[:80]!r}")
+    long, short = (" ".join(str(values.get(name) or "").split()) for name in ("long", "short"))
+    if not long or len(long) > _MOST_CHARACTERS:
+        raise NoCaption(f"the answer holds no caption: {said[:80]!r}")
+    return long, short or long.split(". ")[0]
