@@ -95,6 +95,7 @@ def main() -> None:
                         "data": str(folder / "data"), "output": str(folder / f"{kind}-{number}"),
                         "steps": arguments.steps, "checkpoint_every": arguments.steps, "pack_tokens": 640,
                         "packs_per_step": 2, "num_workers": arguments.workers, "validation": {"clips": 0},
+                        "model": {"num_layers": 2},
                         "samples": {"count": 0}, "log_every_s": 1.0,
                     }
                 )
