@@ -26,7 +26,6 @@ from services.video.crew import Crew
 from services.video.job import OPEN, Job, NewJob, new_id
 from services.video.ledger import Ledger
 from sora_core import telemetry
-from sora_core.dit.convert import save_wan
 from sora_core.pipeline import Pipeline, Request
 from sora_core.telemetry import Metric
 from sora_core.vae import folder as vae_folder
@@ -37,6 +36,9 @@ LONG = {"num_frames": 17, "height": 64, "width": 96}
 STEPS, LONG_STEPS = 20, 40
 GUIDANCE = 3.0
 PROMPT = "a red ball moves left over grass"
+SIZES = (
+    "num_attention_heads", "attention_head_dim", "in_channels", "out_channels", "text_dim", "ffn_dim", "num_layers",
+)  # fmt: skip
 
 
 class Steps:
@@ -112,14 +114,14 @@ def mix(service: Service, minutes: float, seed: int) -> None:
     """Short jobs come at random; three long ones keep the batch busy, and every so often a long one is cancelled."""
     alone = [latency(service.wait([service.put(SHORT, STEPS, seed=number)])[0]) for number in range(8)]
     rng, shorts, cancels = random.Random(seed), list[str](), list[tuple[str, float]]()
-    pause_s = 2.5 * statistics.median(alone)  # short work alone fills two fifths of the time
+    pause_s = statistics.median(alone)
     until = time.time() + 60 * minutes
     longs = [service.put(LONG, LONG_STEPS, owner="bob")]
     while time.time() < until:
         shorts.append(service.put(SHORT, STEPS, seed=len(shorts)))
         if service.job(longs[-1]).status not in OPEN:
             longs.append(service.put(LONG, LONG_STEPS, owner="bob"))
-        elif len(shorts) % 8 == 0 and service.job(longs[-1]).progress > 5:
+        elif len(shorts) % 4 == 0 and service.job(longs[-1]).progress > 5:
             cancels.append((longs[-1], time.time()))
             service.ledger.cancel(longs[-1])
         time.sleep(rng.expovariate(1 / pause_s))
@@ -138,10 +140,12 @@ def mix(service: Service, minutes: float, seed: int) -> None:
         print(f"  steps begun before a cancelled job left: worst {max(leaving)}")
 
 
-def peer_of(pipeline: Pipeline, folder: Path) -> WanPipeline:
+def peer_of(pipeline: Pipeline) -> WanPipeline:
     """diffusers' pipeline with the same transformer and autoencoder; texts come to it encoded."""
-    save_wan(pipeline.dit, str(folder / "wan"))
-    transformer = WanTransformer3DModel.from_pretrained(str(folder / "wan"))
+    config = pipeline.dit.config
+    sizes = {name: getattr(config, name) for name in SIZES}
+    transformer = WanTransformer3DModel(**sizes).eval().requires_grad_(False)
+    transformer.load_state_dict(pipeline.dit.state_dict())
     with vae_folder.opened(vae_folder.DEFAULT) as path:
         vae: AutoencoderKLWan = vae_folder.read_model(path)
     peer = WanPipeline(
@@ -219,7 +223,7 @@ def main() -> None:
         with Service(folder, run, pipeline) as service:
             mix(service, arguments.minutes, arguments.seed)
             tax(service, pipeline, LONG, LONG_STEPS // 2, arguments.repeats)
-        peer = peer_of(pipeline, folder)
+        peer = peer_of(pipeline)
         for shape in ({"num_frames": 1, "height": 64, "width": 64}, SHORT, {**SHORT, "height": 128, "width": 128}):
             throughput(pipeline, peer, shape, 4, arguments.repeats)
 

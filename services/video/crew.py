@@ -1,5 +1,6 @@
 """The loops of one replica, each on a thread: a sampler, a decoder, or both around one model."""
 
+import logging
 import os
 import socket
 import threading
@@ -13,6 +14,8 @@ from services.video.sampler import Sampler
 from sora_core import checkpoint
 from sora_core.pipeline import FrameDecoder, Pipeline, calibration
 from sora_core.vae import Tiling
+
+log = logging.getLogger(__name__)
 
 
 class Worker(Protocol):
@@ -58,7 +61,8 @@ class Crew:
 
     def start(self) -> None:
         self._threads = [
-            threading.Thread(target=worker.run, name=name, daemon=True) for name, worker in self._workers.items()
+            threading.Thread(target=_run, args=(worker, name), name=name, daemon=True)
+            for name, worker in self._workers.items()
         ]
         for thread in self._threads:
             thread.start()
@@ -74,6 +78,13 @@ class Crew:
             worker.stop()
         for thread in self._threads:
             thread.join()
+
+
+def _run(worker: Worker, name: str) -> None:
+    try:
+        worker.run()
+    except Exception:
+        log.exception("the loop of the %s ended", name)
 
 
 def tiling(config: ServiceConfig) -> Tiling:

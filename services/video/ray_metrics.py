@@ -16,6 +16,8 @@ class RayBackend:
         self._handles: dict[str, Any] = {}
 
     def record(self, metric: Metric, value: float, tags: Mapping[str, str]) -> None:
+        if metric.kind is Kind.COUNTER and value == 0:
+            return  # Ray raises on it
         if metric.name not in self._handles:
             self._handles[metric.name] = _ray_handle(metric)
         getattr(self._handles[metric.name], VERBS[metric.kind])(value, tags=dict(tags))
