@@ -79,8 +79,7 @@ def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int
     meta = describe(config, dataset, start, base)
     if layout.rank == 0:
         _introduce(config, dataset, trainer, position, newest)
-        if (rereads := dataset.rereads(plan.window_clips, config.cache_bytes)) > _REREADS:
-            logger.warning("data may be read %.0f times a pass: raise cache_bytes or lower shuffle_clips", rereads)
+        _mind_the_data(config, dataset, plan.window_clips)
     prefetch = Prefetch(steps, dataset.train, rows, layout.data_rank, layout.data_workers, config.prefetch_steps)
     gallery = Gallery(config, dataset, device)
     finish = gallery.after(finisher(config, trainer.dit))
@@ -137,7 +136,13 @@ def _introduce(config: TrainConfig, dataset: Dataset, trainer: Trainer, position
         newest or "a new run", position.step, config.steps, len(dataset.train), trainer.dit.num_params / 1e6,
         trainer.workers.layout.workers, trainer.workers.layout,
     )  # fmt: skip
+
+
+def _mind_the_data(config: TrainConfig, dataset: Dataset, window_clips: int) -> None:
+    """Say what will be amiss with the data."""
     if dataset.num_left_out:
         telemetry.TRAIN_SKIPPED_CLIPS.inc(dataset.num_left_out)
     if not len(dataset.val):
         logger.info("no clip is kept for validation: there will be no validation loss")
+    if (rereads := dataset.rereads(window_clips, config.cache_bytes)) > _REREADS:
+        logger.warning("data may be read %.0f times a pass: raise cache_bytes or lower shuffle_clips", rereads)
