@@ -73,14 +73,17 @@ class Sampler:
     # --- life
 
     def run(self) -> None:
-        """Work until `stop`."""
+        """Work until `stop`. An error that no job explains ends it, and its jobs are lost to their leases: one that
+        brings every sampler down is not tried for ever."""
         self.begin()
         try:
             while not self._stop.is_set():
                 if not self.tick():
                     self._stop.wait(self._settings.idle_poll_s)
-        finally:
-            self.end()
+        except Exception:
+            self._holdings.stop()
+            raise
+        self.end()
 
     def begin(self) -> None:
         """Keep leases alive from now on, however long a round takes."""

@@ -222,6 +222,25 @@ def test_a_dead_device_fails_no_job_and_ends_the_loop_so_that_the_replica_is_rep
     assert [bench.get(job).status for job in jobs] == [Status.IN_PROGRESS] * 2
 
 
+def test_a_job_that_brings_every_sampler_down_is_not_tried_for_ever(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = bench.put(num_steps=20)
+
+    def lost(_job_ids: list[str]) -> None:
+        raise DeviceLost("gone")
+
+    for number in range(3):
+        sampler = bench.new_sampler(f"sampler-{number + 2}")
+        monkeypatch.setattr(sampler._engine, "step", lost)
+        with pytest.raises(DeviceLost):
+            sampler.run()
+        later = Ledger.open(bench.config.ledger, clock=lambda: 4e9)
+        later.reclaim(bench.config.sampler.max_attempts)
+        later.close()
+    assert (bench.get(job).status, bench.get(job).error_code) == (Status.FAILED, "worker_lost")
+
+
 def test_a_missing_picture_fails_its_job_with_the_reason(bench: Bench, tmp_path: Path) -> None:
     job = bench.put(input=str(tmp_path / "gone.png"))
     bench.run_dry()

@@ -1,6 +1,7 @@
 """The rulebook of admission and step batching. No model, no cluster, no clock but the test's."""
 
 import random
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -124,6 +125,21 @@ def test_a_job_that_runs_out_of_memory_alone_is_given_up() -> None:
     admit(subject, [candidate("a", 30)])
     assert subject.ran_out_of_memory(["a"]) == ["a"]
     assert subject.token_budget == 30
+
+
+def test_a_job_whose_deadline_is_over_neither_joins_nor_stays() -> None:
+    subject = scheduler(100)
+    late, early = replace(candidate("late"), deadline=10.0), replace(candidate("early"), deadline=20.0)
+    assert admit(subject, [late, early], now=10.0) == ["early"]
+    assert subject.overdue(now=19.0) == []
+    assert subject.overdue(now=20.0) == ["early"]
+
+
+def test_a_late_job_holds_up_nobody_behind_it() -> None:
+    subject = scheduler(20, patience_s=0)
+    admit(subject, [candidate("running", 15)])
+    late = replace(candidate("late", 20), deadline=5.0)
+    assert admit(subject, [late, candidate("small", 5)], now=30.0) == ["small"]
 
 
 @settings(max_examples=60, deadline=None)
