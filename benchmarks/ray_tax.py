@@ -11,7 +11,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from data_wait import write
@@ -23,12 +22,15 @@ from jobs.train.record import read_lines
 WARM_UP_S = 3.0
 
 _BARE = """
-import sys
+import sys, time
 import torch
 import torch.distributed as dist
 from jobs.train.config import TrainConfig
 from jobs.train.loop import train_steps
-meet, rank, size, config = sys.argv[1:]
+from jobs.train.record import read_lines
+meet, rank, size, config, other = sys.argv[1:]
+while not read_lines(other):  # ready, and waiting for Ray's workers to begin
+    time.sleep(0.1)
 if int(size) > 1:
     dist.init_process_group("gloo", f"file://{meet}", rank=int(rank), world_size=int(size))
 train_steps(TrainConfig.model_validate_json(config), torch.device("cpu"), lambda step, loss: None)
@@ -44,12 +46,12 @@ with ray_session():
 
 
 def start_bare(
-    config: TrainConfig, workers: int, environment: dict[str, str], meet: Path
+    config: TrainConfig, other: TrainConfig, workers: int, environment: dict[str, str], meet: Path
 ) -> list[subprocess.Popen[bytes]]:
-    """One process a worker."""
+    """One process a worker; they begin when the other run does."""
     return [
         subprocess.Popen(
-            [sys.executable, "-c", _BARE, str(meet), str(rank), str(workers), config.model_dump_json()],
+            [sys.executable, "-c", _BARE, str(meet), str(rank), str(workers), config.model_dump_json(), other.output],
             env=environment, stderr=subprocess.DEVNULL,
         )
         for rank in range(workers)
@@ -102,9 +104,7 @@ def main() -> None:
                 for kind in ("ray", "bare")
             )  # fmt: skip
             driver = start_under_ray(ray, environment | {"RAY_ADDRESS": cluster.address})
-            while driver.poll() is None and not read_lines(ray.output):
-                time.sleep(0.5)
-            processes = start_bare(bare, arguments.workers, environment, folder / f"meet-{number}")
+            processes = start_bare(bare, ray, arguments.workers, environment, folder / f"meet-{number}")
             assert [process.wait() for process in [*processes, driver]] == [0] * (arguments.workers + 1)
             under_ray, alone, steps = compare(ray, bare)
             ratios.append(under_ray / alone)
