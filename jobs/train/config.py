@@ -142,6 +142,7 @@ class TrainConfig(JobConfig):
     context_parallel: PositiveInt = 1
     use_gpu: bool = False
     resources_per_worker: dict[str, PositiveFloat] | None = None
+    memory_gib: PositiveFloat | None = None
     max_failures: Annotated[int, Field(ge=-1)] = 3
     keep_checkpoints: PositiveInt | None = None
     image_share: Share | None = None

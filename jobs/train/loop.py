@@ -12,7 +12,7 @@ import ray.train.torch
 import torch
 
 from jobs.launch import bind_ray_metrics
-from jobs.train import state
+from jobs.train import capacity, state
 from jobs.train.adapter import finisher
 from jobs.train.config import TrainConfig
 from jobs.train.data import Dataset
@@ -69,6 +69,7 @@ def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int
     newest = told_by_first(state.newest(config.output) if layout.rank == 0 else None)
     before = checkpoint.read_meta(newest) if newest else None
     start = find_start(config, dataset.manifest, before)
+    capacity.check_device(config, dataset, start.dit, layout, device)
     dit, base = first_model(config, start, before)
     trainer = build(config, dataset, dit, start.whitening, device, workers)
     position = state.restore(newest, trainer) if newest else Position()

@@ -136,6 +136,18 @@ def _batched(
     return torch.cat(out)
 
 
+def fused_attention(
+    q: Tensor, k: Tensor, v: Tensor, queries: Segments, keys: Segments, key_bias: Tensor | None = None
+) -> Tensor:
+    """`attention` by a fused kernel on any device: what it keeps for the backward is what the accelerators' keep."""
+    scale = q.shape[-1] ** -0.5
+    if key_bias is None:
+        return _batched(_sdpa, q, k, v, queries, keys, scale)
+    width = q.shape[-1]
+    q, k, v = _with_bias_channels(q, k, v, key_bias / scale)
+    return _batched(_sdpa, q, k, v, queries, keys, scale)[..., :width]
+
+
 def _sdpa(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     return F.scaled_dot_product_attention(query, key, value, scale=scale)
 

@@ -105,3 +105,17 @@ def test_the_command_exits_2_with_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "jobs.curate" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_that_cannot_fit_is_refused_with_its_needs_and_the_remedies(small_run: TrainConfig) -> None:
+    assert check(small_run.model_copy(update={"memory_gib": 1.0})) == 0
+    with pytest.raises(ConfigError, match=r"needs 0\.0\d GiB a worker \(weights .*memory_gib = 0\.0001 gives.*fsdp"):
+        check(small_run.model_copy(update={"memory_gib": 1e-4}))
+
+
+def test_workers_that_cannot_be_divided_are_refused(small_run: TrainConfig) -> None:
+    elastic = {"num_workers": (1, 2), "context_parallel": 2}
+    with pytest.raises(ConfigError, match="context_parallel = 2 doesn't divide 1 workers"):
+        check(small_run.model_copy(update=elastic))
+    with pytest.raises(ConfigError, match="context_parallel = 4 doesn't divide the model's 2 attention heads"):
+        check(small_run.model_copy(update={"num_workers": 4, "context_parallel": 4}))
