@@ -133,9 +133,9 @@ def measure(config: TrainConfig, dataset: Dataset, start: Start, device: torch.d
 
 def _introduce(config: TrainConfig, dataset: Dataset, trainer: Trainer, position: Position, newest: str | None) -> None:
     logger.info(
-        "%s: step %d of %d, %d clips, %.2f M parameters, %d workers (%s)",
+        "%s: step %d of %d, %d clips, %.2f M parameters, %s",
         newest or "a new run", position.step, config.steps, len(dataset.train), trainer.dit.num_params / 1e6,
-        trainer.workers.layout.workers, trainer.workers.layout,
+        trainer.workers.layout,
     )  # fmt: skip
 
 

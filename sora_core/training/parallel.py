@@ -66,6 +66,11 @@ class Layout:
                 raise ConfigError(f"{name} = {part} doesn't divide {workers} workers: choose a divisor of num_workers")
         return cls(rank, workers, per_copy, context)
 
+    def __str__(self) -> str:
+        shared = f", each copy of the weights in {self.shards}" if self.shards > 1 else ""
+        split = f", each pack over {self.context}" if self.context > 1 else ""
+        return f"{self.workers} workers{shared}{split}"
+
     @property
     def replicas(self) -> int:
         """How many copies of the weights there are."""
