@@ -133,9 +133,13 @@ def test_a_deleted_video_leaves_no_file(live: LiveService) -> None:
 def test_the_metrics_of_api_and_sampler_are_scraped(live: LiveService) -> None:
     client = live.client()
     finished(client, create(client).id)
+    with pytest.raises(openai.BadRequestError):
+        create(client, guidence=1)
     text = httpx.get(f"{live.url}/metrics").text
     assert 'sora_video_queue_jobs{status="completed"}' in text
     assert "sora_video_predicted_wait_seconds" in text
     assert 'sora_video_jobs_finished_total{status="completed"}' in text
     assert 'sora_video_requests_total{route="/v1/videos",status="200"}' in text
+    assert 'sora_video_request_seconds_count{route="/v1/videos/{video_id}"}' in text
+    assert 'sora_video_refusals_total{code="unknown_parameter"}' in text
     assert "sora_video_step_seconds_bucket" in text

@@ -3,8 +3,11 @@
 import base64
 import io
 import struct
+import threading
 import tracemalloc
 import zlib
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from PIL import Image
@@ -89,3 +92,44 @@ def test_places_of_the_server_are_not_read(url: str) -> None:
     with pytest.raises(ApiError, match="URLs are not fetched") as raised:
         Pictures(ApiSettings()).read(None, ImageReference(image_url=url))
     assert raised.value.status == 400
+
+
+@pytest.fixture
+def gallery() -> Iterator[str]:
+    """A web server with one picture."""
+    data = encoded(Image.new("RGB", (16, 16)))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/a.png" else 404)
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *arguments: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_url_is_fetched_where_the_operator_allows_it(gallery: str) -> None:
+    allowed = {"fetch_urls": True, "outbound": {"allowed_networks": ["127.0.0.0/8"]}}
+    pictures = Pictures(ApiSettings.model_validate(allowed))
+    assert pictures.read(None, ImageReference(image_url=f"{gallery}/a.png")) == encoded(Image.new("RGB", (16, 16)))
+    refusals = {f"{gallery}/b.png": "invalid_url", "http://10.0.0.1/a.png": "forbidden_url", "nowhere": "invalid_url"}
+    for url, code in refusals.items():
+        with pytest.raises(ApiError) as raised:
+            pictures.read(None, ImageReference(image_url=url))
+        assert (raised.value.code, raised.value.param) == (code, "input_reference")
+    small = Pictures(ApiSettings.model_validate({**allowed, "max_upload_bytes": 10}))
+    with pytest.raises(ApiError, match="more than 10 bytes"):
+        small.read(None, ImageReference(image_url=f"{gallery}/a.png"))
+
+
+def test_allowing_urls_allows_no_private_address(gallery: str) -> None:
+    with pytest.raises(ApiError, match="not on the open internet"):
+        Pictures(ApiSettings(fetch_urls=True)).read(None, ImageReference(image_url=f"{gallery}/a.png"))
