@@ -28,7 +28,7 @@ class Service:
     backlog: Kept[Backlog]  # for hints, not for decisions
 
 
-def service_of(request: Request) -> Service:
+async def service_of(request: Request) -> Service:
     """The service that an application was made with."""
     service: Service = request.app.state.service
     return service

@@ -30,8 +30,13 @@ async def create_video(
     """Accept a video for generation; with ``n`` above one the answer is the first and names the others."""
     body = await read_body(request, service.config.api.max_upload_bytes)
     wanted = parse(CreateVideo, body, files=(REFERENCE,))
-    jobs = await run_in_threadpool(service.intake.accept, owner, wanted, body.files.get(REFERENCE), idempotency_key)
-    await run_in_threadpool(_advise, service, jobs[0], response)
+
+    def accept() -> list[Job]:
+        made = service.intake.accept(owner, wanted, body.files.get(REFERENCE), idempotency_key)
+        _advise(service, made[0], response)
+        return made
+
+    jobs = await run_in_threadpool(accept)
     return Video.of(jobs[0]).model_copy(update={"siblings": [job.id for job in jobs[1:]]})
 
 

@@ -32,7 +32,7 @@ _ID = r"^we_[0-9a-f]{32}$"
 router = keyed_router()
 
 
-def _store(service: TheService) -> WebhookStore:
+async def _store(service: TheService) -> WebhookStore:
     return WebhookStore(service.ledger)
 
 
