@@ -154,6 +154,8 @@ class Sampler:
             telemetry.VIDEO_ADMISSION_SECONDS.observe(waited_s)
             observe_phase("wait", job, waited_s)
         log.info("%s joined with %d tokens; %d jobs in the batch", job.id, job.tokens, len(self._jobs))
+        if self._engine.generation(job.id).done:  # its last sampler stopped before it could hand it over
+            self._after_step(job)
 
     def _saved_state(self, job: Job) -> latents.State | None:
         """Where an earlier attempt was; None to begin at the beginning."""

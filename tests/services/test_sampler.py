@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from services.video import latents
 from services.video.config import ServiceConfig
 from services.video.decoder import Decoder
 from services.video.failures import DeviceLost
 from services.video.files import attempt_folder, latents_folder
 from services.video.job import CANCELLED, OVERDUE, Job, NewJob, Stage, Status, new_id
 from services.video.ledger import Ledger
-from services.video.sampler import Sampler
+from services.video.sampler import Sampler, _request
 from sora_core.pipeline import Generation, Pipeline
 
 from .live import config_in, eventually
@@ -284,6 +285,21 @@ def test_another_sampler_goes_on_at_the_step_where_the_first_stopped(bench: Benc
     while not alone.done:
         bench._step([alone])
     assert torch.equal(resumed.latent, alone.latent)
+    assert bench.get(job).status is Status.COMPLETED
+
+
+def test_a_job_that_was_saved_after_its_last_step_is_handed_over_and_not_stepped(bench: Bench) -> None:
+    job = bench.put(num_steps=3)
+    (held,) = bench.ledger.claim([job.id], "stopped", 30.0)
+    done = bench.pipeline.start(_request(held, 0.0))
+    while not done.done:
+        bench._step([done])
+    uri = latents.place(bench.config.output, held, done.step)
+    latents.write(uri, done.state())
+    assert bench.ledger.save(held.lease, uri)
+    assert bench.ledger.release(held.lease)
+    bench.run_dry()
+    assert bench.packs == []
     assert bench.get(job).status is Status.COMPLETED
 
 
