@@ -11,12 +11,11 @@ from sora_core.shapes import Patch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiTConfig:
-    """Names and meanings are those of the open weights' ``config.json``; the last three fields are ours.
+    """Names and meanings are those of the open weights' ``config.json``; the last two fields are ours.
 
     ``text_padding_len`` fills every text with zero states to that length and attends to them, as the open weights were
     trained; None attends to the real states alone. ``pooled_text`` adds a projection of the mean text state to the
-    time embedding. ``predicts_clean`` makes the head answer the clean latent, from which the velocity follows: a narrow
-    model needn't carry the noise through its blocks (Li & He 2025).
+    time embedding.
     """
 
     num_attention_heads: int
@@ -36,7 +35,6 @@ class DiTConfig:
     rope_max_seq_len: int = 1024
     text_padding_len: int | None = None
     pooled_text: bool = False
-    predicts_clean: bool = False
 
     def __post_init__(self) -> None:
         if self.attention_head_dim % 2 or self.attention_head_dim < 6:
@@ -48,11 +46,6 @@ class DiTConfig:
             raise ConfigError(f"freq_dim = {self.freq_dim}: give an even number")
         if (self.image_dim is None) != (self.added_kv_proj_dim is None):
             raise ConfigError("image_dim and added_kv_proj_dim go together: give both or neither")
-        if self.predicts_clean and self.in_channels != self.out_channels:
-            raise ConfigError(
-                f"predicts_clean with {self.in_channels} channels in and {self.out_channels} out: the clean latent has "
-                f"as many as the noised one; make them equal or set predicts_clean = false"
-            )
 
     @property
     def dim(self) -> int:

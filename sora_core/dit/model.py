@@ -64,9 +64,6 @@ def _join_layer(parts: Sequence[KeyValues]) -> KeyValues:
     )
 
 
-# A velocity is the noised latent less the clean one over sigma; below this level errors would be blown up.
-_LEAST_SIGMA = 0.05
-
 # Kept in float32 beside weights of lower precision, as the open code does: they decide scale, not work.
 _FLOAT32 = ("time_embedder.", "scale_shift_table", "norm2.")
 
@@ -79,8 +76,8 @@ def dtype_of(name: str, dtype: torch.dtype) -> torch.dtype:
 class DiT(nn.Module):
     """Computes what the open Wan 2.1 / 2.2 transformers compute, under their parameter names.
 
-    A fresh model is the identity on its residual stream and its head answers zero. Set ``activation_checkpointing``
-    to trade a second forward of each block for its activations' memory.
+    A fresh model is the identity on its residual stream and answers zero. Set ``activation_checkpointing`` to trade
+    a second forward of each block for its activations' memory.
     """
 
     def __init__(self, config: DiTConfig) -> None:
@@ -198,14 +195,12 @@ class DiT(nn.Module):
         return finish(first, out, split, segments, caches)
 
     def _head(self, x: Float[Tensor, "l d"], embedded: Float[Tensor, "r d"], pack: Pack) -> Float[Tensor, "l p"]:
-        """The last norm and map, from the open weights' order of values (pt, ph, pw, c) to the pack's; the velocity."""
+        """The last norm and map, from the open weights' order of values (pt, ph, pw, c) to the pack's."""
         table = (self.scale_shift_table + embedded.float()[:, None]).flatten(1)
         shift, scale = table.index_select(0, pack.level).chunk(2, dim=1)
         values = self.proj_out(modulated_norm(x, 1 + scale, shift, self.config.eps))
-        answer: Tensor = rearrange(values, "l (patch c) -> l (c patch)", c=self.config.out_channels)
-        if not self.config.predicts_clean:
-            return answer
-        return (pack.tokens.float() - answer.float()) / pack.sigma.clamp(min=_LEAST_SIGMA)[:, None]
+        ordered: Tensor = rearrange(values, "l (patch c) -> l (c patch)", c=self.config.out_channels)
+        return ordered
 
     def _embed_levels(
         self, pack: Pack, pooled: Float[Tensor, "n d"] | None, dtype: torch.dtype

@@ -1,6 +1,5 @@
 """The laws of the feature cache: off is equal, on is each clip's own affair, and what leaves costs nothing."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,10 +17,10 @@ CONFIG = DiTConfig(
 )
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["velocity", "clean answer"])
-def dit(request: pytest.FixtureRequest) -> DiT:
+@pytest.fixture(scope="module")
+def dit() -> DiT:
     torch.manual_seed(0)
-    model = DiT(dataclasses.replace(CONFIG, predicts_clean=request.param)).requires_grad_(False)
+    model = DiT(CONFIG).requires_grad_(False)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return model

@@ -20,7 +20,6 @@ from .tiny import SIZES, relative_error, tiny_clips, tiny_dit
 KINDS: dict[str, dict[str, Any]] = {
     "native": {},
     "pooled text": {"pooled_text": True},
-    "clean answer": {"predicts_clean": True},
     "padded text": {"text_padding_len": 512},
     "no cross norm": {"cross_attn_norm": False},
     "image tokens": {"image_dim": 7, "added_kv_proj_dim": 48},
@@ -48,20 +47,6 @@ def test_gradients_of_a_pack_equal_the_sum_of_those_alone(kind: str) -> None:
     alone = [torch.autograd.grad(dit(pack([clip])).square().sum(), parameters) for clip in clips]
     for index, gradient in enumerate(together):
         assert relative_error(gradient, torch.stack([one[index] for one in alone]).sum(0)) < 1e-5
-
-
-def test_the_velocity_of_a_clean_answer_leads_from_the_noised_latent_to_it() -> None:
-    packed = pack(tiny_clips())
-    answer, velocity = tiny_dit()(packed), tiny_dit(predicts_clean=True)(packed)
-    sigma = packed.sigma[:, None]
-    noised = packed.sigma >= 0.05
-    torch.testing.assert_close((packed.tokens - sigma * velocity)[noised], answer[noised])
-    assert bool(velocity.isfinite().all())  # of given tokens too, which nobody reads
-
-
-def test_a_clean_answer_needs_as_many_channels_as_it_reads() -> None:
-    with pytest.raises(ConfigError, match="predicts_clean with 36 channels in and 16 out"):
-        DiTConfig(**(SIZES | {"in_channels": 36, "out_channels": 16}), predicts_clean=True)
 
 
 def test_identity_at_zero_init() -> None:
