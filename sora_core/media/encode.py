@@ -43,8 +43,9 @@ class Mp4Writer:
         stream = self._container.add_stream("libx264", rate=self._rate)
         stream.height, stream.width, stream.pix_fmt = self._shape[0], self._shape[1], "yuv420p"
         stream.codec_tag = "avc1"
-        tags = "colorprim=bt709:transfer=bt709:colormatrix=bt709"
-        stream.options = {"crf": str(crf), "preset": preset, "x264-params": tags}
+        # The macroblock tree of this x264 reads memory that nobody wrote: the same frames gave other files by chance.
+        params = "colorprim=bt709:transfer=bt709:colormatrix=bt709:mbtree=0"
+        stream.options = {"crf": str(crf), "preset": preset, "x264-params": params}
         context = stream.codec_context
         context.color_primaries = context.color_trc = context.colorspace = _BT709
         context.color_range = _LIMITED_RANGE

@@ -57,6 +57,17 @@ def test_streaming_equals_encoding_at_once(tmp_path: Path) -> None:
     np.testing.assert_array_equal(decode_clip(tmp_path / "whole.mp4"), decode_clip(tmp_path / "parts.mp4"))
 
 
+def test_the_same_frames_give_the_same_file(tmp_path: Path) -> None:
+    clip = moving_picture(9, 96, 64)
+    files = set()
+    for number in range(12):
+        held = [np.full(1000 * (number + 1), 7 * number, np.uint8) for _ in range(40)]  # memory that isn't the last's
+        encode_mp4(tmp_path / "again.mp4", clip, 8)
+        files.add((tmp_path / "again.mp4").read_bytes())
+        del held
+    assert len(files) == 1
+
+
 def test_a_broken_off_file_never_gets_its_name(tmp_path: Path) -> None:
     clip = moving_picture(3, 32, 32)
 
