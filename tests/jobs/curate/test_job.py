@@ -174,8 +174,8 @@ def test_a_killed_run_goes_on_to_the_same_rows(
 
 
 @pytest.fixture
-def second_node(ray_cluster: LocalCluster) -> Iterator[subprocess.Popen[bytes]]:
-    """A node of its own processes, and a head too busy to take much of the work."""
+def second_node(ray_cluster: LocalCluster) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], None]]]:
+    """A node of its own processes, and a head that is busy until the node dies."""
     command = [
         str(Path(sys.executable).with_name("ray")), "start", f"--address={ray_cluster.address}", "--num-cpus=4",
         "--object-store-memory=100000000", "--block",
@@ -190,18 +190,23 @@ def second_node(ray_cluster: LocalCluster) -> Iterator[subprocess.Popen[bytes]]:
     ray.init(address=ray_cluster.address, log_to_driver=False, logging_level="ERROR")
     head = ray.get_runtime_context().get_node_id()
     occupied = (
-        ray.remote(num_cpus=5)(Idler)
+        ray.remote(num_cpus=ray_cluster.num_cpus)(Idler)
         .options(scheduling_strategy=NodeAffinitySchedulingStrategy(head, soft=False))
         .remote()
     )
     ray.get(occupied.here.remote(), timeout=60)
     while sum(known["Alive"] for known in ray.nodes()) < 2:
         time.sleep(0.2)
-    yield node
-    ray.kill(occupied)
+
+    def kill() -> None:
+        """End the node; the head has room from then on."""
+        with suppress(ProcessLookupError):
+            os.killpg(node.pid, signal.SIGKILL)
+        ray.kill(occupied)
+
+    yield node, kill
+    kill()
     ray.shutdown()
-    with suppress(ProcessLookupError):
-        os.killpg(node.pid, signal.SIGKILL)
     node.wait()
 
 
@@ -236,17 +241,21 @@ def _wait_for(what: Callable[[], bool], process: subprocess.Popen[str]) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_killed_actor_and_then_a_killed_node_change_no_row(
-    ray_cluster: LocalCluster, second_node: subprocess.Popen[bytes], curated: str, bucket: tuple[str, Verdicts]
+    ray_cluster: LocalCluster,
+    second_node: tuple[subprocess.Popen[bytes], Callable[[], None]],
+    curated: str,
+    bucket: tuple[str, Verdicts],
 ) -> None:
+    node, kill = second_node
     output = "s3://sora-tests/curate-nodes"
     process = start(ray_cluster, bucket[0], output, sources_per_part=1)
     try:
         _wait_for(lambda: len(_parts(output)) >= 3, process)
-        [encoder] = _actors(second_node, "EncodeStage")
+        [encoder] = _actors(node, "EncodeStage")
         encoder.kill()
         before = len(_parts(output))
         _wait_for(lambda: len(_parts(output)) > before, process)
-        os.killpg(second_node.pid, signal.SIGKILL)
+        kill()
         assert process.poll() is None, "the job was over before the node was"
         text, _ = process.communicate(timeout=TIMEOUT_S)
     finally:
