@@ -5,10 +5,10 @@
 
 import argparse
 import os
-import resource
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from jobs.curate.config import CurateConfig
@@ -36,7 +36,9 @@ def fill(num_objects: int) -> None:
 
 
 def peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Of this process alone: getrusage's peak is inherited from the parent."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
 
 
 def measure(config: CurateConfig) -> None:
@@ -64,7 +66,10 @@ def main() -> None:
         started = time.monotonic()
         fill(num_objects)
         print(f"filled in {time.monotonic() - started:.0f} s")
-        measure(load_config("curate", CurateConfig, ["--set", "source=s3://many/footage", "output=s3://many/out"]))
+        config = load_config("curate", CurateConfig, ["--set", "source=s3://many/footage", "output=s3://many/out"])
+        measuring = get_context("spawn").Process(target=measure, args=(config,))  # filling has had a peak of its own
+        measuring.start()
+        measuring.join()
 
 
 if __name__ == "__main__":
