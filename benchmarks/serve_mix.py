@@ -22,9 +22,9 @@ from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipe
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from services.video.config import ServiceConfig
-from services.video.crew import Crew
 from services.video.job import OPEN, Job, NewJob, new_id
 from services.video.ledger import Ledger
+from services.video.workers.crew import Crew
 from sora_core import telemetry
 from sora_core.pipeline import Pipeline, Request
 from sora_core.telemetry import Metric

@@ -8,14 +8,15 @@ from fastapi import APIRouter, FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from services.video import asgi, content, images, unsupported, videos
-from services.video.access import Service, TheService, keyed_router
+from services.video import asgi
 from services.video.config import ServiceConfig
 from services.video.errors import ApiError
-from services.video.intake import Intake
+from services.video.intake.intake import Intake
 from services.video.kept import Kept
 from services.video.ledger import Ledger
 from services.video.metrics import LedgerCollector
+from services.video.routes import content, images, unsupported, videos
+from services.video.routes.access import Service, TheService, keyed_router
 from services.video.schemas import Model, ModelCardList, ModelList
 from services.video.webhooks.courier import Courier
 from services.video.webhooks.routes import router as webhooks

@@ -3,7 +3,7 @@
 from ray.serve import Application
 
 from services.video.config import ServiceConfig
-from services.video.workers import application
+from services.video.deployments import application
 
 
 def build(args: ServiceConfig) -> Application:

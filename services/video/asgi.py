@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.video.errors import ApiError, unavailable
-from services.video.tables import LedgerUnavailable
+from services.video.ledger.tables import LedgerUnavailable
 from sora_core import telemetry
 from sora_core.errors import InputError, StorageError
 

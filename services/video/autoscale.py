@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from services.video.job import Backlog
 from services.video.ledger import Ledger
-from services.video.tables import LedgerUnavailable
+from services.video.ledger.tables import LedgerUnavailable
 
 log = logging.getLogger(__name__)
 

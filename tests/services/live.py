@@ -12,11 +12,11 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from services.video.api import create_app
-from services.video.card import model_card
 from services.video.config import ServiceConfig, hash_key
-from services.video.crew import Crew
 from services.video.ledger import Ledger
 from services.video.metrics import PrometheusBackend
+from services.video.workers.card import model_card
+from services.video.workers.crew import Crew
 from sora_core import telemetry
 from sora_core.pipeline import Pipeline
 

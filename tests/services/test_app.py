@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.video.config import ServiceConfig, hash_key
-from services.video.tables import LedgerUnavailable
+from services.video.ledger.tables import LedgerUnavailable
 from sora_core.errors import ConfigError, MissingObject, StorageError
 
 # Ray Serve's own models use what pydantic deprecates; it is imported when a test runs, so that this covers it.

@@ -8,7 +8,7 @@ import pytest
 
 from jobs.calibrate.calibrate import calibrate
 from jobs.calibrate.config import CalibrateConfig
-from services.video.crew import cache_threshold
+from services.video.workers.crew import cache_threshold
 from sora_core import checkpoint
 from sora_core.errors import CheckpointError
 from sora_core.pipeline import Pipeline, Request

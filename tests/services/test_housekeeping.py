@@ -4,9 +4,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from services.video.housekeeping import Housekeeper
 from services.video.job import NewJob, Status, new_id
 from services.video.ledger import Ledger
+from services.video.workers.housekeeping import Housekeeper
 
 from .live import config_in, eventually
 

@@ -22,7 +22,7 @@ from services.video.job import (
     new_id,
 )
 from services.video.ledger import Ledger
-from services.video.tables import LedgerUnavailable, metadata, open_database
+from services.video.ledger.tables import LedgerUnavailable, metadata, open_database
 from sora_core.errors import ConfigError
 
 LEASE_S = 30.0

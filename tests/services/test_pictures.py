@@ -14,7 +14,7 @@ from PIL import Image
 
 from services.video.config import ApiSettings
 from services.video.errors import ApiError
-from services.video.pictures import Pictures
+from services.video.intake.pictures import Pictures
 from services.video.schemas import ImageReference
 
 

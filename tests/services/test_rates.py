@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.video.job import Idempotency, NewJob, new_id
 from services.video.ledger import Ledger
-from services.video.rates import Charge, Meter, OverRate, spend
+from services.video.ledger.rates import Charge, Meter, OverRate, spend
 from sora_core.pipeline import Pipeline
 
 from .conftest import Clock

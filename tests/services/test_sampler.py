@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from services.video import latents
 from services.video.config import ServiceConfig
-from services.video.decoder import Decoder
-from services.video.failures import DeviceLost
 from services.video.files import attempt_folder, latents_folder
 from services.video.job import CANCELLED, OVERDUE, Job, NewJob, Stage, Status, new_id
 from services.video.ledger import Ledger
-from services.video.sampler import Sampler, _request
+from services.video.workers import latents
+from services.video.workers.decoder import Decoder
+from services.video.workers.failures import DeviceLost
+from services.video.workers.sampler import Sampler, _request
 from sora_core.pipeline import Generation, Pipeline
 
 from .live import config_in, eventually
@@ -395,7 +395,7 @@ def test_a_decoder_that_dies_leaves_its_job_to_the_next(bench: Bench) -> None:
 
 def test_a_job_cancelled_while_it_is_decoded_leaves_no_file(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     job = handed_over(bench)
-    monkeypatch.setattr("services.video.decoder._RENEW_S", 0.0)
+    monkeypatch.setattr("services.video.workers.decoder._RENEW_S", 0.0)
     whole = bench.pipeline.frames.stream
 
     def cancelled_meanwhile(latent: torch.Tensor) -> Any:

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from services.video.config import ApiSettings
 from services.video.errors import ApiError
+from services.video.intake.sizing import plan
 from services.video.schemas import CreateVideo, ModelCard
-from services.video.sizing import plan
 from sora_core.errors import InputError
 from sora_core.pipeline import Request
 from sora_core.pipeline.generation import Limits

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from services.video.card import model_card
 from services.video.config import ServiceConfig
-from services.video.crew import Crew, tiling
 from services.video.ledger import Ledger
+from services.video.workers.card import model_card
+from services.video.workers.crew import Crew, tiling
 from sora_core.pipeline import FrameDecoder, Pipeline
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from services.video.config import WebhookSettings
+from services.video.ledger.tables import LedgerUnavailable
 from services.video.outbound import Outbound, OutboundError
-from services.video.tables import LedgerUnavailable
 from services.video.webhooks.signing import signed_headers
 from services.video.webhooks.store import Delivery, WebhookStore
 from sora_core import telemetry

@@ -6,11 +6,11 @@ from typing import Annotated
 from fastapi import Depends, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 
-from services.video.access import Owner, Service, TheService, keyed_router
 from services.video.errors import ApiError, refused
-from services.video.forms import read_body
 from services.video.outbound import Outbound, OutboundError
-from services.video.parameters import body_schema, parse
+from services.video.routes.access import Owner, Service, TheService, keyed_router
+from services.video.routes.forms import read_body
+from services.video.routes.parameters import body_schema, parse
 from services.video.webhooks.courier import send
 from services.video.webhooks.schemas import (
     CreateEndpoint,

@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from services.video.admission import check_queue, over_rate
 from services.video.config import ServiceConfig
 from services.video.errors import ApiError, refused, unavailable
 from services.video.files import input_file, job_folder
+from services.video.intake.admission import check_queue, over_rate
+from services.video.intake.pictures import Pictures
+from services.video.intake.sizing import Plan, plan
 from services.video.job import Idempotency, IdempotencyConflict, Job, Kind, NewJob, new_id
 from services.video.kept import Kept
 from services.video.ledger import Ledger
-from services.video.pictures import Pictures
-from services.video.rates import Charge, OverRate, charges_of
+from services.video.ledger.rates import Charge, OverRate, charges_of
 from services.video.schemas import CreateVideo, ModelCard
-from services.video.sizing import Plan, plan
 from sora_core import storage
 
 _MAX_KEY_CHARS = 255

@@ -8,9 +8,9 @@ import uuid
 from typing import Protocol, Self
 
 from services.video.config import ServiceConfig
-from services.video.decoder import Decoder
 from services.video.ledger import Ledger
-from services.video.sampler import Sampler
+from services.video.workers.decoder import Decoder
+from services.video.workers.sampler import Sampler
 from sora_core import checkpoint
 from sora_core.pipeline import FrameDecoder, Pipeline, calibration
 from sora_core.vae import Tiling

@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal
 from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from services.video import ranges
-from services.video.access import OwnJob, keyed_router
 from services.video.errors import ApiError
 from services.video.files import CONTENT_TYPES, FILE_NAMES
 from services.video.job import Job, Status
+from services.video.routes import ranges
+from services.video.routes.access import OwnJob, keyed_router
 from sora_core import storage
 from sora_core.errors import MissingObject
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from services.video import latents
 from services.video.job import Job
 from services.video.ledger import Ledger
-from services.video.patience import Patience
-from services.video.tables import LedgerUnavailable
+from services.video.ledger.tables import LedgerUnavailable
+from services.video.workers import latents
+from services.video.workers.patience import Patience
 from sora_core.errors import StorageError
 from sora_core.pipeline import Generation
 

@@ -8,21 +8,21 @@ import threading
 import time
 from collections.abc import Callable
 
-from services.video import latents
 from services.video.config import ServiceConfig
-from services.video.engine import Engine
-from services.video.failures import LATE, Failure, is_out_of_memory
-from services.video.housekeeping import Housekeeper
 from services.video.job import SAMPLED_PERCENT, Job
-from services.video.leases import Holdings
 from services.video.ledger import Ledger
-from services.video.outcomes import Outcomes
-from services.video.patience import Patience
-from services.video.phases import observe_phase
-from services.video.rate import Rate
-from services.video.saver import Saver
+from services.video.ledger.tables import LedgerUnavailable
 from services.video.scheduler import Candidate, Scheduler
-from services.video.tables import LedgerUnavailable
+from services.video.workers import latents
+from services.video.workers.engine import Engine
+from services.video.workers.failures import LATE, Failure, is_out_of_memory
+from services.video.workers.housekeeping import Housekeeper
+from services.video.workers.leases import Holdings
+from services.video.workers.outcomes import Outcomes
+from services.video.workers.patience import Patience
+from services.video.workers.phases import observe_phase
+from services.video.workers.rate import Rate
+from services.video.workers.saver import Saver
 from sora_core import media, storage, telemetry
 from sora_core.errors import StorageUnavailable
 from sora_core.pipeline import Pipeline, Request

@@ -9,18 +9,18 @@ import threading
 import time
 from collections.abc import Callable
 
-from services.video import latents
 from services.video.config import ServiceConfig
-from services.video.failures import Failure
-from services.video.housekeeping import Housekeeper, tidy
 from services.video.job import SAMPLED_PERCENT, Job, Stage
-from services.video.leases import Holdings
 from services.video.ledger import Ledger
-from services.video.outcomes import Outcomes
-from services.video.patience import Patience
-from services.video.phases import observe_phase
-from services.video.render import Renderer
-from services.video.tables import LedgerUnavailable
+from services.video.ledger.tables import LedgerUnavailable
+from services.video.workers import latents
+from services.video.workers.failures import Failure
+from services.video.workers.housekeeping import Housekeeper, tidy
+from services.video.workers.leases import Holdings
+from services.video.workers.outcomes import Outcomes
+from services.video.workers.patience import Patience
+from services.video.workers.phases import observe_phase
+from services.video.workers.render import Renderer
 from sora_core.errors import StorageError, StorageUnavailable
 from sora_core.pipeline import FrameDecoder
 

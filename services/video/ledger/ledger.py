@@ -26,9 +26,9 @@ from services.video.job import (
     Stage,
     Status,
 )
-from services.video.rates import Charge
-from services.video.roster import Roster
-from services.video.rows import (
+from services.video.ledger.rates import Charge
+from services.video.ledger.roster import Roster
+from services.video.ledger.rows import (
     failure,
     free,
     job_of,
@@ -40,7 +40,7 @@ from services.video.rows import (
     use,
     visible,
 )
-from services.video.statements import (
+from services.video.ledger.statements import (
     CLAIM,
     FINISH,
     HELD,
@@ -51,7 +51,7 @@ from services.video.statements import (
     visible_query,
     waiting_query,
 )
-from services.video.tables import jobs, requests
+from services.video.ledger.tables import jobs, requests
 
 
 class Ledger(Roster):

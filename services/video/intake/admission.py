@@ -4,9 +4,9 @@ import math
 
 from services.video.config import ApiSettings
 from services.video.errors import ApiError, too_many
+from services.video.intake.sizing import Plan
 from services.video.ledger import Ledger
-from services.video.rates import OverRate
-from services.video.sizing import Plan
+from services.video.ledger.rates import OverRate
 
 
 def check_queue(ledger: Ledger, limits: ApiSettings, owner: str, count: int, planned: Plan) -> None:

@@ -4,7 +4,7 @@ import logging
 import time
 
 from services.video.ledger import Ledger
-from services.video.tables import LedgerUnavailable
+from services.video.ledger.tables import LedgerUnavailable
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from services.video.job import OPEN, SAMPLED_PERCENT, Lease, Stage, Status
-from services.video.rows import free
-from services.video.tables import jobs, models, workers
+from services.video.ledger.rows import free
+from services.video.ledger.tables import jobs, models, workers
 
 HELD = (
     (jobs.c.id == sa.bindparam("job_id"))

@@ -8,8 +8,8 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from services.video.job import OPEN, Backlog, Stage, Status
-from services.video.statements import backlog_query
-from services.video.tables import available, jobs, models, open_database, transaction, workers
+from services.video.ledger.statements import backlog_query
+from services.video.ledger.tables import available, jobs, models, open_database, transaction, workers
 
 _WORKER_SILENT_S = 60.0  # then its rate no longer counts
 _MODEL_SILENT_S = 600.0  # then its model is no longer offered

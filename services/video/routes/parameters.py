@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from services.video.errors import ApiError, refused
-from services.video.forms import Body
+from services.video.routes.forms import Body
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from services.video.tables import LedgerUnavailable
+from services.video.ledger.tables import LedgerUnavailable
 from sora_core.errors import StorageUnavailable
 
 log = logging.getLogger(__name__)

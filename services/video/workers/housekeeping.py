@@ -7,7 +7,7 @@ from services.video.config import ServiceConfig
 from services.video.files import job_folder, latents_folder
 from services.video.job import Job
 from services.video.ledger import Ledger
-from services.video.tables import LedgerUnavailable
+from services.video.ledger.tables import LedgerUnavailable
 from sora_core import storage, telemetry
 from sora_core.errors import StorageError
 

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from services.video.failures import Failure
 from services.video.job import CANCELLED, Job
-from services.video.leases import Holdings
 from services.video.ledger import Ledger
-from services.video.patience import Patience
-from services.video.tables import LedgerUnavailable
+from services.video.ledger.tables import LedgerUnavailable
+from services.video.workers.failures import Failure
+from services.video.workers.leases import Holdings
+from services.video.workers.patience import Patience
 from sora_core import telemetry
 
 log = logging.getLogger(__name__)

@@ -2,8 +2,8 @@
 
 from fastapi import Request
 
-from services.video.access import keyed_router
 from services.video.errors import ApiError
+from services.video.routes.access import keyed_router
 
 router = keyed_router(in_schema=False)
 

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from services.video.config import ServiceConfig, hash_key
 from services.video.errors import ApiError
-from services.video.intake import Intake
+from services.video.intake.intake import Intake
 from services.video.job import VIDEO_ID, Backlog, Job
 from services.video.kept import Kept
 from services.video.ledger import Ledger

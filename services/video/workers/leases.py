@@ -5,7 +5,7 @@ import threading
 
 from services.video.job import Lease, Renewal
 from services.video.ledger import Ledger
-from services.video.tables import LedgerUnavailable
+from services.video.ledger.tables import LedgerUnavailable
 
 log = logging.getLogger(__name__)
 

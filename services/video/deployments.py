@@ -10,11 +10,11 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from starlette.types import ASGIApp
 
 from services.video.api import create_app
-from services.video.card import model_card
 from services.video.config import DecoderSettings, SamplerSettings, ServiceConfig
-from services.video.crew import Crew, cache_threshold, tiling
 from services.video.ledger import Ledger
 from services.video.ray_metrics import RayBackend
+from services.video.workers.card import model_card
+from services.video.workers.crew import Crew, cache_threshold, tiling
 from sora_core import storage, telemetry
 from sora_core.pipeline import FrameDecoder, Pipeline, check_present
 

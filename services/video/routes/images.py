@@ -13,12 +13,12 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from PIL import Image
 
-from services.video.access import ERRORS, Owner, Service, TheService, keyed_router
 from services.video.config import ServiceConfig
 from services.video.errors import ApiError, too_many
-from services.video.forms import read_body
 from services.video.job import IMAGE_ID, OPEN, Job, Kind, Status
-from services.video.parameters import body_schema, parse
+from services.video.routes.access import ERRORS, Owner, Service, TheService, keyed_router
+from services.video.routes.forms import read_body
+from services.video.routes.parameters import body_schema, parse
 from services.video.schemas import CreateImages, ImageFormat, ImageList, StillImage
 from sora_core import storage
 from sora_core.errors import MissingObject

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import torch
 
-from services.video.failures import DeviceLost, Failure, is_out_of_memory
-from services.video.latents import State
+from services.video.workers.failures import DeviceLost, Failure, is_out_of_memory
+from services.video.workers.latents import State
 from sora_core import telemetry
 from sora_core.pipeline import Generation, Pipeline, Request
 

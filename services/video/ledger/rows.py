@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from services.video.job import OPEN, Idempotency, IdempotencyConflict, Job, Kind, NewJob, Stage, Status
-from services.video.rates import Charge, Meter, spend
-from services.video.tables import allowances, jobs, requests
+from services.video.ledger.rates import Charge, Meter, spend
+from services.video.ledger.tables import allowances, jobs, requests
 
 _COLUMNS = tuple(jobs.c.keys())
 

@@ -4,8 +4,8 @@ import math
 import time
 
 from services.video.config import ServiceConfig
+from services.video.intake.sizing import nearest_frames
 from services.video.schemas import ModelCard
-from services.video.sizing import nearest_frames
 from sora_core.errors import ConfigError, InputError
 from sora_core.pipeline import Pipeline, Request
 from sora_core.pipeline.parts import EXTRAPOLATION

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 from fastapi import Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from services.video.access import Owner, OwnJob, Service, TheService, found, keyed_router
-from services.video.forms import read_body
-from services.video.housekeeping import remove
+from services.video.intake.pictures import REFERENCE
 from services.video.job import OPEN, VIDEO_ID, Job, Status
-from services.video.parameters import body_schema, parse
-from services.video.pictures import REFERENCE
+from services.video.routes.access import Owner, OwnJob, Service, TheService, found, keyed_router
+from services.video.routes.forms import read_body
+from services.video.routes.parameters import body_schema, parse
 from services.video.schemas import CreateVideo, DeletedVideo, Video, VideoList
+from services.video.workers.housekeeping import remove
 
 _POLL_MS = (500, 1000, 5000)  # shortest, when nothing is known, longest
 _POLLS_A_WAIT = 20

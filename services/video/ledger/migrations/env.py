@@ -1,8 +1,8 @@
-"""Runs the migrations inside the transaction that `services.video.tables.migrate` opened."""
+"""Runs the migrations inside the transaction that `services.video.ledger.tables.migrate` opened."""
 
 from alembic import context
 
-from services.video.tables import metadata
+from services.video.ledger.tables import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from services.video.files import CONTENT_TYPES, FILE_NAMES, VARIANTS, attempt_folder
 from services.video.job import Job, Kind
-from services.video.patience import Patience
+from services.video.workers.patience import Patience
 from sora_core import media, storage
 from sora_core.errors import StorageError
 from sora_core.pipeline import FrameDecoder

@@ -1,0 +1,1 @@
+"""The endpoints: bodies in, answers out."""
