@@ -10,19 +10,15 @@ import numpy as np
 from PIL import Image
 
 from jobs.curate.config import CaptionEndpoint
-from jobs.curate.examine import DECODER_CRASHED, SourceReplaced, fetched
-from jobs.curate.isolated import ProcessDied
-from jobs.curate.latents import Decode
+from jobs.curate.pixels import Decode, clips_pixels
 from jobs.curate.rows import Clip, Examined
 from sora_core import telemetry
 from sora_core.captioner import Captioner, NoCaption
-from sora_core.errors import MissingObject, UnreadableMedia
 
 logger = logging.getLogger(__name__)
 
 # The reason of a clip that the endpoint gave no words for; the next run asks again.
 CAPTION_FAILED = "caption_failed"
-Frames = list[bytes]
 
 
 def captioner_of(endpoint: CaptionEndpoint) -> Captioner:
@@ -44,38 +40,19 @@ class CaptionWriter:
 
     def __call__(self, examined: Sequence[Examined]) -> list[Examined]:
         """The same rows with captions, or with clips that failed for want of one."""
-        asked = [(row, [self._asked(clip, frames) for clip, frames in self._frames(row)]) for row in examined]
-        return [replace(row, clips=[answer() for answer in answers]) for row, answers in asked]
+        asked = [(row, self._ask(row)) for row in examined]
+        return [replace(row, clips=[_answer(clip, asks) for clip in row.clips]) for row, asks in asked]
 
-    def _frames(self, row: Examined) -> list[tuple[Clip, Frames | str | None]]:
-        """Each clip with the frames to show; a reason where there are none; None where nothing is to be asked."""
-        if not any(_waits(clip) for clip in row.clips):
-            return [(clip, None) for clip in row.clips]
-        try:
-            with fetched(row.source) as path:
-                return [(clip, self._shown(lambda c: self._decode(path, row.kind, c), clip)) for clip in row.clips]
-        except (MissingObject, SourceReplaced):
-            return [(clip, "object_missing" if _waits(clip) else None) for clip in row.clips]
+    def _ask(self, row: Examined) -> dict[str, Callable[[], Clip]]:
+        """By clip id, requests under way: calling one waits for the clip with its answer in it."""
+        waiting = [clip for clip in row.clips if clip.status == "kept" and clip.caption is None]
+        return {clip.clip_id: self._asked(clip, frames) for clip, frames in clips_pixels(row, waiting, self._decode)}
 
-    def _shown(self, decode: Callable[[Clip], np.ndarray], clip: Clip) -> Frames | str | None:
-        if not _waits(clip):
-            return None
-        try:
-            pixels = decode(clip)
-        except UnreadableMedia as error:
-            return error.reason
-        except ProcessDied:
-            return DECODER_CRASHED
-        chosen = np.linspace(0, len(pixels) - 1, min(self._endpoint.frames, len(pixels))).round().astype(int)
-        return [_jpeg(pixels[number]) for number in chosen]
-
-    def _asked(self, clip: Clip, frames: Frames | str | None) -> Callable[[], Clip]:
-        """A request under way; calling the result waits for the clip with its answer in it."""
-        if frames is None:
-            return lambda: clip
+    def _asked(self, clip: Clip, frames: np.ndarray | str) -> Callable[[], Clip]:
         if isinstance(frames, str):
             return lambda: replace(clip, status="failed", reason=frames)
-        future = self._threads.submit(self._captioner.caption, frames)
+        chosen = np.linspace(0, len(frames) - 1, min(self._endpoint.frames, len(frames))).round().astype(int)
+        future = self._threads.submit(self._captioner.caption, [_jpeg(frames[number]) for number in chosen])
 
         def answer() -> Clip:
             try:
@@ -90,8 +67,8 @@ class CaptionWriter:
         return answer
 
 
-def _waits(clip: Clip) -> bool:
-    return clip.status == "kept" and clip.caption is None
+def _answer(clip: Clip, asks: dict[str, Callable[[], Clip]]) -> Clip:
+    return asks[clip.clip_id]() if clip.clip_id in asks else clip
 
 
 def _jpeg(frame: np.ndarray) -> bytes:

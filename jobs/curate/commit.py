@@ -72,7 +72,7 @@ def _write(
 
 def _free_paths(name: str, found: Found) -> Iterator[str]:
     """Names for new files. A part done again has its old name, and its old files may still be in use."""
-    taken = {file.shard.path for file in (*found.whole, *found.torn)}
+    taken = {file.shard.path for file in (*found.whole, *(torn for torn, _ in found.torn))}
     return (path for path in (ledger.shard_path(name, number) for number in count()) if path not in taken)
 
 

@@ -1,10 +1,7 @@
 """One look at a source: probe, split into shots and clips, score, judge. One decode pass, bounded memory."""
 
-import logging
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 
@@ -15,14 +12,13 @@ from jobs.curate.captions import Caption, read_sidecar
 from jobs.curate.config import CurateConfig
 from jobs.curate.judge import judged
 from jobs.curate.listing import identity_of, is_named_as_media
+from jobs.curate.pixels import fetched, reason_of
 from jobs.curate.rows import Clip, Examined, Source, short_hash
 from jobs.curate.score import ANALYSIS_HEIGHT, Meter, look_at_image
 from jobs.curate.split import Cut, Span, cut_out, divide
-from sora_core import media, storage
-from sora_core.errors import AccessDenied, InputError, MissingObject, StorageUnavailable, UnreadableMedia
+from sora_core import media
+from sora_core.errors import InputError, MissingObject
 from sora_core.media import MediaInfo, ShotFinder
-
-logger = logging.getLogger(__name__)
 
 # Cuts show as well in a thumbnail, at a tenth of the cost.
 _SHOT_HEIGHT = 72
@@ -32,10 +28,6 @@ _PREVIEW_FPS = 3.0
 # Pictures kept of one source while it passes by; twice as many are thinned to every other.
 _MAX_KEYFRAMES = 128
 _KEYFRAME_EVERY_S = 0.5
-# The reason of an input that brings its decoder's process down, again when it is tried alone.
-DECODER_CRASHED = "decoder_crashed"
-# The reason of an object that somebody changed between its listing and its turn: the next run takes the new one.
-OBJECT_REPLACED = "object_replaced"
 
 
 def examine(source: Source, config: CurateConfig) -> Examined:
@@ -46,18 +38,8 @@ def examine(source: Source, config: CurateConfig) -> Examined:
         with fetched(source) as path:
             info = media.probe(path)
             row = judged(_measured(source, path, info, config), config)
-    except (AccessDenied, StorageUnavailable):
-        # Not the source's fault: nothing else would be readable or writable either.
-        raise
-    except MissingObject:
-        row = Examined(source, None, "failed", "object_missing")
-    except SourceReplaced:
-        row = Examined(source, None, "failed", OBJECT_REPLACED)
-    except UnreadableMedia as error:
-        row = _unreadable(source, error)
-    except Exception:
-        logger.exception("%s can't be examined", source.uri)
-        row = Examined(source, None, "failed", "internal_error")
+    except Exception as error:  # noqa: BLE001 - it becomes the source's row
+        row = _unreadable(source, reason_of(error, source.uri))
     return replace(row, examine_s=time.monotonic() - started)
 
 
@@ -70,11 +52,10 @@ def examine_again(source: Source, before: Examined, config: CurateConfig) -> Exa
     return judged(replace(before, source=source), config)
 
 
-def _unreadable(source: Source, error: UnreadableMedia) -> Examined:
-    if error.reason == "unreadable_container" and not is_named_as_media(source.uri):
+def _unreadable(source: Source, reason: str) -> Examined:
+    if reason == "unreadable_container" and not is_named_as_media(source.uri):
         return Examined(source, None, "dropped", "not_media")
-    logger.info("%s: %s", source.uri, error)
-    return Examined(source, None, "failed", error.reason)
+    return Examined(source, None, "failed", reason)
 
 
 def bind_caption(source: Source, config: CurateConfig) -> Source:
@@ -83,32 +64,6 @@ def bind_caption(source: Source, config: CurateConfig) -> Source:
     words = (("sidecar", said.text), (source.captioner, source.caption), ("default", config.caption_default))
     captioner, caption = next(((who, text) for who, text in words if text), ("none", None))
     return replace(source, caption=caption, captioner=captioner, licence=said.licence or source.licence)
-
-
-class SourceReplaced(Exception):
-    """An object is no longer the one that was listed."""
-
-
-@contextmanager
-def fetched(source: Source) -> Iterator[Path]:
-    """The source as a local file, gone afterwards. SourceReplaced when it isn't what was listed, MissingObject when it
-    is gone."""
-    if not storage.is_s3(source.uri):
-        _check_same(source)
-        with storage.local_file(source.uri) as path:
-            yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="sora-curate-") as folder:
-        # Keys may be longer than a file's name may be.
-        path = storage.download(source.uri, Path(folder) / "source")
-        # Asked afterwards, it answers for the bytes at hand: what came before them would be older.
-        _check_same(source)
-        yield path
-
-
-def _check_same(source: Source) -> None:
-    if storage.head(source.uri).etag != source.etag:
-        raise SourceReplaced(source.uri)
 
 
 def _measured(source: Source, path: Path, info: MediaInfo, config: CurateConfig) -> Examined:

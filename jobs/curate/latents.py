@@ -1,11 +1,9 @@
 """Kept clips to latents and text states: the one stage that wants a GPU."""
 
-import logging
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,18 +11,14 @@ import torch
 from einops import rearrange
 
 from jobs.curate.config import CurateConfig
-from jobs.curate.examine import DECODER_CRASHED, OBJECT_REPLACED, SourceReplaced, fetched
-from jobs.curate.isolated import ProcessDied
 from jobs.curate.listing import ENCODE_VERSION, filters_of, identity_of
+from jobs.curate.pixels import Decode, clips_pixels, decode_pixels
 from jobs.curate.rows import Clip, Examined, Source
-from sora_core import media, telemetry
-from sora_core.errors import MissingObject, UnreadableMedia
+from sora_core import telemetry
 from sora_core.shapes import Compression, PixelShape
 from sora_core.shards import PROVENANCE, Encoder, Half, Provenance, Row
 from sora_core.text import TextEncoder
 from sora_core.vae import Tiling, VideoAutoencoder
-
-logger = logging.getLogger(__name__)
 
 # Decoded clips that wait for others of their shape.
 _MAX_WAITING_BYTES = 1 << 30
@@ -120,7 +114,7 @@ class Maker:
 class LatentEncoder:
     """Both models, loaded once for a process. ``decode`` runs `decode_pixels`, perhaps elsewhere."""
 
-    def __init__(self, config: CurateConfig, device: str, decode: "Decode | None" = None) -> None:
+    def __init__(self, config: CurateConfig, device: str, decode: Decode | None = None) -> None:
         self._config = config
         self._decode = decode or decode_pixels
         self._device = device
@@ -185,38 +179,11 @@ class LatentEncoder:
 
     def _decoded(self, examined: Iterable[Examined], failures: dict[str, str]) -> Iterator["Decoded"]:
         for row in examined:
-            clips = [clip for clip in row.clips if clip.status == "kept"]
-            if not clips:
-                continue
-            try:
-                with fetched(row.source) as path:
-                    for clip in clips:
-                        frames = self._pixels(path, row, clip, failures)
-                        if frames is not None:
-                            yield Decoded(row.source, clip, frames)
-            except (MissingObject, SourceReplaced) as error:
-                reason = "object_missing" if isinstance(error, MissingObject) else OBJECT_REPLACED
-                failures.update(dict.fromkeys([clip.clip_id for clip in clips], reason))
-
-    def _pixels(self, path: Path, row: Examined, clip: Clip, failures: dict[str, str]) -> np.ndarray | None:
-        """A clip's pixels, or None with its reason among the ``failures``."""
-        try:
-            frames = self._decode(path, row.kind, clip)
-        except UnreadableMedia as error:
-            failures[clip.clip_id] = error.reason
-            return None
-        except ProcessDied:
-            failures[clip.clip_id] = DECODER_CRASHED
-            return None
-        except Exception:
-            logger.exception("clip %s of %s can't be decoded", clip.clip_id, row.source.uri)
-            failures[clip.clip_id] = "internal_error"
-            return None
-        telemetry.CURATE_DECODED_FRAMES.inc(len(frames))
-        if len(frames) < clip.frames:
-            failures[clip.clip_id] = "cut_short"
-            return None
-        return frames
+            for clip, frames in clips_pixels(row, [clip for clip in row.clips if clip.status == "kept"], self._decode):
+                if isinstance(frames, str):
+                    failures[clip.clip_id] = frames
+                else:
+                    yield Decoded(row.source, clip, frames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,20 +193,6 @@ class Decoded:
     source: Source
     clip: Clip
     frames: np.ndarray
-
-
-Decode = Callable[[Path, str | None, Clip], np.ndarray]
-
-
-def decode_pixels(path: Path, kind: str | None, clip: Clip) -> np.ndarray:
-    """A clip's pixels, uint8 ``(t, h, w, 3)``, scaled, then cut out. UnreadableMedia says why not."""
-    scaled = (clip.scaled_height, clip.scaled_width)
-    if kind == "image":
-        frames = media.decode_image(path, scaled)[None]
-    else:
-        end_s = clip.end_s if clip.frames > 1 else None
-        frames = media.decode_clip(path, clip.start_s, end_s, fps=clip.fps, size=scaled, max_frames=clip.frames)
-    return frames[:, clip.top : clip.top + clip.height, clip.left : clip.left + clip.width]
 
 
 def split_of(identity: str, val_fraction: float) -> Literal["train", "val"]:

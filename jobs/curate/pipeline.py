@@ -23,10 +23,11 @@ from jobs.curate import account, ledger, resume
 from jobs.curate.caption import CaptionWriter, captioner_of
 from jobs.curate.commit import commit
 from jobs.curate.config import CurateConfig
-from jobs.curate.examine import DECODER_CRASHED, examine, examine_again
+from jobs.curate.examine import examine, examine_again
 from jobs.curate.isolated import Isolated, ProcessDied
-from jobs.curate.latents import Encoders, LatentEncoder, decode_pixels
+from jobs.curate.latents import Encoders, LatentEncoder
 from jobs.curate.listing import Plan, make_plan, parts, settings_of
+from jobs.curate.pixels import decode_pixels, reason_of
 from jobs.curate.progress import say, watching
 from jobs.curate.report import write_report
 from jobs.curate.resume import Standing
@@ -187,8 +188,8 @@ class ExamineStage(Stage):
             return examine_again(source, before, self._config)
         try:
             row = self._isolated.call_twice(examine, source, self._config)
-        except ProcessDied:
-            row = Examined(source, None, "failed", DECODER_CRASHED)
+        except ProcessDied as error:
+            row = Examined(source, None, "failed", reason_of(error, source.uri))
         telemetry.CURATE_STAGE_SECONDS.observe(row.examine_s, {"stage": "examine"})
         telemetry.CURATE_DECODED_FRAMES.inc(row.decoded_frames)
         return row

@@ -16,17 +16,18 @@ Wanted = Mapping[str, tuple[Source, Clip]]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Files whose every row is wanted as it is, the others with such rows in them, and the clips that both hold."""
+    """Files whose every row is wanted as it is, the others with the numbers of such rows in them, and the clips that
+    both hold."""
 
     whole: list[Stored]
-    torn: list[Stored]
+    torn: list[tuple[Stored, list[int]]]
     clip_ids: frozenset[str]
 
 
 def find(parts: Sequence[str], wanted: Wanted, maker: Maker, output: str) -> Found:
     """Look through the latents of earlier parts; only small columns are read."""
     whole: list[Stored] = []
-    torn: list[Stored] = []
+    torn: list[tuple[Stored, list[int]]] = []
     clip_ids: set[str] = set()
     for part in parts:
         for file in ledger.stored_of(part, output):
@@ -35,7 +36,7 @@ def find(parts: Sequence[str], wanted: Wanted, maker: Maker, output: str) -> Fou
             if len(good) == file.shard.rows and set(marks.values()) == {"same"}:
                 whole.append(file)
             elif good:
-                torn.append(file)
+                torn.append((file, [number for number, clip_id in enumerate(marks) if clip_id in good]))
             clip_ids |= good
     return Found(whole, torn, frozenset(clip_ids))
 
@@ -50,11 +51,7 @@ def _marks(file: Stored, wanted: Wanted, maker: Maker, output: str) -> dict[str,
 
 
 def carried(found: Found, wanted: Wanted, maker: Maker, output: str) -> Iterator[Row]:
-    """The rows of torn files that are wanted, as they are to be written now."""
-    seen: set[str] = set()
-    for file in found.torn:
-        marks = _marks(file, wanted, maker, output)
-        numbers = [i for i, (clip_id, mark) in enumerate(marks.items()) if mark != "other" and clip_id not in seen]
+    """The wanted rows of torn files, as they are to be written now."""
+    for file, numbers in found.torn:
         for row in shards.read_rows(output, file.shard, numbers):
-            seen.add(row.clip_id)
             yield maker.restated(row, *wanted[row.clip_id])

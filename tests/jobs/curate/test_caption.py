@@ -3,11 +3,17 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jobs.curate import ledger
+from jobs.curate.caption import CaptionWriter
 from jobs.curate.config import CaptionEndpoint, CurateConfig
+from jobs.curate.examine import examine
+from jobs.curate.listing import make_plan
 from jobs.curate.pipeline import curate
+from jobs.curate.pixels import decode_pixels
+from jobs.curate.rows import Clip
 from sora_core import shards
 from sora_core.captioner import NoCaption, parse
 from sora_core.errors import ConfigError
@@ -100,6 +106,29 @@ def test_an_endpoint_that_is_away_or_serves_another_model_is_named_before_any_wo
             curate(asked.model_copy(update={"caption_endpoint": other}))
     with pytest.raises(ConfigError, match="no answer from the caption endpoint"):
         curate(asked)
+
+
+def test_trouble_with_frames_is_a_reason_of_its_own_clips(config: CurateConfig) -> None:
+    """A surprise of the decoder, and a file that changed under way."""
+    write_wordless(Path(config.source))
+    with running() as endpoint:
+        asked = asking(config, endpoint)
+        rows = [examine(source, asked) for source in make_plan(asked, {}).sources]
+        blue, green = Path(rows[0].source.uri), Path(rows[1].source.uri)
+        encode_mp4(green, stripes(COLOURS["red"], 9, (64, 64)), 8)
+
+        def decode(path: Path, kind: str | None, clip: Clip) -> np.ndarray:
+            if path == blue:
+                raise ZeroDivisionError
+            return decode_pixels(path, kind, clip)
+
+        assert asked.caption_endpoint
+        done = CaptionWriter(asked.caption_endpoint, decode)(rows)
+    reasons = {Path(row.source.uri): clip.reason for row in done for clip in row.clips}
+    assert {path: reason for path, reason in reasons.items() if reason} == {
+        blue: "internal_error",
+        green: "object_replaced",
+    }
 
 
 @pytest.mark.parametrize(

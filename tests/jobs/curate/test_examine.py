@@ -12,9 +12,9 @@ import pytest
 from jobs.curate.config import CurateConfig
 from jobs.curate.describe import CAPTIONER, Movement, colour_shares, describe, movement
 from jobs.curate.examine import examine
-from jobs.curate.latents import decode_pixels
 from jobs.curate.ledger import source_verdict
 from jobs.curate.listing import make_plan
+from jobs.curate.pixels import decode_pixels
 from jobs.curate.rows import (
     Examined,
     Scores,
