@@ -14,7 +14,16 @@ ROOT = Path(__file__).parents[1]
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"sora_core.errors"}),
     frozenset({"sora_core.shapes", "sora_core.telemetry"}),
-    frozenset({"sora_core.captioner", "sora_core.storage", "sora_core.nn", "sora_core.media", "sora_core.world"}),
+    frozenset(
+        {
+            "sora_core.captioner",
+            "sora_core.edits",
+            "sora_core.storage",
+            "sora_core.nn",
+            "sora_core.media",
+            "sora_core.world",
+        }
+    ),
     frozenset({"sora_core.shards", "sora_core.text", "sora_core.vae", "sora_core.dit", "sora_core.diffusion"}),
     frozenset({"sora_core.training", "sora_core.checkpoint", "sora_core.shard_reader"}),
     frozenset({"sora_core.pipeline"}),

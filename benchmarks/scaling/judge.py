@@ -44,7 +44,8 @@ def pipeline(dit: DiT, clips: ClipSet, shift: float = SHIFT, solver: str = "ab2"
     """A model behind the product's own sampler; ``shift`` is that of its steps."""
     vae, text = _encoders()
     sampling = Sampling(ShiftLaw(shift), GUIDANCE, solver)
-    return Pipeline(Parts("run", dit, vae, text, clips.whitening, sampling, FPS, _MANY_TOKENS, takes_image=True))
+    given = frozenset({"first_frame"})
+    return Pipeline(Parts("run", dit, vae, text, clips.whitening, sampling, FPS, _MANY_TOKENS, given))
 
 
 def questions(sizes: Sequence[str], frames: Sequence[int], count: int, seed: int = 0) -> list[Question]:

@@ -24,6 +24,7 @@ from benchmarks.scaling.results import Results, image
 from benchmarks.scaling.runs import Recipe, dit_config, fresh, make_trainer, steps
 from jobs.evaluate.sampling import Frames, Question, generate
 from sora_core.dit.model import DiT
+from sora_core.edits import first_frame
 from sora_core.pipeline import Pipeline, Request
 from sora_core.world.readback import read, score
 from sora_core.world.render import render
@@ -84,7 +85,7 @@ def continued(pipe: Pipeline, asked: Sequence[Question], window: int) -> list[Fr
                 width=64,
                 num_inference_steps=NUM_STEPS,
                 seed=1000 * number + videos[0].shape[0],
-                image=video[-1],
+                canvas=first_frame(video[-1], length),
             )
             for number, (question, video) in enumerate(zip(asked, videos, strict=True))
         ]

@@ -1,4 +1,7 @@
-"""Which latents of a clip are given: they have sigma 0, and sampling leaves them as they are."""
+"""Which latents of a clip are given, and what it starts from: all that sampling knows of an edit.
+
+Given latents have sigma 0, and sampling leaves them as they are.
+"""
 
 from dataclasses import dataclass
 
@@ -7,16 +10,18 @@ from einops import reduce
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sora_core.diffusion.flow import add_noise
 from sora_core.errors import InputError
 from sora_core.shapes import Patch
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """``given`` latents where ``mask`` is true; nothing where ``given`` is None."""
+    """``given`` latents where ``mask`` is true, nothing where ``given`` is None; the rest starts from ``start``."""
 
     mask: Bool[Tensor, "t h w"]
     given: Float[Tensor, "c t2 h2 w2"] | None = None
+    start: Float[Tensor, "c t3 h3 w3"] | None = None
 
     def __post_init__(self) -> None:
         if self.given is not None and self.given.shape[1:] != self.mask.shape:
@@ -24,6 +29,8 @@ class Condition:
                 f"given latents of {tuple(self.given.shape[1:])} with a mask of {tuple(self.mask.shape)}: "
                 f"they must have the same frames, height and width"
             )
+        if self.start is not None and self.start.shape[1:] != self.mask.shape:
+            raise InputError(f"a start of {tuple(self.start.shape[1:])} with a mask of {tuple(self.mask.shape)}")
         if self.given is None and bool(self.mask.any()):
             raise InputError("a mask of given latents without the latents: give both or neither")
 
@@ -32,6 +39,10 @@ class Condition:
         if self.given is None:
             return x
         return torch.where(self.mask.to(x.device), self.given.to(x), x)
+
+    def begin(self, noise: Float[Tensor, "c t h w"], sigma: float) -> Float[Tensor, "c t h w"]:
+        """The sample at the first noise level: noise, or the start noised so far (SDEdit, Meng et al. 2022)."""
+        return self.apply(noise if self.start is None else add_noise(self.start.to(noise), noise, sigma))
 
     def tokens(self, patch: Patch) -> Bool[Tensor, " n"]:
         """Which tokens are given. InputError when a patch is given in part only."""
@@ -54,20 +65,3 @@ class Condition:
 def none(frames: int, height: int, width: int) -> Condition:
     """Nothing given: text to video."""
     return Condition(torch.zeros(frames, height, width, dtype=torch.bool))
-
-
-def frames(latent: Float[Tensor, "c k h w"], indices: list[int], num_frames: int) -> Condition:
-    """Whole latent frames given at these places of a clip of ``num_frames`` latent frames."""
-    if len(indices) != latent.shape[1] or not all(0 <= index < num_frames for index in indices):
-        raise InputError(f"{latent.shape[1]} latent frames for places {indices} in a clip of {num_frames}")
-    channels, _, height, width = latent.shape
-    mask = torch.zeros(num_frames, height, width, dtype=torch.bool)
-    given = latent.new_zeros(channels, num_frames, height, width)
-    mask[indices] = True
-    given[:, indices] = latent
-    return Condition(mask, given)
-
-
-def first_frame(latent: Float[Tensor, "c 1 h w"], num_frames: int) -> Condition:
-    """A still given as the first frame: image to video."""
-    return frames(latent, [0], num_frames)

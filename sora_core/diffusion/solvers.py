@@ -3,6 +3,7 @@
 Each is the state of one request, fed one velocity at a time, so requests at different steps share a packed forward.
 """
 
+import math
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -15,11 +16,16 @@ from sora_core.diffusion.unipc import UniPC
 from sora_core.errors import InputError
 
 
-def sigmas(num_steps: int, shift: float = 1.0) -> Float64[Tensor, " n_plus_1"]:
-    """Noise levels 1 .. 0 of ``num_steps`` steps, even before the shift."""
+def num_steps_of(num_steps: int, strength: float) -> int:
+    """The steps that are run of ``num_steps`` when the sample starts from a share ``strength`` of them."""
+    return math.ceil(round(strength * num_steps, 6))
+
+
+def sigmas(num_steps: int, shift: float = 1.0, strength: float = 1.0) -> Float64[Tensor, " n_plus_1"]:
+    """Noise levels 1 .. 0 of ``num_steps`` steps, even before the shift; of them those from ``strength`` down to 0."""
     if num_steps < 1:
         raise InputError(f"{num_steps} steps: give 1 or more")
-    return shifted(torch.linspace(1, 0, num_steps + 1, dtype=torch.float64), shift)
+    return shifted(torch.linspace(strength, 0, num_steps_of(num_steps, strength) + 1, dtype=torch.float64), shift)
 
 
 @runtime_checkable

@@ -23,15 +23,17 @@ def to_frames(video: Float[Tensor, "3 t h w"]) -> UInt8[np.ndarray, "t h w 3"]:
     return np.ascontiguousarray(frames)
 
 
-def fit_image(image: UInt8[np.ndarray, "h w 3"], height: int, width: int) -> UInt8[np.ndarray, "H W 3"]:
-    """The picture scaled until it covers ``height x width``, then cut around its middle: never stretched."""
-    if image.ndim != 3 or image.shape[2] != 3 or min(image.shape) < 1:
-        raise InputError(f"an image of shape {image.shape}: give height x width x 3")
-    if image.shape[:2] == (height, width):
-        return np.asarray(image)
-    scale = max(height / image.shape[0], width / image.shape[1])
-    size = (max(height, round(image.shape[0] * scale)), max(width, round(image.shape[1] * scale)))
-    scaled = F.interpolate(to_video(image[None]).transpose(0, 1), size, mode="bicubic", antialias=True)
+def fit_frames(frames: UInt8[np.ndarray, "t h w 3"], height: int, width: int) -> UInt8[np.ndarray, "t H W 3"]:
+    """Pictures scaled until they cover ``height x width``, then cut around their middle: never stretched."""
+    if frames.ndim != 4 or frames.shape[3] != 3 or min(frames.shape) < 1:
+        raise InputError(f"an image of shape {frames.shape[1:]}: give height x width x 3")
+    if frames.shape[1:3] == (height, width):
+        return frames
+    scale = max(height / frames.shape[1], width / frames.shape[2])
+    size = (max(height, round(frames.shape[1] * scale)), max(width, round(frames.shape[2] * scale)))
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    fitted: np.ndarray = to_frames(scaled.transpose(0, 1)[:, :, top : top + height, left : left + width])[0]
-    return fitted
+    fitted = []
+    for frame in frames:  # one at a time: in float they take twelve times the memory
+        scaled = F.interpolate(to_video(frame[None]).transpose(0, 1), size, mode="bicubic", antialias=True)
+        fitted.append(to_frames(scaled.transpose(0, 1)[:, :, top : top + height, left : left + width]))
+    return np.concatenate(fitted)

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from sora_core.diffusion.condition import Condition
@@ -12,6 +11,7 @@ from sora_core.diffusion.multistep import State
 from sora_core.diffusion.solvers import Solver
 from sora_core.dit.cache import ClipCache
 from sora_core.dit.model import Context
+from sora_core.edits import Canvas
 from sora_core.errors import InputError
 from sora_core.shapes import Compression, Patch, PixelShape
 
@@ -22,7 +22,7 @@ MAX_SEED = 2**63
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Request:
-    """A video to make. ``guidance_scale`` None is the model's own; ``image`` becomes the first frame.
+    """A video to make. ``guidance_scale`` None is the model's own; ``canvas`` is what is given (`sora_core.edits`).
 
     ``cache_threshold`` above 0 lets steps leave after the first block that change it by less (`sora_core.dit.cache`).
     """
@@ -35,7 +35,7 @@ class Request:
     num_inference_steps: int = DEFAULT_STEPS
     guidance_scale: float | None = None
     seed: int = 0
-    image: UInt8[np.ndarray, "h w 3"] | None = None
+    canvas: Canvas | None = None
     cache_threshold: float = 0.0
 
     @property
@@ -45,13 +45,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a loaded model takes: ``frame_step * k + 1`` frames, sides in multiples, tokens a clip and a side."""
+    """What a loaded model takes: ``frame_step * k + 1`` frames, sides in multiples, tokens a clip and a side.
+
+    ``given`` are the kinds of given latents that it learned (`sora_core.training.masks`).
+    """
 
     max_tokens: int
     max_side_tokens: int
     multiple_of: int
     frame_step: int
-    takes_image: bool
+    given: frozenset[str]
     max_steps: int = 200
 
     def check(self, request: Request, compression: Compression, patch: Patch) -> int:
@@ -74,9 +77,16 @@ class Limits:
             raise InputError(f"seed {request.seed}: give 0 to {MAX_SEED - 1}")
         if not 1 <= request.num_inference_steps <= self.max_steps:
             raise InputError(f"num_inference_steps = {request.num_inference_steps}: give 1 to {self.max_steps}")
-        if request.image is not None and not self.takes_image:
-            raise InputError("this model has not learned to start from an image: leave the image out")
+        self._check_canvas(request)
         return grid.num_tokens
+
+    def _check_canvas(self, request: Request) -> None:
+        if request.canvas is None:
+            return
+        if request.canvas.shape != request.shape:
+            raise InputError(f"a canvas of {request.canvas.shape} for a video of {request.shape}: make it of that size")
+        if not self.given and bool(request.canvas.known.any()):
+            raise InputError("this model has not learned to keep what is given: leave the image or the video out")
 
 
 @dataclass(slots=True, eq=False)

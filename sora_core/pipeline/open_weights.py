@@ -89,7 +89,7 @@ def load_open_weights(folder: Path, uri: str, device: str) -> Parts:
         sampling=Sampling(ShiftLaw(_shift(folder / "scheduler" / "scheduler_config.json")), _GUIDANCE),
         fps=_FPS_TOKEN_TIMES if token_times else _FPS,
         max_tokens=_MAX_TOKENS,
-        takes_image=token_times,
+        given=frozenset({"first_frame"}) if token_times else frozenset(),
     )
 
 

@@ -19,7 +19,6 @@ from sora_core.vae.whitening import Whitening
 # A model is asked for at most this many times the tokens of its longest training clip: farther out lie positions it
 # never saw.
 EXTRAPOLATION = 4
-_BEGIN_WITH_A_FRAME = frozenset({"first_frame", "prefix"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,8 @@ class Sampling:
 class Parts:
     """Everything that a pipeline is made of.
 
-    ``max_tokens`` is the longest clip it may be asked for; ``takes_image`` says whether it has learned given frames.
+    ``max_tokens`` is the longest clip it may be asked for; ``given`` are the kinds of given latents
+    that it has learned.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Parts:
     sampling: Sampling
     fps: float
     max_tokens: int
-    takes_image: bool
+    given: frozenset[str]
 
 
 def load_checkpoint(uri: str, device: str) -> Parts:
@@ -70,7 +70,7 @@ def load_checkpoint(uri: str, device: str) -> Parts:
         sampling=Sampling(ShiftLaw(meta.shift), meta.guidance_scale),
         fps=meta.fps,
         max_tokens=EXTRAPOLATION * meta.max_tokens,
-        takes_image=not _BEGIN_WITH_A_FRAME.isdisjoint(meta.given),
+        given=frozenset(meta.given) - {"nothing"},
     )
 
 

@@ -16,12 +16,14 @@ from sora_core.dit.cache import ClipCache
 from sora_core.dit.cost import flops
 from sora_core.dit.model import Context
 from sora_core.dit.packing import Clip, pack, unpack
+from sora_core.edits import Canvas, Room, first_frame, latent_mask
 from sora_core.errors import InputError
 from sora_core.pipeline.decoding import FrameDecoder
-from sora_core.pipeline.frames import fit_image, to_video
+from sora_core.pipeline.frames import fit_frames, to_video
 from sora_core.pipeline.generation import DEFAULT_STEPS, Generation, Limits, Request
 from sora_core.pipeline.open_weights import load_open_weights, opened
-from sora_core.pipeline.parts import Parts, load_checkpoint
+from sora_core.pipeline.parts import EXTRAPOLATION, Parts, load_checkpoint
+from sora_core.shapes import LatentShape
 
 
 class Pipeline:
@@ -41,7 +43,7 @@ class Pipeline:
         patch, compression = self.dit.config.patch, self.vae.compression
         multiple_of = compression.space * max(patch.height, patch.width)
         sides = self.dit.config.rope_max_seq_len
-        self.limits = Limits(parts.max_tokens, sides, multiple_of, compression.time, parts.takes_image)
+        self.limits = Limits(parts.max_tokens, sides, multiple_of, compression.time, parts.given)
 
     @classmethod
     def load(cls, uri: str, device: str | None = None) -> "Pipeline":
@@ -70,7 +72,8 @@ class Pipeline:
         negative_prompt: str = "",
         cache_threshold: float = 0.0,
     ) -> UInt8[np.ndarray, "t h w 3"]:
-        """One video; InputError for what the model can't do."""
+        """One video; ``image``, cut to its size, becomes the first frame. InputError for what the model can't do."""
+        canvas = None if image is None else first_frame(fit_frames(image[None], height, width)[0], num_frames)
         generation = self.start(
             Request(
                 prompt=prompt,
@@ -81,7 +84,7 @@ class Pipeline:
                 num_inference_steps=num_inference_steps,
                 guidance_scale=guidance_scale,
                 seed=seed,
-                image=image,
+                canvas=canvas,
                 cache_threshold=cache_threshold,
             )
         )
@@ -91,7 +94,7 @@ class Pipeline:
 
     @torch.no_grad()
     def start(self, request: Request) -> Generation:
-        """The request at pure noise. InputError before any compute for what the model can't do."""
+        """The request at its first noise level. InputError before any compute for what the model can't do."""
         num_tokens = self.limits.check(request, self.vae.compression, self.dit.config.patch)
         shape = self.vae.compression.latent(request.shape, self.vae.channels)
         scale = self.sampling.guidance_scale if request.guidance_scale is None else request.guidance_scale
@@ -99,14 +102,14 @@ class Pipeline:
         prompts = [request.prompt] if guidance.scale == 1 else [request.prompt, request.negative_prompt]
         texts = self.text_encoder.encode(prompts)
         contexts = [self.dit.context(text.to(self.device, self._dtype)) for text in texts]
-        given = self._condition(request, shape.frames, shape.height, shape.width)
-        solver = make_solver(
-            self.sampling.solver, sigmas(request.num_inference_steps, self.sampling.shift.shift_for(num_tokens))
-        )
+        given = self._condition(request.canvas, shape)
+        strength = 1.0 if request.canvas is None else request.canvas.strength
+        levels = sigmas(request.num_inference_steps, self.sampling.shift.shift_for(num_tokens), strength)
+        solver = make_solver(self.sampling.solver, levels)
         work = flops(self.dit.config, [num_tokens] * len(texts), [len(text) for text in texts])
         return Generation(
             request=request,
-            latent=given.apply(flow.noise(request.seed, shape.as_tuple()).to(self.device)),
+            latent=given.begin(flow.noise(request.seed, shape.as_tuple()).to(self.device), solver.sigma),
             condition=given,
             guidance=guidance,
             solver=solver,
@@ -164,6 +167,19 @@ class Pipeline:
         yield from self.frames.stream(generation.latent)
 
     @property
+    def room(self) -> Room:
+        """What one window of an edit holds."""
+        most = self.limits.max_tokens
+        return Room(
+            compression=self.vae.compression,
+            patch=self.dit.config.patch,
+            usual_tokens=most // EXTRAPOLATION,
+            max_tokens=most,
+            max_side_tokens=self.limits.max_side_tokens,
+            given=self.limits.given,
+        )
+
+    @property
     def _dtype(self) -> torch.dtype:
         return self.dit.proj_out.weight.dtype
 
@@ -172,14 +188,24 @@ class Pipeline:
         sigma = generation.condition.sigma_tokens(generation.solver.sigma, self.dit.config.patch)
         return Clip(generation.latent, sigma, generation.latent.new_zeros(0, self.dit.config.text_dim))
 
-    def _condition(self, request: Request, frames: int, height: int, width: int) -> Condition:
-        if request.image is None:
-            return condition.none(frames, height, width)
-        return condition.first_frame(self._encode_image(request.image, request.height, request.width), frames)
+    def _condition(self, canvas: Canvas | None, shape: LatentShape) -> Condition:
+        """What of the latents is given. Of a canvas that starts from noise only the beginning is encoded that holds
+        known parts: later frames never change earlier latents."""
+        if canvas is None:
+            return condition.none(shape.frames, shape.height, shape.width)
+        mask = torch.from_numpy(latent_mask(canvas.known, self.vae.compression, self.dit.config.patch))
+        if canvas.strength < 1:
+            latent = self._encode(canvas.frames)
+            return Condition(mask, latent, start=latent)
+        if not bool(mask.any()):
+            return Condition(mask)
+        count = int(mask.any(2).any(1).nonzero().max()) + 1
+        given = torch.zeros(shape.as_tuple(), device=self.device)
+        given[:, :count] = self._encode(canvas.frames[: self.vae.compression.pixel_frames(count)])
+        return Condition(mask, given)
 
-    def _encode_image(self, image: UInt8[np.ndarray, "h w 3"], height: int, width: int) -> Float[Tensor, "c 1 i j"]:
-        video = to_video(fit_image(image, height, width)[None])[None].to(self.device)
-        latent: Tensor = self.whitening.apply(self.vae.encode(video).mean[0]).float()
+    def _encode(self, frames: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "c k i j"]:
+        latent: Tensor = self.whitening.apply(self.vae.encode(to_video(frames)[None].to(self.device)).mean[0]).float()
         return latent
 
 

@@ -12,6 +12,8 @@ from sora_core.shapes import LatentShape, Patch
 
 Mask = Bool[Tensor, "t h w"]
 
+_MOST_BOXES = 3
+
 
 def _frames(latent: LatentShape, indices: list[int]) -> Mask:
     mask = torch.zeros(latent.frames, latent.height, latent.width, dtype=torch.bool)
@@ -35,20 +37,57 @@ def _both_ends(latent: LatentShape, _patch: Patch, _rng: np.random.Generator) ->
     return _frames(latent, [0, latent.frames - 1])
 
 
+def _keyframes(latent: LatentShape, _patch: Patch, rng: np.random.Generator) -> Mask:
+    """Any frames, fewer than all."""
+    count = int(rng.integers(1, latent.frames))
+    return _frames(latent, rng.choice(latent.frames, size=count, replace=False).tolist())
+
+
 def _prefix(latent: LatentShape, _patch: Patch, rng: np.random.Generator) -> Mask:
     return _frames(latent, list(range(int(rng.integers(1, latent.frames)))))
 
 
-def _outside_a_box(latent: LatentShape, patch: Patch, rng: np.random.Generator) -> Mask:
-    """All but a random box in space and time, cut along whole patches, as in inpainting."""
+def _suffix(latent: LatentShape, _patch: Patch, rng: np.random.Generator) -> Mask:
+    return _frames(latent, list(range(int(rng.integers(1, latent.frames)), latent.frames)))
+
+
+def _around_the_middle(latent: LatentShape, _patch: Patch, rng: np.random.Generator) -> Mask:
+    """A beginning and an end: what leads from one to the other is free."""
+    begin, end = sorted(int(edge) for edge in rng.choice(np.arange(1, latent.frames), size=2, replace=False))
+    return _frames(latent, [*range(begin), *range(end, latent.frames)])
+
+
+def _box(latent: LatentShape, patch: Patch, rng: np.random.Generator) -> tuple[slice, slice, slice]:
+    """A random box in space and time, cut along whole patches."""
     box = []
     sides = (latent.frames, latent.height, latent.width)
     for side, unit in zip(sides, (patch.time, patch.height, patch.width), strict=True):
         low, high = sorted(int(edge) for edge in rng.choice(side // unit + 1, size=2, replace=False))
         box.append(slice(low * unit, high * unit))
-    mask = torch.ones(sides, dtype=torch.bool)
-    mask[tuple(box)] = False
+    return box[0], box[1], box[2]
+
+
+def _outside_a_box(latent: LatentShape, patch: Patch, rng: np.random.Generator) -> Mask:
+    """All but a box, as in inpainting."""
+    mask = ~_nothing(latent, patch, rng)
+    mask[_box(latent, patch, rng)] = False
     return mask
+
+
+def _outside_boxes(latent: LatentShape, patch: Patch, rng: np.random.Generator) -> Mask:
+    """All but a few boxes, each with its own time."""
+    mask = ~_nothing(latent, patch, rng)
+    for _ in range(int(rng.integers(1, _MOST_BOXES + 1))):
+        mask[_box(latent, patch, rng)] = False
+    return mask
+
+
+def _inside_a_box(latent: LatentShape, patch: Patch, rng: np.random.Generator) -> Mask:
+    """A part of the picture at all times, as in outpainting; nothing where the box is the whole picture."""
+    _, rows, columns = _box(latent, patch, rng)
+    mask = _nothing(latent, patch, rng)
+    mask[:, rows, columns] = True
+    return mask if not bool(mask.all()) else ~mask
 
 
 KINDS: Mapping[str, Callable[[LatentShape, Patch, np.random.Generator], Mask]] = MappingProxyType(
@@ -57,11 +96,17 @@ KINDS: Mapping[str, Callable[[LatentShape, Patch, np.random.Generator], Mask]] =
         "first_frame": _first_frame,
         "last_frame": _last_frame,
         "both_ends": _both_ends,
+        "keyframes": _keyframes,
         "prefix": _prefix,
+        "suffix": _suffix,
+        "around_the_middle": _around_the_middle,
         "outside_a_box": _outside_a_box,
+        "outside_boxes": _outside_boxes,
+        "inside_a_box": _inside_a_box,
     }
 )
-_OF_A_STILL = frozenset({"nothing", "outside_a_box"})
+_OF_A_STILL = frozenset({"nothing", "outside_a_box", "outside_boxes", "inside_a_box"})
+_NEED_A_MIDDLE = frozenset({"both_ends", "around_the_middle"})
 
 
 def draw_mask(kind: str, latent: LatentShape, patch: Patch, rng: np.random.Generator) -> Mask:
@@ -70,6 +115,6 @@ def draw_mask(kind: str, latent: LatentShape, patch: Patch, rng: np.random.Gener
     A still has no first frame apart from itself, and a clip of two frames no middle between its ends.
     """
     too_short = latent.frames == 1 and kind not in _OF_A_STILL
-    if too_short or (kind == "both_ends" and latent.frames == 2):
+    if too_short or (kind in _NEED_A_MIDDLE and latent.frames == 2):
         kind = "nothing"
     return KINDS[kind](latent, patch, rng)

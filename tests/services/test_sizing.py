@@ -30,7 +30,7 @@ CARD = ModelCard(
     default_num_inference_steps=4,
     default_guidance_scale=1.0,
 )
-LIMITS = Limits(max_tokens=100, max_side_tokens=12, multiple_of=16, frame_step=4, takes_image=False)
+LIMITS = Limits(max_tokens=100, max_side_tokens=12, multiple_of=16, frame_step=4, given=frozenset())
 
 
 @given(st.integers(0, 16), st.integers(0, 16), st.integers(0, 16))

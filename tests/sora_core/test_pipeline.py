@@ -27,12 +27,32 @@ from sora_core.diffusion import flow
 from sora_core.dit.config import DiTConfig
 from sora_core.dit.convert import save_wan
 from sora_core.dit.model import DiT
+from sora_core.edits import (
+    Canvas,
+    Clip,
+    Edit,
+    Extend,
+    Interpolate,
+    Keyframes,
+    Loop,
+    Outpaint,
+    Region,
+    Repaint,
+    Restyle,
+    Transition,
+    first_frame,
+    make_canvas,
+    plan_windows,
+    supported,
+)
 from sora_core.errors import CheckpointError, FingerprintMismatch, InputError
-from sora_core.pipeline import FrameDecoder, Generation, Pipeline, Request, check_present
-from sora_core.pipeline.frames import fit_image, to_frames, to_video
+from sora_core.pipeline import FrameDecoder, Generation, Pipeline, Request, check_present, edit
+from sora_core.pipeline.frames import fit_frames, to_frames, to_video
 from sora_core.pipeline.parts import EXTRAPOLATION, load_checkpoint
+from sora_core.shapes import PixelShape
 from sora_core.shards import Encoder
 from sora_core.text import TextEncoder
+from sora_core.training.masks import KINDS
 from sora_core.vae import VideoAutoencoder
 from sora_core.vae.folder import new_model, write_model
 from sora_core.vae.whitening import Whitening
@@ -87,7 +107,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         compression=vae.compression,
         fps=12.0,
         max_tokens=48,
-        given=("first_frame",),
+        given=tuple(KINDS),
         shift=3.0,
         guidance_scale=2.0,
         base=None,
@@ -128,7 +148,7 @@ MIX = [
     ask(),
     ask(prompt="a blue square", num_frames=1, height=64, width=64, seed=6),
     ask(guidance_scale=1.0, num_inference_steps=2, seed=7),
-    ask(num_frames=5, width=32, num_inference_steps=6, image=np.full((40, 40, 3), 200, np.uint8)),
+    ask(num_frames=5, width=32, num_inference_steps=6, canvas=first_frame(np.full((32, 32, 3), 200, np.uint8), 5)),
     ask(negative_prompt="blurred", seed=8),
 ]
 
@@ -145,6 +165,62 @@ def test_a_request_does_not_depend_on_its_neighbours(pipe: Pipeline) -> None:
     for request, together in zip(MIX, finish(pipe, *MIX), strict=True):
         alone = finish(pipe, request)[0].latent
         assert (together.latent - alone).norm() / alone.norm() < 1e-4
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (17, 32, 48, 3), np.uint8)
+EDITS: list[tuple[Edit, list[Clip]]] = [
+    (Keyframes((0,), PixelShape(9, 32, 48)), [NOISE[:1]]),
+    (Keyframes((0, 4), PixelShape(9, 32, 48)), [NOISE[:1], NOISE[1:2]]),
+    (Extend(8), [NOISE]),
+    (Extend(7, "backward"), [NOISE]),
+    (Loop(4), [NOISE]),
+    (Transition(4), [NOISE[:9], NOISE[9:]]),
+    (Interpolate(2), [NOISE[:5]]),
+    (Restyle(0.5), [NOISE[:9]]),
+    (Repaint((Region(2, 7, 0, 16, 32, 16),)), [NOISE[:9]]),
+    (Outpaint(32, 64, 0, 16), [NOISE[:9]]),
+]
+
+
+def canvas_of(pipe: Pipeline, asked: Edit, sources: list[Clip]) -> Canvas:
+    """What the first window of an edit is given."""
+    plan = plan_windows(asked, [PixelShape(*source.shape[:3]) for source in sources], pipe.room)
+    return make_canvas(plan, 0, sources, [])
+
+
+def test_edits_of_every_kind_and_prompts_share_a_batch(pipe: Pipeline) -> None:
+    """One packed forward a step for all of them, and each comes out as it does alone."""
+    mix = [*MIX]
+    for seed, (asked, sources) in enumerate(EDITS):
+        canvas = canvas_of(pipe, asked, sources)
+        size = {"num_frames": canvas.shape.frames, "height": canvas.shape.height, "width": canvas.shape.width}
+        mix.append(ask(**size, canvas=canvas, seed=seed, guidance_scale=1.0 + seed % 2))
+    for request, together in zip(mix, finish(pipe, *mix), strict=True):
+        alone = finish(pipe, request)[0].latent
+        assert (together.latent - alone).norm() / alone.norm() < 1e-4
+
+
+@pytest.mark.parametrize(("asked", "sources"), EDITS[2:6])
+def test_an_edit_in_one_call_gives_the_film_with_the_sources_in_it(
+    pipe: Pipeline, asked: Edit, sources: list[Clip]
+) -> None:
+    film = edit(pipe, asked, sources, PROMPT, num_inference_steps=1)
+    begin = 7 if asked == Extend(7, "backward") else 0
+    assert np.array_equal(film[begin : begin + len(sources[0])], sources[0])
+    assert len(film) > sum(map(len, sources))
+
+
+def test_a_strength_runs_the_last_of_the_steps_from_the_noised_source(pipe: Pipeline) -> None:
+    canvas = canvas_of(pipe, Restyle(0.5), [NOISE[:9]])
+    generation = pipe.start(ask(canvas=canvas, num_inference_steps=6))
+    full = pipe.start(ask(num_inference_steps=6))
+    for _ in range(3):
+        pipe.step([full])
+    assert generation.num_steps == 3
+    assert generation.solver.sigma == pytest.approx(full.solver.sigma)
+    source = pipe.whitening.apply(pipe.vae.encode(to_video(canvas.frames)[None]).mean[0])
+    noise = flow.noise(5, source.shape)
+    torch.testing.assert_close(generation.latent, flow.add_noise(source, noise, generation.solver.sigma))
 
 
 def test_joining_late_changes_nothing(pipe: Pipeline) -> None:
@@ -187,7 +263,7 @@ def test_the_model_brings_its_own_guidance(pipe: Pipeline) -> None:
 
 def test_a_given_first_frame_is_left_as_it_is(pipe: Pipeline) -> None:
     image = np.random.default_rng(0).integers(0, 255, (32, 48, 3), np.uint8)
-    generation = pipe.start(ask(image=image))
+    generation = pipe.start(ask(canvas=first_frame(image, 9)))
     given = pipe.whitening.apply(pipe.vae.encode(to_video(image[None])[None]).mean[0])
     while not generation.done:
         assert torch.equal(generation.latent[:, :1], given)
@@ -237,7 +313,7 @@ def test_only_what_is_running_steps_and_only_what_is_done_decodes(pipe: Pipeline
         ({"seed": -1}, "seed -1: give 0 to"),
         ({"guidance_scale": float("inf")}, "guidance scale inf"),
         ({"num_inference_steps": 0}, "num_inference_steps = 0: give 1 to"),
-        ({"image": np.zeros((0, 4, 3), np.uint8)}, "an image of shape"),
+        ({"canvas": first_frame(np.zeros((32, 32, 3), np.uint8), 9)}, "a canvas of 9x32x32 for a video of 9x32x48"),
     ],
 )
 def test_what_the_model_cannot_do_is_refused_with_the_remedy(
@@ -288,7 +364,7 @@ def test_a_still_of_another_aspect_is_cut_not_stretched() -> None:
     """A disc stays round."""
     rows, columns = np.mgrid[:90, :160]
     disc = ((rows - 45) ** 2 + (columns - 80) ** 2 < 30**2).astype(np.uint8) * 255
-    fitted = fit_image(np.repeat(disc[..., None], 3, axis=2), 64, 64)[..., 0] > 127
+    fitted = fit_frames(np.repeat(disc[..., None], 3, axis=2)[None], 64, 64)[0, ..., 0] > 127
     assert fitted.shape == (64, 64)
     height, width = (np.ptp(np.nonzero(fitted.any(axis))[0]) for axis in (1, 0))
     assert abs(int(height) - int(width)) <= 1
@@ -321,7 +397,7 @@ def test_a_published_folder_is_served(published: Callable[..., Path]) -> None:
     pipe = Pipeline.load(str(published()), "cpu")
     assert (pipe.fps, pipe.sampling.shift.shift_for(1), pipe.whitening.std[0]) == (24.0, 5.0, 0.7)
     image = np.zeros((32, 48, 3), np.uint8)
-    for generation in finish(pipe, ask(), ask(image=image, seed=1)):
+    for generation in finish(pipe, ask(), ask(canvas=first_frame(image, 9), seed=1)):
         assert pipe.decode(generation).shape == (9, 32, 48, 3)
 
 
@@ -356,7 +432,8 @@ def test_videos_equal_the_open_pipelines(published: Callable[..., Path], with_im
     """From the same prompt, noise and Euler steps, guided: diffusers' own pipelines give the same frames."""
     folder = published()
     image = np.random.default_rng(0).integers(0, 255, (32, 48, 3), np.uint8) if with_image else None
-    request = ask(negative_prompt="blue square", guidance_scale=3.0, image=image)
+    canvas = None if image is None else first_frame(image, 9)
+    request = ask(negative_prompt="blue square", guidance_scale=3.0, canvas=canvas)
     pipe = Pipeline.load(str(folder), "cpu")
     pipe.sampling = dataclasses.replace(pipe.sampling, solver="euler")
     generation = finish(pipe, request)[0]
@@ -412,8 +489,8 @@ def test_folders_that_cannot_be_served_are_refused(
 def test_a_model_that_learned_no_given_frames_refuses_an_image(published: Callable[..., Path]) -> None:
     pipe = Pipeline.load(str(published(expand_timesteps=False)), "cpu")
     assert pipe.fps == 16.0
-    with pytest.raises(InputError, match="has not learned to start from an image"):
-        pipe.start(ask(image=np.zeros((32, 48, 3), np.uint8)))
+    with pytest.raises(InputError, match="has not learned to keep what is given"):
+        pipe.start(ask(canvas=first_frame(np.zeros((32, 48, 3), np.uint8), 9)))
 
 
 @pytest.mark.parametrize(("given", "can"), [((), False), (("last_frame",), False), (("prefix",), True)])
@@ -422,7 +499,7 @@ def test_a_checkpoint_starts_from_an_image_if_it_has_learned_to(
 ) -> None:
     weights, meta = checkpoint.load_model(str(run))
     checkpoint.save_model(checkpoint.step_uri(str(tmp_path), 7), weights, dataclasses.replace(meta, given=given))
-    assert load_checkpoint(str(tmp_path), "cpu").takes_image is can
+    assert ("first_frame" in supported(load_checkpoint(str(tmp_path), "cpu").given)) is can
 
 
 def test_a_resumed_generation_ends_as_the_uninterrupted_one(pipe: Pipeline) -> None:

@@ -6,6 +6,7 @@ import time
 from services.video.config import ServiceConfig
 from services.video.intake.sizing import nearest_frames
 from services.video.schemas import ModelCard
+from sora_core.edits import supported
 from sora_core.errors import ConfigError, InputError
 from sora_core.pipeline import Pipeline, Request
 from sora_core.pipeline.parts import EXTRAPOLATION
@@ -24,7 +25,7 @@ def model_card(pipeline: Pipeline, config: ServiceConfig) -> ModelCard:
         id=pipeline.name,
         created=int(time.time()),
         checkpoint=config.checkpoint,
-        inputs=("text", "image") if pipeline.limits.takes_image else ("text",),
+        inputs=("text", "image") if "first_frame" in supported(pipeline.limits.given) else ("text",),
         fps=pipeline.fps,
         size_multiple=pipeline.limits.multiple_of,
         frame_multiple=pipeline.limits.frame_step,

@@ -24,8 +24,10 @@ from services.video.workers.phases import observe_phase
 from services.video.workers.rate import Rate
 from services.video.workers.saver import Saver
 from sora_core import media, storage, telemetry
+from sora_core.edits import first_frame
 from sora_core.errors import StorageUnavailable
 from sora_core.pipeline import Pipeline, Request
+from sora_core.pipeline.frames import fit_frames
 
 log = logging.getLogger(__name__)
 
@@ -244,6 +246,8 @@ class Sampler:
 def _request(job: Job, cache_threshold: float) -> Request:
     params = job.params
     picture = params["input"]
+    size = params["height"], params["width"]
+    still = fit_frames(media.decode_image(storage.read_bytes(picture))[None], *size)[0] if picture else None
     return Request(
         prompt=params["prompt"],
         negative_prompt=params["negative_prompt"],
@@ -253,7 +257,7 @@ def _request(job: Job, cache_threshold: float) -> Request:
         num_inference_steps=job.num_steps,
         guidance_scale=params["guidance_scale"],
         seed=params["seed"],
-        image=media.decode_image(storage.read_bytes(picture)) if picture else None,
+        canvas=None if still is None else first_frame(still, params["num_frames"]),
         cache_threshold=cache_threshold,
     )
 

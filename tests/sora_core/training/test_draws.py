@@ -54,6 +54,25 @@ def test_masks_give_the_frames_that_they_name() -> None:
     assert given["both_ends"] == [True, False, False, False, True]
     assert given["prefix"] == sorted(given["prefix"], reverse=True)
     assert given["prefix"][0]
+    assert given["suffix"] == sorted(given["suffix"])
+    assert given["suffix"][4]
+    assert (given["around_the_middle"][0], given["around_the_middle"][4]) == (True, True)
+    assert 0 < sum(given["keyframes"]) < 5
+    assert given["outside_a_box"] != [True] * 5
+
+
+def test_a_smaller_picture_is_given_at_all_times() -> None:
+    mask = draw_mask("inside_a_box", LATENT, Patch(), np.random.default_rng(1))
+    assert mask.any()
+    assert torch.equal(mask, mask[:1].expand(5, -1, -1))
+
+
+def test_several_boxes_leave_more_free_than_one() -> None:
+    shares = {
+        kind: np.mean([draw_mask(kind, LATENT, Patch(), np.random.default_rng(n)).float().mean() for n in range(200)])
+        for kind in ("outside_a_box", "outside_boxes")
+    }
+    assert shares["outside_boxes"] < shares["outside_a_box"]
 
 
 def test_a_still_has_no_first_frame_apart_from_itself() -> None:

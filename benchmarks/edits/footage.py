@@ -1,0 +1,60 @@
+"""What the model of the edits is trained and judged on: scenes of the controlled world, and windows of real footage."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.scaling.clips import FPS, Footage
+from sora_core import media
+from sora_core.shapes import fit_area
+from sora_core.world.render import render
+from sora_core.world.scene import Mix, caption, sample
+
+REAL = Path("examples/footage")
+HELD_OUT = ("fx_lego.webm", "oh_office_720.264", "in_bottles.mp4", "mp_chaplin.mp4")
+"""Real files that the model never sees."""
+
+WINDOW = 17
+LONG = 33
+AREA = 64 * 64
+
+_SIZES = {"64x64": 0.6, "80x48": 0.2, "48x80": 0.2}
+# Windows of scenes twice as long move at half the speed and begin and end anywhere, as footage does.
+SHORT_MIX = Mix.parse(_SIZES, {1: 0.08, 5: 0.12, 9: 0.25, WINDOW: 0.55}, {1: 1.0})
+LONG_MIX = Mix.parse(_SIZES, {LONG: 1.0}, {1: 1.0})
+_STRIDE = 8
+
+
+def worlds(seed: int, count: int) -> Iterator[Footage]:
+    """Scenes met in training; two in five are windows of longer ones."""
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        from_long = number % 5 < 2
+        scene = sample(LONG_MIX if from_long else SHORT_MIX, seed * 2**32 + number)
+        frames = render(scene)
+        if from_long:
+            start = int(rng.integers(LONG - WINDOW + 1))
+            frames = frames[start : start + WINDOW]
+        yield Footage(f"{seed}-{number}", caption(scene.attributes), frames)
+
+
+def real(*, held_out: bool) -> Iterator[Footage]:
+    """Windows of the real files, at the model's rate and area; of those never trained on with ``held_out``."""
+    with (REAL / "captions.csv").open() as table:
+        rows = [row for row in csv.DictReader(table) if row["caption"]]
+    for row in rows:
+        if (row["file"] in HELD_OUT) == held_out and not row["file"].endswith(".jpg"):
+            frames = read(row["file"])
+            for start in range(0, len(frames) - WINDOW + 1, WINDOW if held_out else _STRIDE):
+                yield Footage(f"{row['file']}-{start}", row["caption"], frames[start : start + WINDOW])
+
+
+def read(name: str) -> np.ndarray:
+    """A real file's frames (t, h, w, 3) by the pixel rule."""
+    info = media.probe(REAL / name)
+    fit = fit_area(info.height, info.width, AREA)
+    frames = media.decode_clip(REAL / name, fps=FPS, size=(fit.scaled_height, fit.scaled_width))
+    top, left = (fit.scaled_height - fit.height) // 2, (fit.scaled_width - fit.width) // 2
+    return frames[:, top : top + fit.height, left : left + fit.width]
