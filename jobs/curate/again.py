@@ -9,7 +9,7 @@ from jobs.curate.config import CurateConfig
 from jobs.curate.examine import examine_again
 from jobs.curate.latents import Encoders, Maker
 from jobs.curate.listing import make_plan, settings_of
-from jobs.curate.pipeline import close, measured_parts, missing_parts, write_others
+from jobs.curate.pipeline import close, compared, measured_parts, missing_parts, write_others
 from jobs.curate.progress import say
 from jobs.curate.rows import Examined
 from sora_core import shards, storage
@@ -27,7 +27,7 @@ def judge_again(config: CurateConfig) -> None:
     encoders = account.encoders_of(shards.read_manifest(config.output))
     _check_models(config, encoders)
     vae, text_encoder = encoders.vae.fingerprint, encoders.text_encoder.fingerprint
-    plan = make_plan(config, settings_of(config, vae, text_encoder))
+    plan = compared(make_plan(config, settings_of(config, vae, text_encoder)), config)
     standing = resume.stand(config.output, plan.keys.values(), retry=False)
     if unseen := sum(map(len, missing_parts(plan, standing, config))):
         raise ConfigError(f"{unseen} objects under {config.source} were never measured: run jobs.curate without judge")

@@ -15,7 +15,7 @@ from sora_core.shards import Row
 
 # Latents gathered before they are written, so that a part of any size fits in memory.
 _SHARD_BYTES = 128 << 20
-# The verdict of a clip that passes after a change of thresholds and has no latents yet.
+# The verdict of a clip that passes and has no latents yet: measured alone, or after a change of thresholds.
 AWAITS = "awaits_encoding"
 
 
@@ -37,11 +37,19 @@ def commit_judged(examined: Sequence[Examined], maker: Maker, output: str) -> li
     wanted = _wanted(examined)
     found = reuse.find(_previous(examined), wanted, maker, output)
     waiting = wanted.keys() - found.clip_ids
-    final = [_waiting(row, waiting) if any(clip.clip_id in waiting for clip in row.clips) else row for row in examined]
+    final = [_waiting(row, waiting) for row in examined]
     return _write(final, found, reuse.carried(found, wanted, maker, output), {}, output)
 
 
+def commit_measured(examined: Sequence[Examined], output: str) -> None:
+    """Write a part that was measured and nothing else. What passes waits until it was compared with all the rest."""
+    wanted = set(_wanted(examined))
+    ledger.write_part([_waiting(row, wanted) for row in examined], [], output)
+
+
 def _waiting(row: Examined, waiting: set[str]) -> Examined:
+    if not any(clip.clip_id in waiting for clip in row.clips):
+        return row
     clips = [replace(clip, status="dropped", reason=AWAITS) if clip.clip_id in waiting else clip for clip in row.clips]
     return replace(row, clips=clips, source=replace(row.source, key=short_hash(row.source.key, AWAITS)))
 

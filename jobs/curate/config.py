@@ -65,6 +65,9 @@ class CurateConfig(JobConfig):
     """Who speaks for clips that nobody has captioned: the rule-based describer (colours, light, movement, length), a
     vision-language model behind ``caption_endpoint``, or nobody, which drops them."""
     caption_endpoint: CaptionEndpoint | None = None
+    max_likeness: float | None = Field(default=None, gt=0, le=1)
+    """Clips that resemble a better one of another object by more than this are dropped (``near_duplicate``; 0.84 was
+    measured, docs/CURATION.md). Everything is then looked at before anything is encoded. None compares nothing."""
     num_captioners: int = Field(default=1, ge=1)
     val_fraction: float = Field(ge=0, lt=1)
     """Share of sources whose clips are kept apart for validation."""

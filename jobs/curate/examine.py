@@ -11,6 +11,7 @@ import numpy as np
 from jobs.curate.captions import Caption, read_sidecar
 from jobs.curate.config import CurateConfig
 from jobs.curate.judge import judged
+from jobs.curate.likeness import Pictures
 from jobs.curate.listing import identity_of, is_named_as_media
 from jobs.curate.pixels import fetched, reason_of
 from jobs.curate.rows import Clip, Examined, Source, short_hash
@@ -71,12 +72,12 @@ def _measured(source: Source, path: Path, info: MediaInfo, config: CurateConfig)
     if info.kind == "image":
         picture = media.decode_image(path)
         preview = media.to_webp([picture], max_side=_PREVIEW_SIDE)
-        clip = _clip(source, info, config, Span(0.0, 0.0, 1), config.fps or 1.0, look_at_image(picture), preview)
+        seen = Seen([], look_at_image(picture), Pictures([(0.0, picture)]))
+        clip = _clip(source, info, config, Span(0.0, 0.0, 1), config.fps or 1.0, seen, preview)
         return Examined(source, info.kind, "kept", None, [clip])
     seen = look(path, info)
     clips = [
-        _clip(source, info, config, span, fps, seen.meter, seen.preview(span))
-        for fps, span in _spans(seen, info, config)
+        _clip(source, info, config, span, fps, seen, seen.preview(span)) for fps, span in _spans(seen, info, config)
     ]
     return Examined(source, info.kind, "kept", None, clips, decoded_frames=len(seen.meter.times_s))
 
@@ -92,14 +93,16 @@ def _spans(seen: "Seen", info: MediaInfo, config: CurateConfig) -> Iterator[tupl
 
 
 def _clip(
-    source: Source, info: MediaInfo, config: CurateConfig, span: Span, fps: float, meter: Meter, preview: bytes
+    source: Source, info: MediaInfo, config: CurateConfig, span: Span, fps: float, seen: "Seen", preview: bytes
 ) -> Clip:
     """A span with its size, not yet judged."""
+    bars = seen.meter.bars(span.start_s, span.end_s)
+    top, bottom, left, right = bars
     try:
-        cut = cut_out(info.height, info.width, meter.bars(span.start_s, span.end_s), config.max_area)
+        cut = cut_out(info.height, info.width, bars, config.max_area)
     except InputError:  # smaller than the autoencoder takes: the judge drops it
         cut = Cut(0, 0, 0, 0, 0, 0)
-    description, summary = meter.describe(span.start_s, span.end_s)
+    description, summary = seen.meter.describe(span.start_s, span.end_s)
     return Clip(
         clip_id=short_hash(identity_of(source), round(span.start_s, 6), span.frames, fps, astuple(cut)),
         start_s=span.start_s,
@@ -109,10 +112,12 @@ def _clip(
         **asdict(cut),
         description=description,
         summary=summary,
-        scores=meter.scores(span.start_s, span.end_s),
+        scores=seen.meter.scores(span.start_s, span.end_s),
         status="kept",
         reason=None,
         preview=preview,
+        area=round(info.height * (1 - top - bottom)) * round(info.width * (1 - left - right)),
+        fingerprint=seen.pictures.fingerprint(span.start_s, span.end_s, bars),
     )
 
 
@@ -122,6 +127,7 @@ class Seen:
 
     shots: list[tuple[float, float]]
     meter: Meter
+    pictures: Pictures
     keyframes: list[tuple[float, np.ndarray]] = field(default_factory=list)
 
     def preview(self, span: Span) -> bytes:
@@ -136,18 +142,19 @@ class Seen:
 
 def look(path: Path, info: MediaInfo) -> Seen:
     """Decode a video once, frame by frame; memory doesn't grow with its length but for a few numbers a frame."""
-    finder, meter = ShotFinder(), Meter()
+    finder, meter, pictures = ShotFinder(), Meter(), Pictures()
     keyframes: list[tuple[float, np.ndarray]] = []
     every_s = _KEYFRAME_EVERY_S
     for time_s, frame in media.iter_frames(path, height=ANALYSIS_HEIGHT):
         meter.add(time_s, frame)
+        pictures.add(time_s, frame)
         small = _shrunk(frame, _SHOT_HEIGHT)
         finder.add(time_s, small)
         if not keyframes or time_s - keyframes[-1][0] >= every_s:
             keyframes.append((time_s, _shrunk(frame, _PREVIEW_SIDE)))
             if len(keyframes) == _MAX_KEYFRAMES:
                 keyframes, every_s = keyframes[::2], 2 * every_s
-    return Seen(finder.shots(1 / (info.fps or 1.0)), meter, keyframes)
+    return Seen(finder.shots(1 / (info.fps or 1.0)), meter, pictures, keyframes)
 
 
 def _shrunk(frame: np.ndarray, height: int) -> np.ndarray:

@@ -32,7 +32,8 @@ RULES: tuple[tuple[str, Rule], ...] = (
 
 def judged(row: Examined, config: CurateConfig) -> Examined:
     """A source with the words and the verdict of each clip; whatever was said of a clip before is forgotten."""
-    return replace(row, clips=[_judged(_captioned(clip, row.source, config), config) for clip in row.clips])
+    clips = (replace(clip, same_as=row.source.copies.get(clip.clip_id)) for clip in row.clips)
+    return replace(row, clips=[_judged(_captioned(clip, row.source, config), config) for clip in clips])
 
 
 def _captioned(clip: Clip, source: Source, config: CurateConfig) -> Clip:
@@ -47,15 +48,23 @@ def _captioned(clip: Clip, source: Source, config: CurateConfig) -> Clip:
 
 
 def _judged(clip: Clip, config: CurateConfig) -> Clip:
-    # A photograph, and a video of one frame, take no time; any other clip has to last.
-    is_short = clip.frames < config.min_frames and clip.end_s > clip.start_s
     reason = (
-        ("too_small" if not clip.height else None)
-        or ("too_short" if is_short else None)
-        or judge(clip.scores, config.thresholds)
+        reason_measured(clip, config)
+        or ("near_duplicate" if clip.same_as else None)
         or (None if clip.caption or config.caption_endpoint else "no_caption")
     )
     return replace(clip, status="dropped" if reason else "kept", reason=reason)
+
+
+def reason_measured(clip: Clip, config: CurateConfig) -> str | None:
+    """The first reason to drop a clip that lies in itself; None where it passes."""
+    # A photograph, and a video of one frame, take no time; any other clip has to last.
+    is_short = clip.frames < config.min_frames and clip.end_s > clip.start_s
+    return (
+        ("too_small" if not clip.height else None)
+        or ("too_short" if is_short else None)
+        or judge(clip.scores, config.thresholds)
+    )
 
 
 def judge(scores: Scores, thresholds: Thresholds) -> str | None:

@@ -40,19 +40,21 @@ LEDGER = pa.schema(
         ("description", pa.string()),
         ("summary", pa.string()),
         ("licence", pa.string()),
-        ("same_as", pa.string()),  # the object that a duplicate is one of
+        ("same_as", pa.string()),  # the object, or clip, that a duplicate is one of
         ("fps", pa.float64()),
         *((name, pa.int32()) for name in ("frames", "height", "width", "scaled_height", "scaled_width", "top", "left")),
         *((name, pa.float64()) for name in SCORE_NAMES),
         ("size_bytes", pa.int64()),
         ("seconds", pa.float64()),
         ("preview", pa.binary()),
+        ("area", pa.int64()),
+        ("fingerprint", pa.binary()),
     ]
 )
 _OF_SOURCE = ("uri", "etag", "key", "examine_key", "caption", "captioner", "licence", "same_as")
 _OF_CLIP = (
     "clip_id", "start_s", "end_s", "status", "reason", "fps", "frames", "height", "width", "scaled_height",
-    "scaled_width", "top", "left", "description", "summary", "caption", "captioner",
+    "scaled_width", "top", "left", "description", "summary", "caption", "captioner", "area", "fingerprint", "same_as",
 )  # fmt: skip
 _META = b"sora_latents"
 # Failures that another run may not meet again.

@@ -1,7 +1,8 @@
 """Footage to latents, read from top to bottom.
 
 list -> [examine: probe, split, score, judge] -> [caption, by an endpoint if there is one] -> [encode: decode, latents,
-text states, commit] -> prove -> manifest -> report. Between the actors travel paths, spans and scores; each stage
+text states, commit] -> prove -> manifest -> report. Where near-duplicates are looked for, everything is examined,
+committed and compared before anything is encoded. Between the actors travel paths, spans and scores; each stage
 fetches and decodes what it needs itself, so no pixel crosses the object store. Ray Data's own checkpoints are not
 used: they duplicate or lose rows when one source becomes many clips. Instead each part of the listing is committed
 whole (`jobs.curate.ledger`).
@@ -9,9 +10,10 @@ whole (`jobs.curate.ledger`).
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +21,9 @@ import ray
 from ray.actor import ActorHandle
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
-from jobs.curate import account, ledger, resume
+from jobs.curate import account, copies, ledger, resume
 from jobs.curate.caption import CaptionWriter, captioner_of
-from jobs.curate.commit import commit
+from jobs.curate.commit import commit, commit_measured
 from jobs.curate.config import CurateConfig
 from jobs.curate.examine import examine, examine_again
 from jobs.curate.isolated import Isolated, ProcessDied
@@ -58,17 +60,39 @@ def curate(config: CurateConfig) -> None:
         captioner_of(config.caption_endpoint).check()
     encoders = LatentEncoder(config, "cpu").describe()
     plan = make_plan(config, settings_of(config, encoders.vae.fingerprint, encoders.text_encoder.fingerprint))
+    if config.max_likeness is not None:
+        measure(plan, config)
+        plan = compared(plan, config)
     standing = resume.stand(config.output, plan.keys.values())
     write_others(plan, standing, config.output)
     work = [*measured_parts(plan, standing), *missing_parts(plan, standing, config)]
     num_sources, num_done = sum(map(len, work)), len(standing.done)
     say(f"curate: {len(plan.keys)} objects under {config.source}, {num_done} done before, {num_sources} to do")
     if work:
-        with ray_session(num_cpus=_LOCAL_CPUS):
-            bind_ray_metrics()
-            process(work, config)
+        kinds = (ExamineStage, CaptionStage, EncodeStage) if config.caption_endpoint else (ExamineStage, EncodeStage)
+        process(work, kinds, config)
     resume.retire(config.output, standing, {ledger.part_name(source.key for source in part) for part in work})
     close(plan, config, encoders)
+
+
+def measure(plan: Plan, config: CurateConfig) -> None:
+    """Spans, scores and fingerprints of every source that has none yet, to the ledger."""
+    measured = frozenset[str]().union(*(part.measured for part in ledger.read_parts(config.output)))
+    cut = parts(plan.sources, config.sources_per_part, config.bytes_per_part)
+    unseen = [[item for item in part if item.examine_key not in measured] for part in cut]
+    work = [part for part in unseen if part]
+    if work:
+        say(f"curate: {sum(map(len, work))} of {len(plan.sources)} sources to measure before any is encoded")
+        process(work, (MeasureStage,), config)
+
+
+def compared(plan: Plan, config: CurateConfig) -> Plan:
+    """The plan with the near-duplicates that the ledger's fingerprints show, if any are looked for."""
+    if config.max_likeness is None:
+        return plan
+    found = copies.find(plan, config)
+    say(f"curate: {sum(map(len, found.values()))} clips of {len(found)} objects are near-duplicates")
+    return copies.told_apart(plan, found)
 
 
 def write_others(plan: Plan, standing: Standing, output: str) -> None:
@@ -100,24 +124,26 @@ def missing_parts(plan: Plan, standing: Standing, config: CurateConfig) -> list[
     return [part for part in missing if part]
 
 
-def process(work: list[list[Source]], config: CurateConfig) -> None:
-    """The stages that take time, on as many actors as the config says."""
-    stages = ("examine", "caption", "encode") if config.caption_endpoint else ("examine", "encode")
-    with watching(stages, sum(map(len, work))) as board:
-        for _ in run_stages(work, config, board):
-            pass
+def process(work: list[list[Source]], kinds: "Sequence[type[Stage]]", config: CurateConfig) -> None:
+    """Stages that take time, on as many actors as the config says."""
+    with ray_session(num_cpus=_LOCAL_CPUS):
+        bind_ray_metrics()
+        with watching([kind.name for kind in kinds], sum(map(len, work))) as board:
+            for _ in run_stages(work, kinds, config, board):
+                pass
 
 
-def run_stages(work: list[list[Source]], config: CurateConfig, board: ActorHandle) -> Iterator[pa.Table]:
+def run_stages(
+    work: list[list[Source]], kinds: "Sequence[type[Stage]]", config: CurateConfig, board: ActorHandle
+) -> Iterator[pa.Table]:
     """The DAG. One block is one part, so a block that comes out is a part that is committed."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     items = [part_to_item(part) for part in work]
-    dataset = stage(ray.data.from_items(items, override_num_blocks=len(work)), ExamineStage, config, board)
-    if config.caption_endpoint:
-        dataset = stage(dataset, CaptionStage, config, board)
-    dataset = stage(dataset, EncodeStage, config, board)
+    dataset = ray.data.from_items(items, override_num_blocks=len(work))
+    for kind in kinds:
+        dataset = stage(dataset, kind, config, board)
     try:
         yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
     except Exception as error:
@@ -126,13 +152,12 @@ def run_stages(work: list[list[Source]], config: CurateConfig, board: ActorHandl
 
 def stage(dataset: Dataset, kind: "type[Stage]", config: CurateConfig, board: ActorHandle) -> Dataset:
     """A dataset after one more stage, on actors of its own."""
-    actors = {ExamineStage: config.num_examiners, CaptionStage: config.num_captioners, EncodeStage: config.num_encoders}
     return dataset.map_batches(
         kind,
         fn_constructor_args=(config, board),
         batch_size=None,
         batch_format="pyarrow",
-        compute=ActorPoolStrategy(size=actors[kind]),
+        compute=ActorPoolStrategy(size=getattr(config, kind.actors)),
         num_cpus=cpu_share(config),
         num_gpus=config.gpus_per_encoder if kind is EncodeStage else 0,
     )
@@ -157,7 +182,11 @@ def _own_error(error: BaseException | None) -> InputError | None:
 
 
 class Stage:
-    """An actor of the DAG: a table of one part in, a table of the same part out."""
+    """An actor of the DAG: a table of one part in, a table of the same part out. The config's ``actors`` says how many
+    there are."""
+
+    name: ClassVar[str]
+    actors: ClassVar[str]
 
     def __init__(self, config: CurateConfig, board: ActorHandle) -> None:
         bind_ray_metrics()
@@ -171,6 +200,8 @@ class Stage:
 
 class ExamineStage(Stage):
     """Sources to sources with judged clips: cores, no models."""
+
+    name, actors = "examine", "num_examiners"
 
     def __call__(self, table: pa.Table) -> pa.Table:
         sources = part_from_table(table)
@@ -195,8 +226,19 @@ class ExamineStage(Stage):
         return row
 
 
+class MeasureStage(ExamineStage):
+    """Sources to committed parts without latents."""
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        rows = examined_from_table(super().__call__(table))
+        commit_measured(rows, self._config.output)
+        return pa.table({"sources": [len(rows)]})
+
+
 class CaptionStage(Stage):
     """Sources with judged clips to the same with captions: requests to an endpoint."""
+
+    name, actors = "caption", "num_captioners"
 
     def __init__(self, config: CurateConfig, board: ActorHandle) -> None:
         super().__init__(config, board)
@@ -211,6 +253,8 @@ class CaptionStage(Stage):
 
 class EncodeStage(Stage):
     """Sources with judged clips to committed parts: a GPU where there is one."""
+
+    name, actors = "encode", "num_encoders"
 
     def __init__(self, config: CurateConfig, board: ActorHandle) -> None:
         super().__init__(config, board)

@@ -175,18 +175,24 @@ def _gallery(status: str, reason: str, rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _duplicates(rows: Sequence[dict[str, Any]]) -> str:
-    """Objects that were left out for an equal one, under a picture of that one."""
+    """Objects and clips that were left out for an equal or better one, under a picture of that one."""
+    clips = {row["clip_id"]: row["uri"] for row in rows if row["clip_id"]}
     copies: dict[str, list[str]] = {}
     for row in rows:
         if row["same_as"]:
             copies.setdefault(row["same_as"], []).append(row["uri"])
-    pictures = {row["uri"]: row["preview"] for row in rows if row["preview"] and row["uri"] in copies}
+    pictures = {row[name]: row["preview"] for row in rows if row["preview"] for name in ("uri", "clip_id")}
     figures = "".join(
-        f"<figure>{_picture(pictures.get(original))}<figcaption>{_text(storage.name(original))}<br>= "
+        f"<figure>{_picture(pictures.get(original))}"
+        f"<figcaption>{_text(storage.name(clips.get(original, original)))}<br>= "
         f"{'<br>= '.join(_text(storage.name(uri)) for uri in sorted(same))}</figcaption></figure>"
         for original, same in list(copies.items())[:_PICTURES_PER_VERDICT]
     )
-    return f"<h2>Duplicates ({len(copies)} objects have some)</h2><div class=gallery>{figures}</div>" if copies else ""
+    return (
+        f"<h2>Duplicates ({len(copies)} objects and clips have some)</h2><div class=gallery>{figures}</div>"
+        if copies
+        else ""
+    )
 
 
 def _picture(webp: bytes | None) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -18,7 +18,8 @@ class Source:
     ``caption_uri`` is a sidecar still to be read, ``captioner`` says whose words ``caption`` is. ``key`` names this
     object's content together with every setting that its rows depend on: while it stays the same, the work stays done.
     ``examine_key`` names the content and the settings of the measurement alone; ``previous`` is the part of the ledger
-    that holds such a measurement already. ``same_as`` is the object that stands for this one.
+    that holds such a measurement already. ``same_as`` is the object that stands for this one; ``copies`` are those of
+    its clips that other clips stand for, by clip id.
     """
 
     uri: str
@@ -32,6 +33,7 @@ class Source:
     captioner: str = "none"
     previous: str | None = None
     same_as: str | None = None
+    copies: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ class Clip:
     """A span of a source, its size on the way in (scaled, then ``height x width`` cut out), scores and verdict.
 
     ``description`` and ``summary`` are what the rule-based describer says of it, long and short. ``caption`` is what
-    it is trained with, and ``captioner`` whose words these are.
+    it is trained with, and ``captioner`` whose words these are. ``area`` is the picture's in its file, in pixels;
+    `jobs.curate.likeness` explains the ``fingerprint``. ``same_as`` is the clip that stands for this one.
     """
 
     clip_id: str
@@ -73,6 +76,9 @@ class Clip:
     caption: str | None = None
     captioner: str = "none"
     preview: bytes | None = None
+    area: int = 0
+    fingerprint: bytes = b""
+    same_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +126,9 @@ _CLIP = pa.struct(
         ("scores", pa.struct([(name, pa.float64()) for name in SCORE_NAMES])),
         *((name, pa.string()) for name in ("status", "reason", "caption", "captioner")),
         ("preview", pa.binary()),
+        ("area", pa.int64()),
+        ("fingerprint", pa.binary()),
+        ("same_as", pa.string()),
     ]
 )
 _EXAMINED = pa.schema(

@@ -54,10 +54,10 @@ def find(what: str, output: str) -> list[dict[str, Any]]:
 def describe(row: dict[str, Any]) -> str:
     """One row for a person: an object by its URI, its clips below it."""
     verdict = row["status"] + (f" ({row['reason']})" if row["reason"] else "")
+    verdict += f" of {row['same_as']}" if row["same_as"] else ""
     if row["clip_id"] is None:
         words = f", caption by {row['captioner']}: {row['caption']!r}" if row["caption"] else ""
-        same = f" of {row['same_as']}" if row["same_as"] else ""
-        return f"{row['uri']}: {verdict}{same}, {row['kind'] or 'no media'}, etag {row['etag']}{words}"
+        return f"{row['uri']}: {verdict}, {row['kind'] or 'no media'}, etag {row['etag']}{words}"
     scores = ", ".join(f"{name} {row[name]:.4g}" for name in SCORE_NAMES if row[name] is not None)
     size = f"{row['frames']} frames of {row['width']}x{row['height']}"
     return f"  {row['clip_id']} {row['start_s']:.2f}-{row['end_s']:.2f} s, {size}: {verdict}; {scores}"

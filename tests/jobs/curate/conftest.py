@@ -11,7 +11,7 @@ import pytest
 from jobs.curate import pipeline
 from jobs.curate.config import CurateConfig
 from jobs.curate.isolated import Isolated
-from jobs.curate.pipeline import CaptionStage, EncodeStage, ExamineStage
+from jobs.curate.pipeline import Stage
 from jobs.curate.rows import Source, part_to_item
 from jobs.launch import load_config
 from sora_core import telemetry
@@ -72,8 +72,7 @@ def isolated() -> Iterator[Isolated]:
 def tally(monkeypatch: pytest.MonkeyPatch, isolated: Isolated) -> Iterator[Tally]:
     """The job in this process: the real stages one after another, without a cluster."""
 
-    def process(work: Sequence[Sequence[Source]], config: CurateConfig) -> None:
-        kinds = (ExamineStage, CaptionStage, EncodeStage) if config.caption_endpoint else (ExamineStage, EncodeStage)
+    def process(work: Sequence[Sequence[Source]], kinds: Sequence[type[Stage]], config: CurateConfig) -> None:
         stages = [kind(config, Nobody()) for kind in kinds]
         for part in work:
             table = pa.Table.from_pylist([part_to_item(part)])
