@@ -83,7 +83,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pack-tokens", type=int, default=640)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, LocalCluster(Path(name) / "ray", {}) as cluster:
         folder = Path(name)
@@ -95,7 +96,7 @@ def main() -> None:
                 TrainConfig.model_validate(
                     {
                         "data": str(folder / "data"), "output": str(folder / f"{kind}-{number}"),
-                        "steps": arguments.steps, "checkpoint_every": arguments.steps, "pack_tokens": 640,
+                        "steps": arguments.steps, "checkpoint_every": arguments.steps, "pack_tokens": arguments.pack_tokens,
                         "packs_per_step": 2, "num_workers": arguments.workers, "validation": {"clips": 0},
                         "model": {"num_layers": 2},
                         "samples": {"count": 0}, "log_every_s": 1.0,

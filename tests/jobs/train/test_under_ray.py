@@ -1,13 +1,16 @@
-"""A run under Ray Train outlives its workers and its driver."""
+"""A run under Ray Train outlives its workers, nodes and driver, and ends at once where trying again can't help."""
 
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +48,16 @@ def command(cluster: LocalCluster, values: dict[str, Any], **popen: Any) -> subp
     """The job on a cluster."""
     environment = cluster.environment | {
         "RAY_ADDRESS": cluster.address,
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "5",  # of a node just dead the resources are offered for a while
     }
     return subprocess.Popen([sys.executable, "-m", "jobs.train", "--set", *settings(values)], env=environment, **popen)
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 90.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
 
 
 def wait_for_checkpoint(process: subprocess.Popen[Any], output: str, step: int, timeout_s: float = 150.0) -> int:
@@ -93,3 +104,67 @@ def test_killed_worker_then_killed_driver_then_the_same_command_change_no_loss(
     assert command(ray_cluster, values | {"output": cut}).wait(300) == 0
 
     assert losses(cut) == losses(whole)
+
+
+def num_nodes(cluster: LocalCluster) -> int:
+    with urllib.request.urlopen(f"{cluster.dashboard_url}/nodes?view=summary", timeout=30) as answer:
+        return sum(node["raylet"]["state"] == "ALIVE" for node in json.load(answer)["data"]["summary"])
+
+
+@contextmanager
+def node(cluster: LocalCluster) -> Iterator[int]:
+    """One more node with room for one worker: its process group."""
+    start = [str(Path(sys.executable).with_name("ray")), "start", f"--address={cluster.address}", "--block"]
+    before, log = num_nodes(cluster), subprocess.DEVNULL
+    process = subprocess.Popen(
+        [*start, "--num-cpus=1", '--resources={"room": 1}', "--object-store-memory=100000000"],
+        env=cluster.environment, stdout=log, stderr=log, start_new_session=True,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: process.poll() is not None or num_nodes(cluster) > before)
+        assert process.poll() is None, f"the node ended with exit code {process.poll()}"
+        yield process.pid
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_node_lost_on_the_way_leaves_one_worker_that_follows_the_same_curve(
+    ray_cluster: LocalCluster, s3: str, curated: Any, small: dict[str, Any]
+) -> None:
+    data, alone, elastic = storage.join(s3, "data"), storage.join(s3, "alone"), storage.join(s3, "elastic")
+    curated(data)
+    values = small | MANY | {"data": data, "precision": "float32", "steps": 60}
+    train_alone(TrainConfig.model_validate(values | {"output": alone}))
+
+    values |= {"output": elastic, "num_workers": [1, 2], "resources_per_worker": {"CPU": 1, "room": 1}}
+    with node(ray_cluster), node(ray_cluster) as lost:
+        process = command(ray_cluster, values)
+        wait_for_checkpoint(process, elastic, 10)
+        os.killpg(lost, signal.SIGKILL)
+        assert process.wait(300) == 0
+
+    workers = [line["workers"] for line in read_lines(elastic).values()]
+    assert (workers[0], workers[-1]) == (2, 1)
+    found = losses(elastic)
+    for step, loss in losses(alone).items():
+        assert found[step] == pytest.approx(loss, rel=1e-4), step
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_loss_that_is_no_number_ends_the_run_at_once(
+    ray_cluster: LocalCluster, s3: str, curated: Any, small: dict[str, Any]
+) -> None:
+    data, output = storage.join(s3, "data"), storage.join(s3, "run")
+    curated(data, spoilt=7)
+    process = command(
+        ray_cluster, small | {"data": data, "output": output}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    _, said = process.communicate(timeout=250)
+    assert process.returncode == 1
+    assert re.search(r"^jobs\.train: step \d+: loss nan, .*at fault: clip-7 in pack \d of 2", said, re.MULTILINE)
+    assert said.count("loss nan") == 1, "it was tried once"
