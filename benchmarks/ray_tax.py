@@ -96,9 +96,9 @@ def main() -> None:
                 TrainConfig.model_validate(
                     {
                         "data": str(folder / "data"), "output": str(folder / f"{kind}-{number}"),
-                        "steps": arguments.steps, "checkpoint_every": arguments.steps, "pack_tokens": arguments.pack_tokens,
-                        "packs_per_step": 2, "num_workers": arguments.workers, "validation": {"clips": 0},
-                        "model": {"num_layers": 2},
+                        "steps": arguments.steps, "checkpoint_every": arguments.steps,
+                        "pack_tokens": arguments.pack_tokens, "packs_per_step": 2,
+                        "num_workers": arguments.workers, "validation": {"clips": 0}, "model": {"num_layers": 2},
                         "samples": {"count": 0}, "log_every_s": 1.0,
                     }
                 )
