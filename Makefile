@@ -23,10 +23,9 @@ demo: .venv/ready
 stop: .venv/ready
 	@$(BIN)/python -m jobs.demo --set stop=true
 
-# What starts clusters runs alone, so that nothing else holds the cores while it is timed.
+# One pool for all: what waits for clusters and what computes fill each other's gaps. The demo, the longest, goes first.
 test: check
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_demo.py tests
 
 quick: .venv/ready
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
