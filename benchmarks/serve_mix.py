@@ -22,7 +22,7 @@ from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipe
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from services.video.config import ServiceConfig
-from services.video.job import OPEN, Job, NewJob, new_id
+from services.video.job import OPEN, Job, NewJob, Stage, new_id
 from services.video.ledger import Ledger
 from services.video.workers.crew import Crew
 from sora_core import telemetry
@@ -61,7 +61,9 @@ class Service:
 
     def __init__(self, folder: Path, run: str, pipeline: Pipeline) -> None:
         places = {"checkpoint": run, "output": str(folder / "out"), "ledger": f"sqlite:///{folder}/ledger.db"}
-        self._config = ServiceConfig.model_validate({**places, "sampler": {"idle_poll_s": 0.01}})
+        self._config = ServiceConfig.model_validate(
+            {**places, "sampler": {"idle_poll_s": 0.01, "look_every_s": 0.0, "step_tokens": step_tokens}}
+        )
         self._pipeline = pipeline
         self.ledger = Ledger.open(self._config.ledger)
         self._crew = Crew.sampling(self._config, pipeline, self.ledger)
@@ -83,6 +85,11 @@ class Service:
         found = self.ledger.get(job_id)
         assert found is not None
         return found
+
+    def is_sampled(self, job_id: str) -> bool:
+        """Whether a job is in the sampler's batch."""
+        job = self.job(job_id)
+        return job.lease_owner is not None and job.stage is Stage.SAMPLE
 
     def wait(self, job_ids: list[str]) -> list[Job]:
         while any(self.job(job_id).status in OPEN for job_id in job_ids):
@@ -110,18 +117,21 @@ def percentile(values: list[float], part: float) -> float:
     return sorted(values)[min(len(values) - 1, int(part * len(values)))]
 
 
-def mix(service: Service, minutes: float, seed: int) -> None:
-    """Short jobs come at random; three long ones keep the batch busy, and every so often a long one is cancelled."""
+def mix(service: Service, minutes: float, load: float, seed: int) -> None:
+    """Short jobs come at random, a long one is always there, and every so often it is cancelled while it is sampled.
+
+    ``load`` is the share of the sampler's time that the short ones would take alone.
+    """
     alone = [latency(service.wait([service.put(SHORT, STEPS, seed=number)])[0]) for number in range(8)]
     rng, shorts, cancels = random.Random(seed), list[str](), list[tuple[str, float]]()
-    pause_s = statistics.median(alone)
+    pause_s = statistics.median(alone) / load
     until = time.time() + 60 * minutes
     longs = [service.put(LONG, LONG_STEPS, owner="bob")]
     while time.time() < until:
         shorts.append(service.put(SHORT, STEPS, seed=len(shorts)))
         if service.job(longs[-1]).status not in OPEN:
             longs.append(service.put(LONG, LONG_STEPS, owner="bob"))
-        elif len(shorts) % 4 == 0 and service.job(longs[-1]).progress > 5:
+        elif len(shorts) % 4 == 0 and service.is_sampled(longs[-1]):
             cancels.append((longs[-1], time.time()))
             service.ledger.cancel(longs[-1])
         time.sleep(rng.expovariate(1 / pause_s))
@@ -206,6 +216,7 @@ def tax(service: Service, pipeline: Pipeline, shape: Mapping[str, int], num_step
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--load", type=float, default=0.4)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=5)
@@ -221,7 +232,7 @@ def main() -> None:
         save_tiny_checkpoint(run, 0.02, 4096, num_layers=arguments.layers, **sizes)
         pipeline = Pipeline.load(run, "cpu")
         with Service(folder, run, pipeline) as service:
-            mix(service, arguments.minutes, arguments.seed)
+            mix(service, arguments.minutes, arguments.load, arguments.seed)
             tax(service, pipeline, LONG, LONG_STEPS // 2, arguments.repeats)
         peer = peer_of(pipeline)
         for shape in ({"num_frames": 1, "height": 64, "width": 64}, SHORT, {**SHORT, "height": 128, "width": 128}):
