@@ -1,4 +1,7 @@
-"""Captions by a vision-language model behind any OpenAI-compatible endpoint: frames in, a long and a short one out."""
+"""Words by a model behind any OpenAI-compatible endpoint, in one style: captions of frames, short prompts made long.
+
+A model that was trained on long captions wants prompts like them.
+"""
 
 import base64
 import json
@@ -11,19 +14,24 @@ from typing import Any
 from sora_core.errors import AccessDenied, ConfigError, SoraError
 
 _MOST_CHARACTERS = 4000
-INSTRUCTION = """\
-These are frames of one clip, in order. Describe what a viewer sees: subjects and what they do, setting, light, colours,
-style, and how the camera moves. Plain sentences, nothing that isn't visible, no words like "frame" or "image".
+_MOST_TOKENS = 600
+STYLE = """\
+Describe what a viewer sees: subjects and what they do, setting, light, colours, style, and how the camera moves. Plain
+sentences, nothing that isn't visible, no words like "frame" or "image".
 Answer with JSON: {"long": "three to five sentences", "short": "one sentence of at most fifteen words"}."""
+INSTRUCTION = f"These are frames of one clip, in order. {STYLE}"
+EXPANSION = f"""\
+The next message asks for a clip. Imagine it: keep all that is asked for, in the language of the message, and add what
+is left open. {STYLE}"""
 
 
 class NoCaption(SoraError):
-    """The endpoint gave no caption for a clip: it was away, or what it said is none."""
+    """The endpoint gave no words: it was away, or what it said is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a model said of a clip, and the tokens that this took."""
+    """What a model said, and the tokens that this took."""
 
     long: str
     short: str
@@ -76,9 +84,16 @@ class Captioner:
             {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64," + base64.b64encode(frame).decode()}}
             for frame in frames
         ]
+        return self._ask([{"role": "user", "content": content}])
+
+    def expand(self, prompt: str) -> Words:
+        """A prompt as a caption of the clip that it asks for. NoCaption after the client's own retries."""
+        return self._ask([{"role": "system", "content": EXPANSION}, {"role": "user", "content": prompt}])
+
+    def _ask(self, messages: list[Any]) -> Words:
         try:
             answer = self._client.chat.completions.create(
-                model=self.model, messages=[{"role": "user", "content": content}], temperature=0, max_tokens=600
+                model=self.model, messages=messages, temperature=0, max_tokens=_MOST_TOKENS
             )
             said = answer.choices[0].message.content or ""
         except (self._errors, IndexError, TypeError, AttributeError) as error:

@@ -27,6 +27,16 @@ class OutboundSettings(Settings):
     timeout_s: float = Field(default=10.0, gt=0, description="of one request, from the connection to the last byte")
 
 
+class PromptEndpoint(Settings):
+    """A language model behind an OpenAI-compatible endpoint, which writes long prompts as curation's captions are."""
+
+    url: str = Field(description="its base, such as http://host:8000/v1")
+    model: str
+    api_key_env: str = Field(default="OPENAI_API_KEY", description="the environment variable that holds its key")
+    timeout_s: float = Field(default=20.0, gt=0)
+    max_retries: int = Field(default=1, ge=0)
+
+
 class KeyLimits(Settings):
     """What one key may ask for; None is no limit. Allowances refill evenly and can be used up in one go."""
 
@@ -54,6 +64,7 @@ class ApiSettings(Settings):
     max_image_pixels: int = Field(default=40_000_000, ge=1)
     fetch_urls: bool = Field(default=False, description="whether input_reference may be an http(s) URL")
     outbound: OutboundSettings = OutboundSettings()
+    prompt_endpoint: PromptEndpoint | None = Field(default=None, description="who answers enhance_prompt")
     image_wait_s: float = Field(default=300.0, gt=0, description="how long a request for images waits for them")
     image_lifetime_s: float = Field(default=3600.0, gt=0, description="images are removed after so long")
     priority_boost_s: float = Field(

@@ -49,6 +49,7 @@ class CreateVideo(BaseModel):
     seed: Seed | None = None
     n: int = Field(default=1, ge=1, le=_WHOLE, description="videos to make, from consecutive seeds")
     priority: Priority = 0
+    enhance_prompt: bool = Field(default=False, description="a language model first writes the prompt out")
 
 
 ImageFormat = Literal["png", "jpeg", "webp"]
@@ -151,6 +152,7 @@ class Video(BaseModel):
     num_inference_steps: int
     priority: int
     started_at: int | None
+    revised_prompt: str | None = Field(default=None, description="what enhance_prompt made of the prompt")
     siblings: list[str] = Field(default=[], description="the other videos of a request with n > 1")
 
     @classmethod
@@ -178,6 +180,7 @@ class Video(BaseModel):
             num_inference_steps=job.num_steps,
             priority=job.priority,
             started_at=_whole(job.started_at),
+            revised_prompt=params.get("revised_prompt"),  # jobs from before it was offered have none
         )
 
 

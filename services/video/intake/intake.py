@@ -12,6 +12,7 @@ from services.video.errors import ApiError, refused, unavailable
 from services.video.files import input_file, job_folder
 from services.video.intake.admission import check_queue, over_rate
 from services.video.intake.pictures import Pictures
+from services.video.intake.prompts import Prompts
 from services.video.intake.sizing import Plan, plan
 from services.video.job import Idempotency, IdempotencyConflict, Job, Kind, NewJob, new_id
 from services.video.kept import Kept
@@ -32,6 +33,7 @@ class Intake:
         self._ledger = ledger
         self._clock = clock
         self._pictures = Pictures(config.api)
+        self._prompts = Prompts(config.api)
         self._cards = Kept(self._ask_cards, _KEEP_S)
 
     def cards(self) -> list[ModelCard]:
@@ -66,7 +68,8 @@ class Intake:
             message = f"model {card.id!r} starts from text alone: leave the picture out"
             raise refused("input_reference", message, "unsupported")
         check_queue(self._ledger, limits, owner, request.n, planned)
-        new = self._jobs(owner, request, planned, card, kind, with_picture=picture is not None)
+        revised = self._prompts.revised(request.prompt, request.enhance_prompt)
+        new = self._jobs(owner, request, planned, card, kind, revised, with_picture=picture is not None)
         charges = charges_of(limits.limits_of(owner), request.n * planned.num_frames / planned.fps)
         return self._put(new, picture, _once(idempotency_key, request, picture), charges)
 
@@ -83,7 +86,15 @@ class Intake:
         raise refused("model", f"model {model!r} is not served here: use {names}", "model_not_found")
 
     def _jobs(
-        self, owner: str, request: CreateVideo, planned: Plan, card: ModelCard, kind: Kind, *, with_picture: bool
+        self,
+        owner: str,
+        request: CreateVideo,
+        planned: Plan,
+        card: ModelCard,
+        kind: Kind,
+        revised: str | None,
+        *,
+        with_picture: bool,
     ) -> list[NewJob]:
         now, limits = self._clock(), self._config.api
         deadline_at = now + self._config.deadline_s if self._config.deadline_s else None
@@ -97,7 +108,7 @@ class Intake:
                     id=job_id,
                     owner=owner,
                     model=card.id,
-                    params=_params(request, planned, (seed + index) % 2**63, picture),
+                    params=_params(request, revised, planned, (seed + index) % 2**63, picture),
                     tokens=planned.batch_tokens,
                     num_steps=planned.num_steps,
                     priority=request.priority,
@@ -135,10 +146,11 @@ class Intake:
                 storage.delete_prefix(job_folder(self._config.output, job.id))
 
 
-def _params(request: CreateVideo, planned: Plan, seed: int, picture: str | None) -> dict[str, Any]:
+def _params(request: CreateVideo, revised: str | None, planned: Plan, seed: int, picture: str | None) -> dict[str, Any]:
     """What a sampler needs to know of a job."""
     return {
         "prompt": request.prompt,
+        "revised_prompt": revised,
         "negative_prompt": request.negative_prompt,
         "num_frames": planned.num_frames,
         "height": planned.height,

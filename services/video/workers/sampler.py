@@ -249,7 +249,7 @@ def _request(job: Job, cache_threshold: float) -> Request:
     size = params["height"], params["width"]
     still = fit_frames(media.decode_image(storage.read_bytes(picture))[None], *size)[0] if picture else None
     return Request(
-        prompt=params["prompt"],
+        prompt=params.get("revised_prompt") or params["prompt"],
         negative_prompt=params["negative_prompt"],
         num_frames=params["num_frames"],
         height=params["height"],
