@@ -10,10 +10,10 @@ import signal
 import socket
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_args
 
 import ray
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -120,12 +120,23 @@ def _sentences(error: ValidationError, config_class: type[BaseModel]) -> str:
     for item in error.errors():
         key = ".".join(str(step) for step in item["loc"]) or "config"
         if item["type"] == "extra_forbidden":
-            parts.append(f"unknown key {key!r}; the keys are {', '.join(config_class.model_fields)}")
+            parts.append(f"unknown key {key!r}; the keys are {', '.join(_fields(config_class, item['loc'][:-1]))}")
         elif item["type"] == "missing":
             parts.append(f"{key!r} is missing; add it to the file or give --set {key}=...")
+        elif not item["loc"] or isinstance(item["input"], dict):  # of several values together; the message names them
+            parts.append(item["msg"].removeprefix("Value error, "))
         else:
             parts.append(f"{key!r} = {item['input']!r}: {item['msg']}")
     return "; ".join(parts)
+
+
+def _fields(config_class: type[BaseModel], path: Sequence[int | str]) -> Iterable[str]:
+    """The keys of the table that ``path`` leads to."""
+    for step in path:
+        annotation = config_class.model_fields[step].annotation if isinstance(step, str) else None
+        kinds = (kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type))
+        config_class = next((kind for kind in kinds if issubclass(kind, BaseModel)), config_class)
+    return config_class.model_fields
 
 
 def write_resolved(config: JobConfig, output: str) -> None:

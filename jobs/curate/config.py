@@ -19,6 +19,14 @@ class Thresholds(JobConfig):
     max_motion: float = Field(gt=0)
     max_frozen: float = Field(ge=0, le=1)
 
+    @model_validator(mode="after")
+    def _leave_something(self) -> Self:
+        for name, least in self:
+            most = getattr(self, name.replace("min_", "max_"), None)
+            if name.startswith("min_") and most is not None and least > most:
+                raise ValueError(f"{name} = {least:g} is above {name.replace('min_', 'max_')} = {most:g}: drops all")
+        return self
+
 
 class CaptionEndpoint(JobConfig):
     """An OpenAI-compatible endpoint with a vision-language model."""

@@ -22,6 +22,11 @@ def _explain(error: Exception, uri: str) -> StorageError:
             return MissingObject(f"{uri}: no such {what}; create it or correct the URI")
         if code in _EXPIRED:
             return AccessDenied(f"{uri}: the credentials have expired ({code}); renew them, then run the same command")
+        if code == "400":  # the answer to HEAD has no body that could say why
+            return AccessDenied(
+                f"{uri}: refused (400), most likely since the credentials have expired; renew them, then run the same "
+                "command"
+            )
         if code in _DENIED:
             return AccessDenied(f"{uri}: access refused ({code}); check AWS_ACCESS_KEY_ID and the bucket policy")
         return StorageUnavailable(f"{uri}: the server answered {code or error}; try again later")

@@ -39,7 +39,7 @@ def test_a_setting_on_the_command_line_wins_over_the_file_and_the_file_over_the_
     [
         ("stepz=3", "unknown key 'stepz'; the keys are output, steps, optimiser"),
         ("steps=many", "'steps' = 'many'"),
-        ("optimiser.speed=1", "unknown key 'optimiser.speed'"),
+        ("optimiser.speed=1", "unknown key 'optimiser.speed'; the keys are rate"),
         ("steps", "write key=value"),
         ("output.deep=1", "'output' is a value"),
     ],

@@ -77,6 +77,8 @@ def test_credentials_that_expire_are_said_to_have_expired(
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         with pytest.raises(AccessDenied, match=r"expired.*renew them"):
             storage.read_bytes(stored)
+        with pytest.raises(AccessDenied, match=r"expired.*renew them"):
+            storage.head(stored)
 
 
 def test_a_bucket_that_may_only_be_read_is_found_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
