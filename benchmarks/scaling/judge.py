@@ -1,6 +1,5 @@
 """Trained models as pipelines, and what their videos show: read back by the world's own measure, cuts and speckle."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from functools import cache
 
@@ -16,7 +15,6 @@ from sora_core.dit.model import DiT
 from sora_core.pipeline import Pipeline, Request
 from sora_core.pipeline.parts import Parts, Sampling
 from sora_core.text import TextEncoder
-from sora_core.training.trainer import Trainer
 from sora_core.vae import VideoAutoencoder
 from sora_core.world.readback import MIN_SATURATION, MIN_VALUE
 from sora_core.world.scene import Mix, sample
@@ -32,12 +30,6 @@ _EDGE_PIXELS = 3
 @cache
 def _encoders() -> tuple[VideoAutoencoder, TextEncoder]:
     return VideoAutoencoder.load(dtype=torch.bfloat16), TextEncoder.load()
-
-
-def averaged(trainer: Trainer) -> DiT:
-    """The model with its averaged weights."""
-    with trainer.ema.swapped_in():
-        return copy.deepcopy(trainer.dit).eval()
 
 
 def pipeline(dit: DiT, clips: ClipSet, shift: float = SHIFT, solver: str = "ab2") -> Pipeline:

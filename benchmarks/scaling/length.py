@@ -19,9 +19,9 @@ import torch
 
 from benchmarks.scaling.clips import FOLDER, ClipSet, Footage, encoded, scenes
 from benchmarks.scaling.drift import Drift, measure
-from benchmarks.scaling.judge import NUM_STEPS, averaged, pipeline, through_autoencoder
+from benchmarks.scaling.judge import NUM_STEPS, pipeline, through_autoencoder
 from benchmarks.scaling.results import Results, image
-from benchmarks.scaling.runs import Recipe, dit_config, fresh, make_trainer, steps
+from benchmarks.scaling.runs import Recipe, dit_config, fresh, trained
 from jobs.evaluate.sampling import Frames, Question, generate
 from sora_core.dit.model import DiT
 from sora_core.edits import first_frame
@@ -56,20 +56,10 @@ def long_clips() -> ClipSet:
     return encoded("long", windows(scenes(MIX, 21, 300)), windows(scenes(MIX, 22, 8)))
 
 
-def trained(clips: ClipSet, results: Results) -> DiT:
+def model_of(clips: ClipSet, results: Results) -> DiT:
     recipe = Recipe(schedule_steps=STEPS, given=GIVEN, clean=True)
-    dit, path = fresh(dit_config(WIDTH, LAYERS, clips), recipe.seed, clean=recipe.clean), FOLDER / "length.pt"
-    if path.exists():
-        dit.load_state_dict(torch.load(path, weights_only=True))
-        return dit.eval()
-    trainer, start = make_trainer(dit, clips, recipe), time.process_time()
-    for planned in steps(trainer, clips, recipe):
-        if planned.step == STEPS:
-            break
-    results.add("training", {"seconds": time.process_time() - start, "clips": planned.after.clips})
-    dit = averaged(trainer)
-    torch.save(dit.state_dict(), path)
-    return dit
+    dit = fresh(dit_config(WIDTH, LAYERS, clips), recipe.seed, clean=recipe.clean)
+    return trained(FOLDER / "length.pt", dit, clips, recipe, lambda _, spent: results.add("training", spent))
 
 
 def continued(pipe: Pipeline, asked: Sequence[Question], window: int) -> list[Frames]:
@@ -145,7 +135,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
     results, clips = Results("length"), long_clips()
-    dit = trained(clips, results)
+    dit = model_of(clips, results)
     with torch.autocast("cpu", torch.bfloat16):
         compare(dit, clips, results)
     draw(results)

@@ -19,9 +19,9 @@ import torch
 from benchmarks.scaling.alignment import AlignedTrainer, align, encoder_features, without_alignment
 from benchmarks.scaling.averages import ConstantEma, PowerEma
 from benchmarks.scaling.clips import FOLDER, ClipSet, scenes
-from benchmarks.scaling.judge import averaged, pipeline, questions, rounded, sampled, scores, through_autoencoder
+from benchmarks.scaling.judge import pipeline, questions, rounded, sampled, scores, through_autoencoder
 from benchmarks.scaling.results import Results
-from benchmarks.scaling.runs import Recipe, dit_config, fresh, law_sigmas, make_trainer, steps, validate
+from benchmarks.scaling.runs import Recipe, averaged, dit_config, fresh, law_sigmas, make_trainer, steps, validate
 from benchmarks.scaling.sizes import MIX, square_clips
 from sora_core.dit.model import DiT
 from sora_core.training.ema import Ema

@@ -1,7 +1,10 @@
 """A training run without a cluster: the product's own trainer, plan and draws over clips in memory."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -92,6 +95,30 @@ def steps(trainer: Trainer, clips: ClipSet, recipe: Recipe) -> Iterator[PlannedS
         ]
         trainer.step(planned, packs, draw_step(rules, planned.step, planned.num_clips))
         yield planned
+
+
+def averaged(trainer: Trainer) -> DiT:
+    """The model with its averaged weights."""
+    with trainer.ema.swapped_in():
+        return copy.deepcopy(trainer.dit).eval()
+
+
+def trained(
+    path: Path, dit: DiT, clips: ClipSet, recipe: Recipe, after: Callable[[Trainer, dict[str, Any]], None]
+) -> DiT:
+    """The averaged model of a whole run: from its file, or trained now, and then ``after`` hears what it took."""
+    if path.exists():
+        dit.load_state_dict(torch.load(path, weights_only=True))
+        return dit.eval()
+    trainer, start = make_trainer(dit, clips, recipe), time.process_time()
+    for planned in steps(trainer, clips, recipe):
+        if planned.step == recipe.schedule_steps:
+            break
+    spent = {"seconds": time.process_time() - start, "clips": planned.after.clips}
+    dit = averaged(trainer)
+    torch.save(dit.state_dict(), path)
+    after(trainer, spent)
+    return dit
 
 
 def step_flops(config: DiTConfig, clips: ClipSet, planned: PlannedStep) -> float:

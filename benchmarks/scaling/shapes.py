@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +19,6 @@ import torch
 
 from benchmarks.scaling.clips import FOLDER, ClipSet, Footage, encoded, scenes
 from benchmarks.scaling.judge import (
-    averaged,
     pipeline,
     questions,
     rounded,
@@ -27,7 +27,7 @@ from benchmarks.scaling.judge import (
     through_autoencoder,
 )
 from benchmarks.scaling.results import Results, image
-from benchmarks.scaling.runs import Recipe, dit_config, fresh, law_sigmas, make_trainer, steps, validate
+from benchmarks.scaling.runs import Recipe, dit_config, fresh, law_sigmas, trained, validate
 from jobs.evaluate.sampling import Question
 from jobs.evaluate.sheet import draw_sheet
 from sora_core.diffusion.flow import noise
@@ -35,6 +35,7 @@ from sora_core.dit.model import DiT
 from sora_core.dit.packing import Clip, pack
 from sora_core.shapes import LatentShape, Patch
 from sora_core.training.plan import Plan, PlanRules
+from sora_core.training.trainer import Trainer
 from sora_core.world.scene import Mix
 
 SIZES = ("64x64", "96x48", "48x96", "80x64", "64x80")
@@ -78,25 +79,16 @@ def square_crops(native: ClipSet) -> ClipSet:
     return replace(crops, whitening=native.whitening)
 
 
-def trained(name: str, clips: ClipSet, native: ClipSet, results: Results) -> DiT:
+def model_of(name: str, clips: ClipSet, native: ClipSet, results: Results) -> DiT:
     """The model of this name: from `FOLDER`, or trained now and judged on the native validation clips."""
     recipe = Recipe(schedule_steps=STEPS, clean=True)
-    dit, path = fresh(dit_config(WIDTH, LAYERS, clips), recipe.seed, clean=recipe.clean), FOLDER / f"shapes-{name}.pt"
-    if path.exists():
-        dit.load_state_dict(torch.load(path, weights_only=True))
-        return dit.eval()
-    trainer, start = make_trainer(dit, clips, recipe), time.process_time()
-    for planned in steps(trainer, clips, recipe):
-        if planned.step == STEPS:
-            break
-    spent = time.process_time() - start
-    dit = averaged(trainer)
-    torch.save(dit.state_dict(), path)
-    by_size: dict[str, list[float]] = {}
-    for size, examples in _by_size(native).items():
-        by_size[size] = validate(trainer, examples, law_sigmas())
-    results.add(f"training, {name}", {"seconds": spent, "clips": planned.after.clips, "losses": by_size})
-    return dit
+
+    def judged(trainer: Trainer, spent: dict[str, Any]) -> None:
+        losses = {size: validate(trainer, examples, law_sigmas()) for size, examples in _by_size(native).items()}
+        results.add(f"training, {name}", spent | {"losses": losses})
+
+    dit = fresh(dit_config(WIDTH, LAYERS, clips), recipe.seed, clean=recipe.clean)
+    return trained(FOLDER / f"shapes-{name}.pt", dit, clips, recipe, judged)
 
 
 def _by_size(clips: ClipSet) -> dict[str, list[object]]:
@@ -199,8 +191,8 @@ def main() -> None:
     results, native = Results("shapes"), native_clips()
     crops = square_crops(native)
     models = {
-        "native": (trained("native", native, native, results), native),
-        "crops": (trained("crops", crops, native, results), crops),
+        "native": (model_of("native", native, native, results), native),
+        "crops": (model_of("crops", crops, native, results), crops),
     }
     with torch.autocast("cpu", torch.bfloat16):
         for name, (dit, clips) in models.items():

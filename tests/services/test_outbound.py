@@ -2,16 +2,17 @@
 
 import contextlib
 import ipaddress
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 
 from services.video.config import OutboundSettings
 from services.video.outbound import ForbiddenAddress, Outbound, OutboundError, is_public
+
+from .web import serving
 
 LOCAL = {"allowed_networks": ["127.0.0.0/8"]}
 
@@ -45,13 +46,8 @@ class Site(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Site)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Site) as address:
+        yield address
 
 
 def outbound(resolve: Callable[[str, int], list[str]] | None = None, **settings: Any) -> Outbound:

@@ -3,11 +3,10 @@
 import base64
 import io
 import struct
-import threading
 import tracemalloc
 import zlib
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from PIL import Image
@@ -16,6 +15,8 @@ from services.video.config import ApiSettings
 from services.video.errors import ApiError
 from services.video.intake.pictures import Pictures
 from services.video.schemas import ImageReference
+
+from .web import serving
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -107,13 +108,8 @@ def gallery() -> Iterator[str]:
 
         def log_message(self, *arguments: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Handler) as address:
+        yield f"http://{address}"
 
 
 def test_a_url_is_fetched_where_the_operator_allows_it(gallery: str) -> None:
