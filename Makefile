@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 KEEP ?=
 
-.PHONY: demo stop test quick check fmt bench clean
+.PHONY: demo stop test quick check fmt bench gallery clean
 .DEFAULT_GOAL := demo
 
 # Everything below needs this stamp: an environment of exactly the pinned versions.
@@ -42,6 +42,11 @@ fmt: .venv/ready
 
 bench: .venv/ready
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+# One sheet and one film of every edit; trains the model for it first, some 15 minutes of one core.
+gallery: .venv/ready
+	@$(BIN)/python -m benchmarks.edits.model
+	@$(BIN)/python -m benchmarks.edits.gallery
 
 clean:
 	rm -rf .venv demo build *.egg-info

@@ -25,6 +25,7 @@ from benchmarks.scaling.runs import Recipe, averaged, dit_config, fresh, law_sig
 from benchmarks.scaling.sizes import MIX, square_clips
 from sora_core.dit.model import DiT
 from sora_core.training.ema import Ema
+from sora_core.training.masks import SHARES
 from sora_core.training.trainer import Trainer
 
 WIDTH, LAYERS = 128, 4
@@ -44,6 +45,7 @@ RECIPES = {
     "AdamW": replace(BASE, muon_lr=None),
     "AdamW 3e-3": replace(BASE, muon_lr=None, lr=3e-3),
     "demo budget": DEMO,
+    "demo budget, every edit": replace(DEMO, given=SHARES),
     "demo budget, clean": replace(DEMO, clean=True),
     "demo budget, clean, spread 1.4": replace(DEMO, clean=True, spread=1.4),
 }

@@ -9,6 +9,7 @@ import torch
 from sora_core.checkpoint import Meta
 from sora_core.dit.config import DiTConfig
 from sora_core.dit.model import DiT
+from sora_core.edits import supported
 
 CARD, CURVE, SAMPLES, SHEET = "README.md", "training.png", "samples", "sheet.png"
 
@@ -18,7 +19,8 @@ pipeline_tag: text-to-video
 # {name}, step {step:,}
 
 A video diffusion transformer of {parameters:.1f} M parameters ({layers} layers of width {dim}), {begun}.
-It takes a prompt{given}, and was trained on clips of up to {max_tokens:,} tokens that play at {fps:g} frames a second.
+It was trained on clips of up to {max_tokens:,} tokens that play at {fps:g} frames a second. Beside text to video it
+learned: {edits}.
 
 ```python
 from sora_core.pipeline import Pipeline
@@ -48,14 +50,6 @@ Code: {revision}. The whole config:
 ```
 """
 
-_GIVEN = {
-    "first_frame": "a first frame",
-    "last_frame": "a last frame",
-    "both_ends": "both ends",
-    "prefix": "the beginning of a video",
-    "outside_a_box": "all but a box in space and time",
-}
-
 
 def card(
     uri: str, meta: Meta, lines: Mapping[int, Mapping[str, Any]], prompts: Sequence[str], shape: Sequence[int]
@@ -65,7 +59,6 @@ def card(
     with torch.device("meta"):
         parameters = DiT(config).num_params
     frames, height, width = shape
-    given = [_GIVEN[kind] for kind in meta.given if kind in _GIVEN]
     return _CARD.format(
         name=uri.rsplit("/checkpoints/", 1)[0].rsplit("/", 1)[-1],
         step=meta.step,
@@ -73,7 +66,7 @@ def card(
         layers=config.num_layers,
         dim=config.dim,
         begun="trained from nothing" if meta.base is None else _begun(meta),
-        given=f", and {', '.join(given)} if you have it" if given else "",
+        edits=", ".join(supported(meta.given)),
         max_tokens=meta.max_tokens,
         fps=meta.fps,
         uri=uri,

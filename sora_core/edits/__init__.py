@@ -4,7 +4,7 @@
 """
 
 from sora_core.edits.canvas import Canvas, Clip, assemble, first_frame, latent_mask, make_canvas, mask_region, settle
-from sora_core.edits.plan import Plan, Room, Window, plan_windows
+from sora_core.edits.plan import Plan, plan_windows
 from sora_core.edits.spec import (
     Edit,
     Extend,
@@ -20,6 +20,7 @@ from sora_core.edits.spec import (
     supported,
     to_json,
 )
+from sora_core.edits.windows import Room, Window
 
 __all__ = [
     "Canvas",

@@ -8,8 +8,9 @@ from einops import reduce, repeat
 from jaxtyping import Bool, Int, UInt8
 
 from sora_core.edits.fill import fade_out, fill
-from sora_core.edits.plan import Layer, Plan, Window
+from sora_core.edits.plan import Layer, Plan
 from sora_core.edits.spec import Region
+from sora_core.edits.windows import Window
 from sora_core.errors import InputError
 from sora_core.shapes import Compression, Patch, PixelShape
 

@@ -11,8 +11,11 @@ Mask = Bool[np.ndarray, "t h w"]
 FADE_PIXELS = 8
 """How far the autoencoder's error at a kept pixel is still taken from its new neighbours."""
 
-FADE_FRAMES = 4
-"""The same in time."""
+FADE_FRAMES = 16
+"""The same in time, for pixels that haven't changed meanwhile."""
+
+CHANGE = 48
+"""The change of a pixel, of 255, at which nothing is taken from its past: a thing that moved away leaves no ghost."""
 
 
 _BY_FRAME = "t h w -> t"
@@ -56,19 +59,16 @@ def fade_out(frames: Frames, kept: Mask, decoded: Frames) -> Frames:
 def _error_in_time(
     frames: Frames, decoded: Frames, there: Int[np.ndarray, " n"], number: int
 ) -> Float32[np.ndarray, "h w 3"] | None:
-    """The errors of the kept frames before and after, each by its nearness."""
-    weights = {
-        int(place): max(0.0, 1 - abs(number - place) / (FADE_FRAMES + 1)) for place in _neighbours(there, number)
-    }
-    total = max(1.0, sum(weights.values()))
-    if not any(weights.values()):
-        return None
-    errors = [
-        np.float32(weight / total) * (frames[place].astype(np.float32) - decoded[place])
-        for place, weight in weights.items()
-    ]
-    total_error: Float32[np.ndarray, "h w 3"] = np.stack(errors).sum(axis=0)
-    return total_error
+    """The errors of the kept frames before and after, by their nearness, where the picture hasn't changed since."""
+    now = decoded[number].astype(np.float32)
+    errors, total = np.zeros_like(now), np.zeros_like(now[..., :1])
+    for place in {place for place in _neighbours(there, number) if abs(number - place) <= FADE_FRAMES}:
+        then = decoded[place].astype(np.float32)
+        alike = (1 - np.abs(now - then).max(axis=-1, keepdims=True) / CHANGE).clip(0)
+        weight = alike * np.float32(1 - abs(number - place) / (FADE_FRAMES + 1))
+        errors += weight * (frames[place] - then)
+        total += weight
+    return errors / np.maximum(1, total) if total.any() else None
 
 
 def _neighbours(there: Int[np.ndarray, " n"], number: int) -> tuple[int, int]:

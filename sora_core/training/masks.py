@@ -105,6 +105,22 @@ KINDS: Mapping[str, Callable[[LatentShape, Patch, np.random.Generator], Mask]] =
         "inside_a_box": _inside_a_box,
     }
 )
+SHARES: Mapping[str, float] = MappingProxyType(
+    {
+        "first_frame": 0.06,
+        "last_frame": 0.02,
+        "both_ends": 0.03,
+        "keyframes": 0.04,
+        "prefix": 0.06,
+        "suffix": 0.04,
+        "around_the_middle": 0.05,
+        "outside_a_box": 0.02,
+        "outside_boxes": 0.05,
+        "inside_a_box": 0.03,
+    }
+)
+"""The share of the clips of each kind with which a model learns every edit; the rest is given nothing."""
+
 _OF_A_STILL = frozenset({"nothing", "outside_a_box", "outside_boxes", "inside_a_box"})
 _NEED_A_MIDDLE = frozenset({"both_ends", "around_the_middle"})
 

@@ -30,7 +30,7 @@ def test_every_checkpoint_has_a_card_of_its_own(small_run: TrainConfig) -> None:
         assert f"# run, step {step}" in text
         assert "trained from nothing" in text
         assert "| CC0-1.0 | 10 |\n| unknown | 10 |" in text
-        assert "and a first frame if you have it" in text
+        assert "first_frame, " in text
         assert '"pack_tokens": 64' in text
         assert ("| 0.50 | " in text) == (step >= 6), "validated at 6 and 12"
         with Image.open(folder / "training.png") as picture:

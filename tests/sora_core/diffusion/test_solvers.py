@@ -9,7 +9,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteSche
 from torch import Tensor
 
 from sora_core.diffusion import flow
-from sora_core.diffusion.solvers import SOLVERS, make_solver, sigmas
+from sora_core.diffusion.solvers import SOLVERS, make_solver, num_steps_of, sigmas
 from sora_core.errors import InputError
 
 Velocity = Callable[[Tensor, float], Tensor]
@@ -132,3 +132,15 @@ def test_a_restored_solver_goes_on_bit_for_bit(name: str) -> None:
         while not second.done:
             x = second.step(x, velocity(x, second.sigma))
         assert torch.equal(x, whole)
+
+
+@pytest.mark.parametrize("strength", [0.1, 0.5, 0.7, 1.0])
+def test_a_start_below_noise_runs_the_last_steps_of_the_same_grid(strength: float) -> None:
+    levels, whole = sigmas(10, 3.0, strength), sigmas(10, 3.0)
+    assert len(levels) - 1 == num_steps_of(10, strength) == round(10 * strength)
+    torch.testing.assert_close(levels, whole[-len(levels) :])
+
+
+def test_a_start_between_two_steps_takes_one_more() -> None:
+    levels = sigmas(10, 1.0, 0.45)
+    assert (levels[0].item(), len(levels) - 1) == (0.45, 5)

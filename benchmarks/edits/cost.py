@@ -1,0 +1,95 @@
+"""What an edit costs: an extension of a short source and a long one, a repaint of a tenth of the picture and the whole.
+
+``python -m benchmarks.edits.cost`` prints CPU seconds, best of three, and operations of the transformer; the weights
+are random, for the work doesn't depend on them.
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from benchmarks.scaling.clips import FPS
+from sora_core.diffusion.flow import ShiftLaw
+from sora_core.dit.config import DiTConfig
+from sora_core.dit.model import DiT
+from sora_core.edits import Clip, Edit, Extend, Region, Repaint, make_canvas, plan_windows
+from sora_core.pipeline import Pipeline, Request, edit
+from sora_core.pipeline.editing import window_request
+from sora_core.pipeline.parts import EXTRAPOLATION, Parts, Sampling
+from sora_core.shapes import PixelShape
+from sora_core.text import TextEncoder
+from sora_core.training.masks import KINDS
+from sora_core.vae import VideoAutoencoder
+from sora_core.vae.whitening import Whitening
+
+STEPS = 16
+SIDE, FRAMES = 256, 17
+TENTH = round((0.1 * SIDE**2) ** 0.5)
+
+
+def random_pipeline() -> Pipeline:
+    """A model of the demo's sizes that takes clips of 256x256."""
+    torch.manual_seed(0)
+    vae, text = VideoAutoencoder.load(), TextEncoder.load()
+    channels = vae.channels
+    config = DiTConfig(
+        num_attention_heads=4, attention_head_dim=32, in_channels=channels, out_channels=channels, text_dim=text.dim,
+        ffn_dim=512, num_layers=4, pooled_text=True,
+    )  # fmt: skip
+    whitening = Whitening((0.0,) * channels, (1.0,) * channels)
+    tokens = 5 * (SIDE // 16) ** 2 * EXTRAPOLATION
+    sampling = Sampling(ShiftLaw(6.0), 1.5)
+    return Pipeline(Parts("random", DiT(config), vae, text, whitening, sampling, FPS, tokens, frozenset(KINDS)))
+
+
+def operations(pipe: Pipeline, asked: Edit, sources: Sequence[Clip]) -> float:
+    """Of the transformer, over all windows and steps."""
+    plan = plan_windows(asked, [PixelShape(*source.shape[:3]) for source in sources], pipe.room)
+    film = plan.film
+    request = Request(
+        prompt="x", num_frames=film.frames, height=film.height, width=film.width, num_inference_steps=STEPS
+    )
+    made = [
+        np.zeros((window.shape.frames, window.shape.height, window.shape.width, 3), np.uint8) for window in plan.windows
+    ]
+    canvases = (make_canvas(plan, index, sources, made[:index]) for index in range(len(plan.windows)))
+    return sum(pipe.start(window_request(request, plan, index, canvas)).cost for index, canvas in enumerate(canvases))
+
+
+def seconds(pipe: Pipeline, asked: Edit, sources: Sequence[Clip]) -> float:
+    """The whole edit, autoencoder and all."""
+    found = []
+    for _ in range(3):
+        began = time.process_time()
+        edit(pipe, asked, sources, "x", num_inference_steps=STEPS)
+        found.append(time.process_time() - began)
+    return min(found)
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    torch.set_num_threads(1)
+    pipe = random_pipeline()
+    source = np.random.default_rng(0).integers(0, 256, (5 * FRAMES, SIDE, SIDE, 3), np.uint8)
+    place = (SIDE - TENTH) // 2
+    rows: list[tuple[str, Edit, list[Clip]]] = [
+        (f"extend {FRAMES} frames by 12", Extend(12), [source[:FRAMES]]),
+        (f"extend {5 * FRAMES} frames by 12", Extend(12), [source]),
+        ("repaint all of the picture", Repaint((Region(0, FRAMES, 0, 0, SIDE, SIDE),)), [source[:FRAMES]]),
+        ("repaint a tenth of it", Repaint((Region(0, FRAMES, place, place, TENTH, TENTH),)), [source[:FRAMES]]),
+    ]
+    print(f"{SIDE}x{SIDE} pixels, {STEPS} steps\n")
+    print("| edit | CPU seconds | GFLOP | of the row before |\n|---|---|---|---|")
+    before = None
+    for number, (name, asked, sources) in enumerate(rows):
+        took, work = seconds(pipe, asked, sources), operations(pipe, asked, sources) / 1e9
+        ratio = "" if number % 2 == 0 or before is None else f"{took / before[0]:.2f}, {work / before[1]:.2f}"
+        print(f"| {name} | {took:.2f} | {work:.0f} | {ratio} |", flush=True)
+        before = took, work
+
+
+if __name__ == "__main__":
+    main()
