@@ -37,7 +37,7 @@ def decode_clip(
     when nothing does, InputError when the clip wouldn't fit in memory.
     """
     pictures: list[np.ndarray] = []
-    for picture in _shown(path, start_s, math.inf if end_s is None else end_s, fps, size):
+    for picture in clip_frames(path, start_s, end_s, fps=fps, size=size):
         pictures.append(picture)
         if len(pictures) == max_frames:
             break
@@ -51,9 +51,15 @@ def decode_clip(
     return np.stack(pictures)
 
 
-def _shown(
-    path: Path | str, start_s: float, end_s: float, fps: float | None, size: tuple[int, int] | None
+def clip_frames(
+    path: Path | str,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    *,
+    fps: float | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Iterator[np.ndarray]:
+    """The frames of `decode_clip` one by one, with no bound on how many; none when nothing decodes."""
     source = timed_frames(path, start_s)
     first = next(source, None)
     if first is None:
@@ -62,7 +68,7 @@ def _shown(
     convert = Converter(size or geometry(video.stream, frame).displayed, Interpolation.AREA)
     timed = ((time_s, item) for _, time_s, item in chain([first], source))
     last, pixels = None, np.empty(0)
-    for item in resample(timed, start_s, end_s, fps or video.fps, video.fps):
+    for item in resample(timed, start_s, math.inf if end_s is None else end_s, fps or video.fps, video.fps):
         if item is not last:
             last, pixels = item, convert(item)
         yield pixels

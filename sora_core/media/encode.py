@@ -8,8 +8,10 @@ from typing import Any
 
 import av
 import numpy as np
+from jaxtyping import Int16
 
 from sora_core.errors import InputError
+from sora_core.media.sound import SOUND_HZ
 
 # AVCOL_* code points of BT.709, and of the limited range; they happen to be the same number.
 _BT709 = 1
@@ -21,11 +23,20 @@ _RATE_DENOMINATOR = 1001
 class Mp4Writer:
     """An H.264 file that grows frame by frame: BT.709 tagged, index first. It gets its name when it is closed.
 
-    ``height`` and ``width`` must be even. Leaving the ``with`` block by an exception leaves no file.
+    ``height`` and ``width`` must be even; ``sound`` begins with the first frame and ends with the last at the latest.
+    Leaving the ``with`` block by an exception leaves no file.
     """
 
     def __init__(
-        self, path: Path | str, *, height: int, width: int, fps: float, crf: int = 18, preset: str = "veryfast"
+        self,
+        path: Path | str,
+        *,
+        height: int,
+        width: int,
+        fps: float,
+        crf: int = 18,
+        preset: str = "veryfast",
+        sound: Int16[np.ndarray, "n 2"] | None = None,
     ) -> None:
         if height % 2 or width % 2 or min(height, width) < 2:
             raise InputError(f"size {width}x{height}: H.264 needs even sides; use {width // 2 * 2}x{height // 2 * 2}")
@@ -37,6 +48,9 @@ class Mp4Writer:
         self._rate = Fraction(fps).limit_denominator(_RATE_DENOMINATOR)
         self._container = av.open(str(self._partial), "w", format="mp4", options={"movflags": "+faststart"})
         self._stream = self._open_stream(crf, preset)
+        self._sound = sound
+        self._sound_stream: Any = None if sound is None else self._open_sound()
+        self._sounded = 0
         self._num_frames = 0
 
     def _open_stream(self, crf: int, preset: str) -> Any:
@@ -51,6 +65,9 @@ class Mp4Writer:
         context.color_range = _LIMITED_RANGE
         return stream
 
+    def _open_sound(self) -> Any:
+        return self._container.add_stream("aac", rate=SOUND_HZ, layout="stereo", options={"b": "192k"})
+
     def add(self, frames: np.ndarray) -> None:
         """Append uint8 frames: one ``(h, w, 3)`` or several ``(t, h, w, 3)``."""
         for frame in frames if frames.ndim == 4 else frames[None]:
@@ -58,6 +75,19 @@ class Mp4Writer:
             assert frame.dtype == np.uint8, frame.dtype
             self._container.mux(self._stream.encode(self._limited(frame)))
             self._num_frames += 1
+            self._add_sound()
+
+    def _add_sound(self) -> None:
+        """The sound up to the end of the last frame."""
+        if self._sound is None:
+            return
+        samples = self._sound[self._sounded : round(self._num_frames / self._rate * SOUND_HZ)]
+        if not len(samples):
+            return
+        chunk = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples).reshape(1, -1), format="s16", layout="stereo")
+        chunk.sample_rate, chunk.pts, chunk.time_base = SOUND_HZ, self._sounded, Fraction(1, SOUND_HZ)
+        self._container.mux(self._sound_stream.encode(chunk))
+        self._sounded += len(samples)
 
     def _limited(self, frame: np.ndarray) -> Any:
         """A frame in the colours of the file's tags; without them the matrix would be a guess of the player."""
@@ -80,6 +110,8 @@ class Mp4Writer:
             self.abort()
             raise InputError(f"{self._path.name}: no frames to encode")
         self._container.mux(self._stream.encode())
+        if self._sound_stream is not None:
+            self._container.mux(self._sound_stream.encode())
         self._container.close()
         self._partial.replace(self._path)
 
@@ -100,13 +132,22 @@ class Mp4Writer:
             self.abort()
 
 
-def encode_mp4(path: Path | str, frames: Iterable[np.ndarray], fps: float, crf: int = 18) -> None:
-    """Write uint8 ``(h, w, 3)`` frames of one even size as H.264; whole or not at all. InputError for no frames."""
+def encode_mp4(
+    path: Path | str,
+    frames: Iterable[np.ndarray],
+    fps: float,
+    crf: int = 18,
+    sound: Int16[np.ndarray, "n 2"] | None = None,
+) -> None:
+    """Write uint8 ``(h, w, 3)`` frames of one even size as H.264, and stereo samples as AAC; whole or not at all.
+
+    InputError for no frames.
+    """
     iterator = iter(frames)
     first = next(iterator, None)
     if first is None:
         raise InputError(f"{Path(path).name}: no frames to encode")
-    with Mp4Writer(path, height=first.shape[0], width=first.shape[1], fps=fps, crf=crf) as writer:
+    with Mp4Writer(path, height=first.shape[0], width=first.shape[1], fps=fps, crf=crf, sound=sound) as writer:
         writer.add(first)
         for frame in iterator:
             writer.add(frame)
