@@ -26,7 +26,8 @@ from services.video.ledger import Ledger
 from tests.services.postgres import PostgresServer, postgres_binaries
 
 PARAMS = {"prompt": "a red ball moves left over grass", "negative_prompt": "", "num_frames": 33, "height": 256,
-          "width": 448, "fps": 8.0, "seconds": "4", "guidance_scale": 3.0, "seed": 7, "input": None}  # fmt: skip
+          "width": 448, "fps": 8.0, "seconds": "4", "guidance_scale": 3.0, "seed": 7, "num_inference_steps": 30,
+          "num_windows": 1, "film": None, "remixed_from": None}  # fmt: skip
 CLAIMED_AT_ONCE = 16
 SEEN_OF_AN_OWNER = 4
 RENEWALS_A_JOB = 2

@@ -73,11 +73,12 @@ class Service:
         pipeline = self._pipeline
         request = Request(prompt=PROMPT, **shape)
         tokens = 2 * pipeline.limits.check(request, pipeline.vae.compression, pipeline.dit.config.patch)
-        params = {"prompt": PROMPT, "negative_prompt": "", "fps": 8.0, "seconds": "1", "guidance_scale": GUIDANCE}
+        params = {"num_inference_steps": num_steps, "num_windows": 1, "film": None, "remixed_from": None}
+        words = {"prompt": PROMPT, "negative_prompt": "", "fps": 8.0, "seconds": "1", "guidance_scale": GUIDANCE}
         now = time.time()
         new = NewJob(
             id=new_id(now), owner=owner, model=pipeline.name, tokens=tokens, num_steps=num_steps, priority=0,
-            queued_as=now, params=params | dict(shape) | {"seed": seed, "input": None},
+            queued_as=now, params=params | words | dict(shape) | {"seed": seed},
         )  # fmt: skip
         return self.ledger.create([new])[0].id
 

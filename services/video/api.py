@@ -15,7 +15,7 @@ from services.video.intake.intake import Intake
 from services.video.kept import Kept
 from services.video.ledger import Ledger
 from services.video.metrics import LedgerCollector
-from services.video.routes import content, images, unsupported, videos
+from services.video.routes import content, edits, images, unsupported, videos
 from services.video.routes.access import Service, TheService, keyed_router
 from services.video.schemas import Model, ModelCardList, ModelList
 from services.video.webhooks.courier import Courier
@@ -39,7 +39,7 @@ def create_app(
     owners = {digest: owner for owner, digest in config.api.keys.items()}
     app = FastAPI(
         title="Sora on Ray",
-        summary="Videos from text and images",
+        summary="Videos from text, images and videos",
         version=metadata.version("sora-on-ray"),
         redoc_url=None,
         lifespan=_with_courier,
@@ -50,6 +50,7 @@ def create_app(
     for router in (
         models,
         unsupported.router,
+        edits.router,
         videos.router,
         content.router,
         images.router,

@@ -24,14 +24,24 @@ def job_folder(output: str, job_id: str) -> str:
     return storage.join(output, "videos", job_id)
 
 
-def input_file(output: str, job_id: str) -> str:
-    """Where the picture lies that a job starts from."""
-    return storage.join(job_folder(output, job_id), "input")
+def work_folder(output: str, job_id: str) -> str:
+    """Where what is needed until a job is closed is stored: its clips, its latents, its finished windows."""
+    return storage.join(job_folder(output, job_id), "work")
 
 
-def latents_folder(output: str, job_id: str) -> str:
-    """Where the latents of an unfinished job are stored."""
-    return storage.join(job_folder(output, job_id), "latents")
+def clip_file(output: str, job_id: str, index: int) -> str:
+    """Where a clip lies that a job's edit works on."""
+    return storage.join(work_folder(output, job_id), f"clip-{index}.mkv")
+
+
+def sound_file(output: str, job_id: str) -> str:
+    """Where the sound of an edit's film lies, as numpy keeps samples."""
+    return storage.join(work_folder(output, job_id), "sound.npy")
+
+
+def window_file(output: str, job: Job) -> str:
+    """Where an attempt at a job stores the frames of the window that it finished."""
+    return storage.join(work_folder(output, job.id), f"window-{job.window}-attempt-{job.attempts}.mkv")
 
 
 def attempt_folder(output: str, job: Job) -> str:

@@ -40,7 +40,8 @@ class NewJob:
     """What the API decides about a job before the ledger has it.
 
     ``tokens`` is its load on a batch and ``num_steps`` how often; ``queued_as`` the Unix time that its place in the
-    queue counts from, earlier than now for a raised priority; ``expires_at`` when a result is removed in any case. One
+    queue counts from, earlier than now for a raised priority; ``made`` is empty for an edit, None for a video of words
+    alone; ``expires_at`` when a result is removed in any case. One
     that isn't done at ``deadline_at`` fails.
     """
 
@@ -52,6 +53,7 @@ class NewJob:
     num_steps: int
     priority: int
     queued_as: float
+    made: list[str] | None = None
     expires_at: float | None = None
     deadline_at: float | None = None
 
@@ -81,8 +83,9 @@ class Lease:
 class Job:
     """One row of the ledger. Times are Unix seconds; ``result`` holds the files of a completed job.
 
-    ``saved`` is where its latents are stored: the newest of its sampling, or the finished ones. ``losses`` counts the
-    workers that it lost since it last got on. ``announced``: its end was told to the webhooks.
+    ``saved`` is where its latents are stored: the newest of its sampling, or the finished ones; ``made``, of an edit,
+    where the frames of its finished windows are. ``losses`` counts the workers that it lost since it last got on.
+    ``announced``: its end was told to the webhooks.
     """
 
     id: str
@@ -109,6 +112,7 @@ class Job:
     deleted_at: float | None
     stage: Stage
     saved: str | None
+    made: list[str] | None
     losses: int
     deadline_at: float | None
     announced: bool
@@ -116,6 +120,17 @@ class Job:
     @property
     def kind(self) -> Kind:
         return Kind(self.id.partition("_")[0])
+
+    @property
+    def window(self) -> int:
+        """The window at hand."""
+        return len(self.made or ())
+
+    @property
+    def num_windows(self) -> int:
+        """What its film is made in: as many rounds of sampling and decoding."""
+        windows: int = self.params["num_windows"]
+        return windows
 
     @property
     def lease(self) -> Lease:

@@ -1,8 +1,9 @@
 """What goes over the wire: requests as clients send them, answers as the `openai` clients read them."""
 
-from typing import Annotated, Any, Literal
+import json
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from services.video.job import Job, Status
 
@@ -14,111 +15,77 @@ class ImageReference(BaseModel):
     image_url: str
 
 
-def _as_reference(value: Any) -> Any:
+def as_reference(value: Any) -> Any:
     """A bare data URL means the object that holds it."""
     return {"image_url": value} if isinstance(value, str) else value
 
 
-_WHOLE = 2**31 - 1
+LARGEST_INT = 2**31 - 1
 Size = Annotated[str, Field(pattern=r"^\d{1,5}x\d{1,5}$", description="WIDTHxHEIGHT")]
 AspectRatio = Annotated[str, Field(pattern=r"^\d{1,4}:\d{1,4}$", description="W:H; size wins over it")]
-Steps = Annotated[int, Field(ge=1, le=_WHOLE)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+NumFrames = Annotated[int, Field(ge=1, le=LARGEST_INT)]
+Fps = Annotated[float, Field(ge=0.1, le=120, description="rate at which the video plays")]
+Steps = Annotated[int, Field(ge=1, le=LARGEST_INT)]
 GuidanceScale = Annotated[float, Field(ge=0, le=100, description="1 leaves guidance out")]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Priority = Annotated[int, Field(ge=-10, le=10, description="moves a request among the key's own")]
 
 
-class CreateVideo(BaseModel):
-    """The body of ``POST /v1/videos``. Unknown names are refused, so that a typo never changes a result silently."""
+class Wish(BaseModel):
+    """What every request for videos may say. Unknown names are refused, so that a typo never changes a result."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     prompt: str = Field(min_length=1)
     model: str | None = None
-    seconds: float | None = Field(default=None, gt=0, le=86_400, description="rounded to the nearest 4k + 1 frames")
-    size: Size | None = None
-    input_reference: Annotated[
-        ImageReference | None, BeforeValidator(_as_reference), Field(description="the first frame")
-    ] = None
     negative_prompt: str = ""
-    num_frames: int | None = Field(default=None, ge=1, le=_WHOLE, description="wins over seconds")
-    fps: float | None = Field(default=None, ge=0.1, le=120, description="rate at which the video plays")
-    aspect_ratio: AspectRatio | None = None
     num_inference_steps: Steps | None = None
     guidance_scale: GuidanceScale | None = None
     seed: Seed | None = None
-    n: int = Field(default=1, ge=1, le=_WHOLE, description="videos to make, from consecutive seeds")
+    n: int = Field(default=1, ge=1, le=LARGEST_INT, description="videos to make, from consecutive seeds")
     priority: Priority = 0
     enhance_prompt: bool = Field(default=False, description="a language model first writes the prompt out")
 
 
-ImageFormat = Literal["png", "jpeg", "webp"]
+class FrameImage(BaseModel):
+    """A still at a place of the video: its first or last frame, or the one with this index."""
+
+    model_config = ConfigDict(extra="forbid")
+    image_url: str = Field(description="a data URL")
+    frame_type: Literal["first_frame", "last_frame"] | None = None
+    index: int | None = Field(default=None, ge=0, le=LARGEST_INT)
+
+    @model_validator(mode="after")
+    def _check_place(self) -> Self:
+        if (self.frame_type is None) == (self.index is None):
+            raise ValueError("give frame_type or index")
+        return self
 
 
-class CreateImages(BaseModel):
-    """The body of ``POST /v1/images/generations``; values that the model can't honour are not among the choices."""
+def from_text(value: Any) -> Any:
+    """A list or an object that came as a form's field."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    prompt: str = Field(min_length=1)
-    model: str | None = None
-    n: int = Field(default=1, ge=1, le=_WHOLE)
-    size: Size | Literal["auto"] | None = None
-    response_format: Literal["b64_json", "url"] = "b64_json"
-    output_format: ImageFormat = "png"
-    output_compression: int = Field(default=100, ge=0, le=100, description="quality of JPEG and WebP")
-    quality: Literal["auto", "standard"] = "auto"
-    background: Literal["auto", "opaque"] = "auto"
-    moderation: Literal["auto"] = "auto"
-    stream: Literal[False] = False
-    user: str | None = Field(default=None, description="accepted, and not used")
-    negative_prompt: str = ""
+class CreateVideo(Wish):
+    """The body of ``POST /v1/videos``."""
+
+    seconds: Seconds | None = Field(default=None, description="rounded to the nearest 4k + 1 frames")
+    num_frames: NumFrames | None = Field(default=None, description="wins over seconds")
+    size: Size | None = None
     aspect_ratio: AspectRatio | None = None
-    num_inference_steps: Steps | None = None
-    guidance_scale: GuidanceScale | None = None
-    seed: Seed | None = None
-    priority: Priority = 0
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _default_for_null(cls, value: Any, info: ValidationInfo) -> Any:
-        """The clients' types allow null for what is left out."""
-        assert info.field_name is not None
-        return cls.model_fields[info.field_name].default if value is None and info.field_name != "prompt" else value
-
-    def as_video(self) -> CreateVideo:
-        """The same wish as a video of one frame."""
-        return CreateVideo(
-            prompt=self.prompt,
-            model=self.model,
-            n=self.n,
-            size=None if self.size == "auto" else self.size,
-            num_frames=1,
-            negative_prompt=self.negative_prompt,
-            aspect_ratio=self.aspect_ratio,
-            num_inference_steps=self.num_inference_steps,
-            guidance_scale=self.guidance_scale,
-            seed=self.seed,
-            priority=self.priority,
-        )
-
-
-class StillImage(BaseModel):
-    """One image, as data or as a link that is good for a while, and the seed that makes it again."""
-
-    b64_json: str | None = None
-    url: str | None = None
-    seed: int
-
-
-class ImageList(BaseModel):
-    """The answer of ``POST /v1/images/generations``."""
-
-    created: int
-    size: str
-    output_format: ImageFormat
-    background: Literal["opaque"] = "opaque"
-    data: list[StillImage]
+    fps: Fps | None = None
+    input_reference: Annotated[
+        ImageReference | None, BeforeValidator(as_reference), Field(description="the first frame")
+    ] = None
+    frame_images: Annotated[
+        list[FrameImage], BeforeValidator(from_text), Field(description="stills at places of the video", max_length=16)
+    ] = []
+    loop: bool = Field(default=False, description="whether the last frame leads to the first")
 
 
 class VideoError(BaseModel):
@@ -151,8 +118,9 @@ class Video(BaseModel):
     guidance_scale: float
     num_inference_steps: int
     priority: int
-    started_at: int | None
     revised_prompt: str | None = Field(default=None, description="what enhance_prompt made of the prompt")
+    edit: str | None = Field(default=None, description="the kind of edit that it is")
+    started_at: int | None
     siblings: list[str] = Field(default=[], description="the other videos of a request with n > 1")
 
     @classmethod
@@ -169,6 +137,8 @@ class Video(BaseModel):
             prompt=params["prompt"],
             seconds=params["seconds"],
             size=f"{params['width']}x{params['height']}",
+            revised_prompt=params.get("revised_prompt"),  # jobs from before it was offered have none
+            remixed_from_video_id=params["remixed_from"],
             error=VideoError(code=job.error_code, message=job.error_message or "") if job.error_code else None,
             seed=params["seed"],
             fps=params["fps"],
@@ -177,10 +147,10 @@ class Video(BaseModel):
             height=params["height"],
             negative_prompt=params["negative_prompt"],
             guidance_scale=params["guidance_scale"],
-            num_inference_steps=job.num_steps,
+            num_inference_steps=params["num_inference_steps"],
             priority=job.priority,
+            edit=params["film"] and params["film"]["edit"]["kind"],
             started_at=_whole(job.started_at),
-            revised_prompt=params.get("revised_prompt"),  # jobs from before it was offered have none
         )
 
 
@@ -220,7 +190,9 @@ class ModelCard(BaseModel):
     """What the served model is and can do, as the sampler that loaded it says; ``GET /v1/videos/models``.
 
     ``max_tokens`` bounds one clip, ``max_side_tokens`` each of its sides and its length, ``token_budget`` a packed
-    forward, where guidance counts a clip twice.
+    forward, where guidance counts a clip twice. What is longer than ``usual_tokens``, a clip of its training, is edited
+    in windows. ``edits`` are those that it was trained for, ``given`` the kinds of given latents that it has learned;
+    no model is trained for ``characters`` yet.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -230,10 +202,14 @@ class ModelCard(BaseModel):
     created: int
     checkpoint: str
     inputs: tuple[Literal["text", "image"], ...]
+    edits: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
+    characters: Literal[False] = False
     fps: float
     size_multiple: int
     frame_multiple: int
     patch: tuple[int, int, int]
+    usual_tokens: int = 0
     max_tokens: int
     max_side_tokens: int
     token_budget: int

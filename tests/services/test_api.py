@@ -12,6 +12,7 @@ from openai.types import Video
 from PIL import Image
 
 from services.video.job import Status
+from sora_core import storage
 from sora_core.pipeline import Pipeline
 
 from .live import KEYS, LiveService, config_in
@@ -203,7 +204,7 @@ def test_an_upload_is_bounded_before_it_is_read(
 
 def test_a_model_that_starts_from_text_alone_refuses_a_picture(idle: LiveService) -> None:
     (card,) = idle.ledger.model_cards()
-    idle.ledger.publish_model(card["id"], card | {"inputs": ["text"]})
+    idle.ledger.publish_model(card["id"], card | {"inputs": ["text"], "edits": ["restyle"]})
     error = refusal(idle, input_reference={"image_url": _data_url()})
     assert (error.param, error.code) == ("input_reference", "unsupported")
 
@@ -217,7 +218,9 @@ def test_a_data_url_beyond_a_megabyte_arrives(idle: LiveService) -> None:
     video = create(idle.client(), input_reference={"image_url": url})
     job = idle.ledger.get(video.id)
     assert job is not None
-    assert job.params["input"].endswith(f"{video.id}/input")
+    (clip,) = job.params["film"]["clips"]
+    assert clip["uri"].endswith(f"{video.id}/work/clip-0.mkv")
+    assert storage.exists(clip["uri"])
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,13 @@ def check(seen: dict[str, Any], version: str) -> None:
         "gone": {"class": "NotFoundError", "code": "not_found", "param": None, "named": True},
         "key": {"class": "AuthenticationError", "code": "invalid_api_key", "param": None, "named": True},
     }
+    remixed, *later = seen["edited"]
+    (source,) = {remixed["remixed_from_video_id"]}
+    expected_edits = [("restyle", 5, source), ("restyle", 5, None), ("extend", 13, None)]
+    for video, (edit, num_frames, source_id) in zip([remixed, *later], expected_edits, strict=False):
+        assert (video["status"], video["edit"], video["num_frames"]) == ("completed", edit, num_frames)
+        assert video["remixed_from_video_id"] == source_id
+    assert source.startswith("video_")
     assert seen["refusals"] == {name: expected.get(name, UNSUPPORTED) for name in seen["refusals"]}
 
 
@@ -71,7 +78,9 @@ def own(idle: LiveService) -> LiveService:
 
 
 def test_the_newest_python_client_passes(own: LiveService) -> None:
-    check(journey(own.client(), picture()), openai.__version__)
+    seen = journey(own.client(), picture())
+    check(seen, openai.__version__)
+    assert len(seen["edited"]) == 3
 
 
 @pytest.mark.slow
@@ -102,19 +111,23 @@ def test_the_node_client_passes(own: LiveService, tmp_path: Path) -> None:
     seen = json.loads(run(["node", str(HERE / "journey.mjs"), *arguments(own, tmp_path)], tmp_path))
     assert seen.pop("image") == "PNG"
     check(seen, NODE)
+    assert len(seen["edited"]) == 3
 
 
-def test_calls_that_are_not_offered_are_refused_by_name(door: LiveService) -> None:
+def test_calls_that_are_not_offered_are_refused_with_the_reason(door: LiveService) -> None:
     client = door.client()
-    clip = ("a.mp4", b"x", "video/mp4")
-    for call in (
-        lambda: client.videos.remix("video_1", prompt="x"),
-        lambda: client.videos.edit(prompt="x", video=clip),
-        lambda: client.videos.extend(prompt="x", seconds="4", video=clip),
-        lambda: client.videos.create_character(name="x", video=clip),
-        lambda: client.videos.get_character("char_1"),
-        lambda: client.images.edit(prompt="x", image=clip),
-    ):
-        with pytest.raises(openai.BadRequestError, match="is not offered by this service") as raised:
-            call()
-        assert raised.value.code == "unsupported"
+    file = ("a.mp4", b"x", "video/mp4")
+    (card,) = door.ledger.model_cards()
+    assert not card["characters"]
+    reasons = {
+        "trained with reference clips": (
+            lambda: client.videos.create_character(name="x", video=file),
+            lambda: client.videos.get_character("char_1"),
+        ),
+        "from text alone": (lambda: client.images.edit(prompt="x", image=file),),
+    }
+    for reason, calls in reasons.items():
+        for call in calls:
+            with pytest.raises(openai.BadRequestError, match=reason) as raised:
+                call()
+            assert raised.value.code == "unsupported"

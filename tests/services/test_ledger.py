@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
@@ -22,7 +23,7 @@ from services.video.job import (
     new_id,
 )
 from services.video.ledger import Ledger
-from services.video.ledger.tables import LedgerUnavailable, metadata, open_database
+from services.video.ledger.tables import LedgerUnavailable, metadata, migrations, open_database, transaction
 from sora_core.errors import ConfigError
 
 LEASE_S = 30.0
@@ -213,6 +214,37 @@ def test_a_job_that_was_sampled_since_it_was_seen_waiting_is_not_sampled_again(l
     (job,) = ledger.claim([job.id for job in seen], "faster", LEASE_S)
     assert ledger.hand_over(job.lease, "latents")
     assert ledger.claim([job.id for job in seen], "slower", LEASE_S) == []
+
+
+def test_a_window_that_is_made_sends_its_job_to_the_samplers_for_the_next(ledger: Ledger, clock: Any) -> None:
+    job = put(ledger, made=[])
+    for made in (["first"], ["first", "second"]):
+        (sampling,) = ledger.claim([job.id], "sampler", LEASE_S)
+        assert ledger.hand_over(sampling.lease, "latents", 30)
+        (decoding,) = ledger.claim([job.id], "decoder", LEASE_S, stage=Stage.DECODE)
+        assert ledger.advance(decoding.lease, made)
+        (waiting,) = ledger.waiting()
+        assert (waiting.made, waiting.window, waiting.saved, waiting.status) == (made, len(made), None, "in_progress")
+        assert not ledger.advance(decoding.lease, [*made, "twice"])
+    (lost,) = ledger.claim([job.id], "dies", LEASE_S)
+    clock.forward(LEASE_S + 1)
+    ledger.reclaim(3)
+    (waiting,) = ledger.waiting()
+    assert (waiting.made, waiting.progress, lost.window) == (["first", "second"], 30, 2)
+    ledger.cancel(job.id)
+    assert [closed.id for closed in ledger.littered()] == [job.id]
+    ledger.tidied(job.id)
+    assert ledger.littered() == []
+
+
+def test_a_film_that_shall_be_cancelled_makes_no_further_window(ledger: Ledger) -> None:
+    job = put(ledger, made=[])
+    (sampling,) = ledger.claim([job.id], "sampler", LEASE_S)
+    assert ledger.hand_over(sampling.lease, "latents", 30)
+    (decoding,) = ledger.claim([job.id], "decoder", LEASE_S, stage=Stage.DECODE)
+    ledger.cancel(job.id)
+    assert not ledger.advance(decoding.lease, ["first"])
+    assert ledger.fail(decoding.lease, CANCELLED, "cancelled")
 
 
 def test_a_decoder_that_dies_costs_the_decoding_only(ledger: Ledger, clock: Any) -> None:
@@ -496,6 +528,22 @@ def test_the_migrations_lead_to_the_tables_of_the_code(ledger: Ledger, ledger_ur
         differences = compare_metadata(MigrationContext.configure(db, opts={"compare_type": True}), metadata)
     engine.dispose()
     assert differences == []
+
+
+def test_jobs_of_the_version_before_edits_are_kept_and_those_from_a_picture_asked_for_again(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    words, picture = put(ledger, params={"prompt": "x", "input": None}), put(ledger, params={"input": "a.png"})
+    engine = ledger.engine
+    with transaction(engine, writes=True) as db:
+        config = migrations(db)
+        command.downgrade(config, "0003")
+        command.upgrade(config, "head")
+    kept, again = ledger.get(words.id), ledger.get(picture.id)
+    assert kept is not None
+    assert again is not None
+    assert (kept.status, kept.params["num_inference_steps"], kept.num_windows) == (Status.QUEUED, 10, 1)
+    assert (again.status, again.error_code) == (Status.FAILED, CANCELLED)
 
 
 @pytest.mark.parametrize("url", ["jobs.db", "sqlite://", "sqlite:///:memory:", "mysql://host/db"])

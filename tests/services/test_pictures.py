@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -23,6 +24,11 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     stream = io.BytesIO()
     image.save(stream, kind, **options)
     return stream.getvalue()
+
+
+def assert_same(pixels: np.ndarray | None, data: bytes) -> None:
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(np.asarray(pixels), np.asarray(image.convert("RGB")))
 
 
 def refusal(data: bytes, **limits: int) -> ApiError:
@@ -76,7 +82,7 @@ def test_other_formats_are_not_opened(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
 def test_half_a_picture_is_refused(kind: str) -> None:
     whole = encoded(Image.effect_noise((64, 64), 100).convert("RGB"), kind)
-    assert Pictures(ApiSettings()).read(whole, None) == whole
+    assert_same(Pictures(ApiSettings()).read(whole, None), whole)
     assert refusal(whole[: len(whole) // 2]).code == "invalid_image"
 
 
@@ -84,7 +90,7 @@ def test_bytes_are_counted_after_base64_is_undone() -> None:
     data = encoded(Image.effect_noise((64, 64), 100))
     url = "data:image/png;base64," + base64.b64encode(data).decode()
     pictures = Pictures(ApiSettings(max_upload_bytes=len(data)))
-    assert pictures.read(None, ImageReference(image_url=url)) == data
+    assert_same(pictures.read(None, ImageReference(image_url=url)), data)
     assert refusal(data, max_upload_bytes=len(data) - 1).code == "too_large"
 
 
@@ -115,7 +121,7 @@ def gallery() -> Iterator[str]:
 def test_a_url_is_fetched_where_the_operator_allows_it(gallery: str) -> None:
     allowed = {"fetch_urls": True, "outbound": {"allowed_networks": ["127.0.0.0/8"]}}
     pictures = Pictures(ApiSettings.model_validate(allowed))
-    assert pictures.read(None, ImageReference(image_url=f"{gallery}/a.png")) == encoded(Image.new("RGB", (16, 16)))
+    assert_same(pictures.read(None, ImageReference(image_url=f"{gallery}/a.png")), encoded(Image.new("RGB", (16, 16))))
     refusals = {f"{gallery}/b.png": "invalid_url", "http://10.0.0.1/a.png": "forbidden_url", "nowhere": "invalid_url"}
     for url, code in refusals.items():
         with pytest.raises(ApiError) as raised:

@@ -10,7 +10,7 @@ from typing import Any
 import openai
 import pytest
 
-from services.video.workers.sampler import _request
+from services.video.workers.films import request_of
 from sora_core.captioner import STYLE
 from sora_core.pipeline import Pipeline
 
@@ -85,7 +85,7 @@ def test_a_prompt_is_written_out_in_the_style_of_captions(service: LiveService, 
     assert STYLE in writer.asked[0][0]["content"]
     job = service.ledger.get(video["id"])
     assert job is not None
-    assert _request(job, 0.0).prompt == "In warm light, a red ball rolls."
+    assert request_of(job, 0.0).prompt == "In warm light, a red ball rolls."
 
 
 def test_nobody_is_asked_unless_the_client_wants_it(service: LiveService, writer: Writer) -> None:
@@ -94,7 +94,7 @@ def test_nobody_is_asked_unless_the_client_wants_it(service: LiveService, writer
     assert writer.asked == []
     job = service.ledger.get(video["id"])
     assert job is not None
-    assert _request(job, 0.0).prompt == "a red ball"
+    assert request_of(job, 0.0).prompt == "a red ball"
 
 
 def test_nonsense_makes_no_video(service: LiveService, writer: Writer) -> None:

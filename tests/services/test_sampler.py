@@ -11,16 +11,22 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from services.video.config import ServiceConfig
-from services.video.files import attempt_folder, latents_folder
+from services.video.files import attempt_folder, work_folder
+from services.video.film import Film, StoredClip
 from services.video.job import CANCELLED, OVERDUE, Job, NewJob, Stage, Status, new_id
 from services.video.ledger import Ledger
 from services.video.workers import latents
 from services.video.workers.decoder import Decoder
 from services.video.workers.failures import DeviceLost
-from services.video.workers.sampler import Sampler, _request
+from services.video.workers.films import request_of
+from services.video.workers.sampler import Sampler
+from sora_core.edits import Keyframes
 from sora_core.pipeline import Generation, Pipeline
+from sora_core.shapes import PixelShape
 
 from .live import config_in, eventually
+
+WORDS_ALONE = {"film": None, "num_windows": 1, "remixed_from": None}
 
 
 class Bench:
@@ -48,17 +54,19 @@ class Bench:
 
     def put(self, prompt: str = "a red ball", **changes: Any) -> Job:
         shape = {"num_frames": 5, "height": 32, "width": 48}
-        params = {"prompt": prompt, "negative_prompt": "", "fps": 8.0, "seconds": "1", "guidance_scale": 1.0}
+        num_steps = changes.pop("num_steps", 4)
+        params: dict[str, Any] = {"num_inference_steps": num_steps}
+        params |= {"prompt": prompt, "negative_prompt": "", "fps": 8.0, "seconds": "1", "guidance_scale": 1.0}
         new = NewJob(
             id=new_id(1.0),
             owner=changes.pop("owner", "ann"),
             model="tiny",
             tokens=changes.pop("tokens", 12),
-            num_steps=changes.pop("num_steps", 4),
+            num_steps=num_steps,
             priority=0,
             queued_as=0.0,
             deadline_at=changes.pop("deadline_at", None),
-            params=params | shape | {"seed": 1, "input": None} | changes,
+            params=params | shape | {"seed": 1} | WORDS_ALONE | changes,
         )
         return self.ledger.create([new])[0]
 
@@ -243,7 +251,10 @@ def test_a_job_that_brings_every_sampler_down_is_not_tried_for_ever(
 
 
 def test_a_missing_picture_fails_its_job_with_the_reason(bench: Bench, tmp_path: Path) -> None:
-    job = bench.put(input=str(tmp_path / "gone.png"))
+    shape = PixelShape(5, 32, 48)
+    room = bench.pipeline.room
+    film = Film(Keyframes((0,), shape), (StoredClip(str(tmp_path / "gone.mkv"), PixelShape(1, 32, 48)),), room)
+    job = bench.put(film=film.to_json())
     bench.run_dry()
     assert (bench.get(job).status, bench.get(job).error_code) == (Status.FAILED, "invalid_request")
 
@@ -291,7 +302,7 @@ def test_another_sampler_goes_on_at_the_step_where_the_first_stopped(bench: Benc
 def test_a_job_that_was_saved_after_its_last_step_is_handed_over_and_not_stepped(bench: Bench) -> None:
     job = bench.put(num_steps=3)
     (held,) = bench.ledger.claim([job.id], "stopped", 30.0)
-    done = bench.pipeline.start(_request(held, 0.0))
+    done = bench.pipeline.start(request_of(held, 0.0))
     while not done.done:
         bench._step([done])
     uri = latents.place(bench.config.output, held, done.step)
@@ -306,7 +317,7 @@ def test_a_job_that_was_saved_after_its_last_step_is_handed_over_and_not_stepped
 def test_the_latents_of_a_long_job_are_saved_now_and_then_and_removed_at_its_end(make: Any) -> None:
     bench: Bench = make(save_every_s=0.0)
     job = bench.put(num_steps=30)
-    folder = Path(latents_folder(bench.config.output, job.id))
+    folder = Path(work_folder(bench.config.output, job.id))
     seen: set[str] = set()
     while bench.sampler.tick():
         seen |= {path.name for path in folder.glob("*")}
@@ -408,7 +419,7 @@ def test_a_job_cancelled_while_it_is_decoded_leaves_no_file(bench: Bench, monkey
     assert bench.decoder.tick()
     assert (bench.get(job).status, bench.get(job).error_code) == (Status.FAILED, CANCELLED)
     assert not list(Path(bench.config.output).rglob("*.mp4"))
-    assert not Path(latents_folder(bench.config.output, job.id)).exists()
+    assert not Path(work_folder(bench.config.output, job.id)).exists()
 
 
 def test_decoding_goes_on_while_the_next_job_is_sampled(make: Any) -> None:

@@ -14,7 +14,13 @@ FPS = 8.0
 MAX_TOKENS = 64  # of training; the pipeline makes up to four times as many
 
 
-def save_tiny_checkpoint(run_uri: str, std: float = 0.05, max_tokens: int = MAX_TOKENS, **changes: int) -> str:
+def save_tiny_checkpoint(
+    run_uri: str,
+    std: float = 0.05,
+    max_tokens: int = MAX_TOKENS,
+    given: tuple[str, ...] = ("first_frame",),
+    **changes: int,
+) -> str:
     """Write it as the first checkpoint of a run, its weights this large; the run's URI. ``changes`` are of the DiT."""
     torch.manual_seed(0)
     vae, text = VideoAutoencoder.load(), TextEncoder.load()
@@ -32,7 +38,7 @@ def save_tiny_checkpoint(run_uri: str, std: float = 0.05, max_tokens: int = MAX_
         compression=vae.compression,
         fps=FPS,
         max_tokens=max_tokens,
-        given=("first_frame",),
+        given=given,
         shift=1.0,
         guidance_scale=3.0,
         base=None,

@@ -1,28 +1,50 @@
 """From a request's parameters to accepted jobs: everything that can be refused is refused here, before any work."""
 
 import hashlib
+import io
 import json
 import secrets
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from jaxtyping import Int16
 
 from services.video.config import ServiceConfig
 from services.video.errors import ApiError, refused, unavailable
-from services.video.files import input_file, job_folder
+from services.video.files import clip_file, job_folder, sound_file
+from services.video.film import Film, StoredClip
 from services.video.intake.admission import check_queue, over_rate
-from services.video.intake.pictures import Pictures
+from services.video.intake.material import Asked, Material, Materials
 from services.video.intake.prompts import Prompts
-from services.video.intake.sizing import Plan, plan
+from services.video.intake.sizing import Plan, plan, plan_film, room
 from services.video.job import Idempotency, IdempotencyConflict, Job, Kind, NewJob, new_id
 from services.video.kept import Kept
 from services.video.ledger import Ledger
 from services.video.ledger.rates import Charge, OverRate, charges_of
-from services.video.schemas import CreateVideo, ModelCard
-from sora_core import storage
+from services.video.schemas import CreateVideo, ModelCard, Wish
+from sora_core import edits, media, storage
+from sora_core.edits.spec import ability
+from sora_core.errors import InputError
+from sora_core.shapes import PixelShape
 
 _MAX_KEY_CHARS = 255
 _KEEP_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """A request as its jobs will hold it, but for the places of its clips; ``remixed_from`` is the video's id."""
+
+    plan: Plan
+    film: Film | None
+    sound: Int16[np.ndarray, "n 2"] | None
+    paths: Sequence[Path]
+    remixed_from: str | None
 
 
 class Intake:
@@ -32,7 +54,7 @@ class Intake:
         self._config = config
         self._ledger = ledger
         self._clock = clock
-        self._pictures = Pictures(config.api)
+        self._materials = Materials(config.api, ledger)
         self._prompts = Prompts(config.api)
         self._cards = Kept(self._ask_cards, _KEEP_S)
 
@@ -46,14 +68,16 @@ class Intake:
     def accept(
         self,
         owner: str,
-        request: CreateVideo,
-        file: bytes | None = None,
+        request: Wish,
+        files: Mapping[str, bytes] | None = None,
         idempotency_key: str | None = None,
+        *,
         kind: Kind = Kind.VIDEO,
+        remixed_from: str | None = None,
     ) -> list[Job]:
         """The jobs of a request, one a video, in the ledger; ApiError that names what is wrong.
 
-        ``file`` is the first frame where it came as one.
+        ``files`` are those that came with it, by the name of their part.
         """
         card = self._card(request.model)
         limits = self._config.api
@@ -62,16 +86,15 @@ class Intake:
             raise refused("prompt", message)
         if request.n > limits.max_outputs:
             raise refused("n", f"n = {request.n}: at most {limits.max_outputs}")
-        planned = plan(request, card, limits)
-        picture = self._pictures.read(file, request.input_reference)
-        if picture is not None and "image" not in card.inputs:
-            message = f"model {card.id!r} starts from text alone: leave the picture out"
-            raise refused("input_reference", message, "unsupported")
-        check_queue(self._ledger, limits, owner, request.n, planned)
-        revised = self._prompts.revised(request.prompt, request.enhance_prompt)
-        new = self._jobs(owner, request, planned, card, kind, revised, with_picture=picture is not None)
-        charges = charges_of(limits.limits_of(owner), request.n * planned.num_frames / planned.fps)
-        return self._put(new, picture, _once(idempotency_key, request, picture), charges)
+        once = _once(idempotency_key, request, files or {}, remixed_from)
+        with tempfile.TemporaryDirectory(prefix="sora-") as folder:
+            asked = Asked(owner, request, files or {}, card, Path(folder))
+            decided = self._decide(asked, remixed_from)
+            check_queue(self._ledger, limits, owner, request.n, decided.plan)
+            revised = self._prompts.revised(request.prompt, request.enhance_prompt)
+            new = self._jobs(asked, decided, kind, revised)
+            charges = charges_of(limits.limits_of(owner), request.n * decided.plan.num_made / decided.plan.fps)
+            return self._put(new, decided, once, charges)
 
     def _card(self, model: str | None) -> ModelCard:
         cards = self.cards()
@@ -85,33 +108,45 @@ class Intake:
         names = ", ".join(card.id for card in cards)
         raise refused("model", f"model {model!r} is not served here: use {names}", "model_not_found")
 
-    def _jobs(
-        self,
-        owner: str,
-        request: CreateVideo,
-        planned: Plan,
-        card: ModelCard,
-        kind: Kind,
-        revised: str | None,
-        *,
-        with_picture: bool,
-    ) -> list[NewJob]:
-        now, limits = self._clock(), self._config.api
+    def _decide(self, asked: Asked, remixed_from: str | None) -> _Decided:
+        """The shape of a request, and the windows of its edit."""
+        request, card, limits = asked.wish, asked.card, self._config.api
+        words, shape = None, None
+        if isinstance(request, CreateVideo):
+            words = plan(request, card, limits)
+            shape = PixelShape(words.num_frames, words.height, words.width)
+        material = self._materials.of(asked, shape)
+        if material is None:
+            assert words is not None
+            return _Decided(words, None, None, [], remixed_from)
+        _check_learned(material, card, asked)
+        clips = tuple(StoredClip("", part.shape) for part in material.parts)
+        film = Film(material.edit, clips, room(request, card))
+        try:
+            windows = film.plan()
+        except InputError as error:
+            raise refused(asked.starts_from, str(error)) from error
+        decided = plan_film(windows, material.fps, request, card, limits)
+        sound = _sound(material, windows)
+        return _Decided(decided, film, sound, [part.path for part in material.parts], remixed_from)
+
+    def _jobs(self, asked: Asked, decided: _Decided, kind: Kind, revised: str | None) -> list[NewJob]:
+        now, limits, request = self._clock(), self._config.api, asked.wish
         deadline_at = now + self._config.deadline_s if self._config.deadline_s else None
         seed = secrets.randbits(32) if request.seed is None else request.seed
         jobs = []
         for index in range(request.n):
             job_id = new_id(now, kind)
-            picture = input_file(self._config.output, job_id) if with_picture else None
             jobs.append(
                 NewJob(
                     id=job_id,
-                    owner=owner,
-                    model=card.id,
-                    params=_params(request, revised, planned, (seed + index) % 2**63, picture),
-                    tokens=planned.batch_tokens,
-                    num_steps=planned.num_steps,
+                    owner=asked.owner,
+                    model=asked.card.id,
+                    params=self._params(job_id, request, decided, (seed + index) % 2**63, revised),
+                    tokens=decided.plan.batch_tokens,
+                    num_steps=decided.plan.num_evaluations,
                     priority=request.priority,
+                    made=None if decided.film is None else [],
                     queued_as=now - request.priority * limits.priority_boost_s,
                     expires_at=now + limits.image_lifetime_s if kind is Kind.IMAGE else None,
                     deadline_at=deadline_at,
@@ -119,56 +154,90 @@ class Intake:
             )
         return jobs
 
+    def _params(self, job_id: str, request: Wish, decided: _Decided, seed: int, revised: str | None) -> dict[str, Any]:
+        """What a sampler needs to know of a job."""
+        planned, film, output = decided.plan, decided.film, self._config.output
+        if film is not None:
+            clips = [replace(clip, uri=clip_file(output, job_id, index)) for index, clip in enumerate(film.clips)]
+            sound = None if decided.sound is None else sound_file(output, job_id)
+            film = replace(film, clips=tuple(clips), sound=sound)
+        return {
+            "prompt": request.prompt,
+            "revised_prompt": revised,
+            "negative_prompt": request.negative_prompt,
+            "num_frames": planned.num_frames,
+            "height": planned.height,
+            "width": planned.width,
+            "fps": planned.fps,
+            "seconds": planned.seconds,
+            "num_inference_steps": planned.num_steps,
+            "guidance_scale": planned.guidance_scale,
+            "seed": seed,
+            "num_windows": planned.num_windows,
+            "film": film and film.to_json(),
+            "remixed_from": decided.remixed_from,
+        }
+
     def _put(
-        self, new: list[NewJob], picture: bytes | None, once: Idempotency | None, charges: Sequence[Charge]
+        self, new: list[NewJob], decided: _Decided, once: Idempotency | None, charges: Sequence[Charge]
     ) -> list[Job]:
-        """Store the pictures first: a sampler may have the job the moment after it is in the ledger."""
-        if picture is not None:
-            for job in new:
-                storage.write_bytes(job.params["input"], picture)
+        """Store the clips first: a sampler may have the job the moment after it is in the ledger."""
+        for job in new:
+            self._store(job, decided)
         try:
             made = self._ledger.create(new, once, charges)
         except OverRate as error:
-            self._discard(new)
+            self._discard(new, decided)
             raise over_rate(error) from error
         except IdempotencyConflict as error:
-            self._discard(new)
+            self._discard(new, decided)
             headers = {"x-should-retry": "false"}
             raise ApiError(409, str(error), code="idempotency_conflict", headers=headers) from error
         if made and made[0].id != new[0].id:
-            self._discard(new)
+            self._discard(new, decided)
         return made
 
-    def _discard(self, new: list[NewJob]) -> None:
-        """Remove the pictures of jobs that did not come to be."""
-        for job in new:
-            if job.params["input"]:
+    def _store(self, job: NewJob, decided: _Decided) -> None:
+        for index, path in enumerate(decided.paths):
+            storage.upload(path, clip_file(self._config.output, job.id, index))
+        if decided.sound is not None:
+            samples = io.BytesIO()
+            np.save(samples, decided.sound)
+            storage.write_bytes(sound_file(self._config.output, job.id), samples.getvalue())
+
+    def _discard(self, new: list[NewJob], decided: _Decided) -> None:
+        """Remove the clips of jobs that did not come to be."""
+        if decided.paths:
+            for job in new:
                 storage.delete_prefix(job_folder(self._config.output, job.id))
 
 
-def _params(request: CreateVideo, revised: str | None, planned: Plan, seed: int, picture: str | None) -> dict[str, Any]:
-    """What a sampler needs to know of a job."""
-    return {
-        "prompt": request.prompt,
-        "revised_prompt": revised,
-        "negative_prompt": request.negative_prompt,
-        "num_frames": planned.num_frames,
-        "height": planned.height,
-        "width": planned.width,
-        "fps": planned.fps,
-        "seconds": planned.seconds,
-        "guidance_scale": planned.guidance_scale,
-        "seed": seed,
-        "input": picture,
-    }
+def _check_learned(material: Material, card: ModelCard, asked: Asked) -> None:
+    name = ability(material.edit)
+    if name not in card.edits:
+        message = f"{name}: model {card.id!r} was not trained for it; it can do: {', '.join(card.edits) or 'no edits'}"
+        raise refused(asked.starts_from, message, "unsupported")
 
 
-def _once(key: str | None, request: CreateVideo, picture: bytes | None) -> Idempotency | None:
+def _sound(material: Material, windows: edits.Plan) -> Int16[np.ndarray, "n 2"] | None:
+    """The sources' sound where their time is in the film, and silence elsewhere; None when they have none."""
+    samples = np.zeros((round(windows.film.frames / material.fps * media.SOUND_HZ), 2), np.int16)
+    heard = False
+    for part, layer in zip(material.parts, windows.layers, strict=False):
+        if part.sound is not None:
+            begin = round(layer.at / material.fps * media.SOUND_HZ)
+            own = part.sound[: len(samples) - begin]
+            samples[begin : begin + len(own)] = own
+            heard = True
+    return samples if heard else None
+
+
+def _once(key: str | None, request: Wish, files: Mapping[str, bytes], remixed_from: str | None) -> Idempotency | None:
     if key is None:
         return None
     if not 0 < len(key) <= _MAX_KEY_CHARS:
         raise refused("Idempotency-Key", f"an idempotency key has 1 to {_MAX_KEY_CHARS} characters")
-    values: dict[str, Any] = request.model_dump(mode="json", exclude={"input_reference"})
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-    digest.update(hashlib.sha256(picture or b"").digest())
-    return Idempotency(key, digest.hexdigest())
+    values: dict[str, Any] = request.model_dump(mode="json")
+    content: list[Any] = [type(request).__name__, values, remixed_from]
+    content += [[name, hashlib.sha256(data).hexdigest()] for name, data in sorted(files.items())]
+    return Idempotency(key, hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest())

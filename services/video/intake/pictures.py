@@ -5,6 +5,8 @@ import binascii
 import threading
 from io import BytesIO
 
+import numpy as np
+from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from services.video.config import ApiSettings
@@ -27,55 +29,61 @@ class Pictures:
         self._outbound = Outbound(limits.outbound)
         self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
 
-    def read(self, file: bytes | None, reference: ImageReference | None) -> bytes | None:
-        """The bytes of a whole, small enough picture, or None when there is none; ApiError 400 with the numbers."""
+    def read(
+        self, file: bytes | None, reference: ImageReference | None, param: str = REFERENCE
+    ) -> UInt8[np.ndarray, "h w 3"] | None:
+        """The pixels of a whole, small enough picture, or None when there is none; ApiError 400 with the numbers."""
         if file is None and reference is None:
             return None
-        data = file if file is not None else self._referred(reference.image_url if reference else "")
+        data = file if file is not None else self._referred(reference.image_url if reference else "", param)
         if len(data) > self._limits.max_upload_bytes:
-            raise refused(REFERENCE, f"{len(data)} bytes: at most {self._limits.max_upload_bytes}", "too_large")
+            raise refused(param, f"{len(data)} bytes: at most {self._limits.max_upload_bytes}", "too_large")
         try:
-            self._check_header(data)
+            self._check_header(data, param)
             with self._decoding:
-                media.decode_image(data)
+                return media.decode_image(data)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise refused(REFERENCE, f"{error}: at most {self._limits.max_image_pixels}", "too_large") from error
+            raise refused(param, f"{error}: at most {self._limits.max_image_pixels}", "too_large") from error
         except (UnidentifiedImageError, UnreadableMedia, OSError, ValueError) as error:
             message = f"not a picture that can be read ({error}): send a JPEG, PNG or WebP"
-            raise refused(REFERENCE, message, "invalid_image") from error
-        return data
+            raise refused(param, message, "invalid_image") from error
 
-    def _check_header(self, data: bytes) -> None:
+    def _check_header(self, data: bytes, param: str) -> None:
         with Image.open(BytesIO(data), formats=_FORMATS) as header:
             pixels, most = header.width * header.height, self._limits.max_image_pixels
             if pixels > most:
-                raise refused(
-                    REFERENCE, f"{header.width}x{header.height} is {pixels} pixels: at most {most}", "too_large"
-                )
+                raise refused(param, f"{header.width}x{header.height} is {pixels} pixels: at most {most}", "too_large")
             if getattr(header, "is_animated", False) and header.format != "MPO":  # a phone's picture and its preview
-                raise refused(REFERENCE, "an animation: send one picture", "invalid_image")
+                raise refused(param, "an animation: send one picture", "invalid_image")
 
-    def _referred(self, url: str) -> bytes:
+    def _referred(self, url: str, param: str) -> bytes:
         if url.startswith("data:"):
-            return _from_data_url(url)
+            return _from_data_url(url, param)
         if not self._limits.fetch_urls:
-            raise refused(
-                REFERENCE, "image_url must be a data URL (data:image/png;base64,...): URLs are not fetched here"
-            )
+            raise refused(param, "image_url must be a data URL (data:image/png;base64,...): URLs are not fetched here")
         try:
             answer = self._outbound.fetch(url, max_bytes=self._limits.max_upload_bytes)
         except ForbiddenAddress as error:
-            raise refused(REFERENCE, f"image_url: {error}", "forbidden_url") from error
+            raise refused(param, f"image_url: {error}", "forbidden_url") from error
         except OutboundError as error:
-            raise refused(REFERENCE, f"image_url can't be fetched: {error}", "invalid_url") from error
+            raise refused(param, f"image_url can't be fetched: {error}", "invalid_url") from error
         return answer
 
 
-def _from_data_url(url: str) -> bytes:
+def covering(picture: UInt8[np.ndarray, "h w 3"], height: int, width: int) -> UInt8[np.ndarray, "i j 3"]:
+    """The picture scaled until it covers ``height x width``, then cut around its middle: never stretched."""
+    scale = max(height / picture.shape[0], width / picture.shape[1])
+    down, across = height / scale, width / scale
+    top, left = (picture.shape[0] - down) / 2, (picture.shape[1] - across) / 2
+    box = (left, top, left + across, top + down)
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC, box))
+
+
+def _from_data_url(url: str, param: str) -> bytes:
     head, comma, payload = url.partition(",")
     if not (head.endswith(";base64") and comma):
-        raise refused(REFERENCE, "image_url: a data URL must say data:image/png;base64,...")
+        raise refused(param, "image_url: a data URL must say data:image/png;base64,...")
     try:
         return base64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise refused(REFERENCE, f"image_url: the base64 is damaged ({error})") from error
+        raise refused(param, f"image_url: the base64 is damaged ({error})") from error

@@ -5,14 +5,20 @@ from dataclasses import dataclass
 
 from services.video.config import ApiSettings
 from services.video.errors import refused
-from services.video.schemas import CreateVideo, ModelCard
+from services.video.schemas import CreateVideo, ModelCard, Wish
+from sora_core import edits
+from sora_core.edits import Room
 from sora_core.errors import InputError
 from sora_core.shapes import Compression, Patch, PixelShape, TokenGrid
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A request, decided. ``batch_tokens`` is its load on a packed step: guidance counts the clip twice."""
+    """A request, decided. ``batch_tokens`` is its load on a packed step: guidance counts the clip twice.
+
+    An edit is made in ``num_windows``, of which ``batch_tokens`` is the largest and ``num_made`` the frames of all;
+    ``num_steps`` are asked for in each, and ``num_evaluations`` are those of all windows.
+    """
 
     num_frames: int
     height: int
@@ -21,8 +27,10 @@ class Plan:
     seconds: str
     num_steps: int
     guidance_scale: float
-    clip_tokens: int
     batch_tokens: int
+    num_evaluations: int
+    num_made: int
+    num_windows: int = 1
 
 
 def plan(request: CreateVideo, card: ModelCard, limits: ApiSettings) -> Plan:
@@ -30,18 +38,70 @@ def plan(request: CreateVideo, card: ModelCard, limits: ApiSettings) -> Plan:
     fps = request.fps if request.fps is not None else card.fps
     num_frames = _frames(request, card, fps)
     width, height = _size(request, card)
-    num_steps = request.num_inference_steps or card.default_num_inference_steps
-    if num_steps > limits.max_steps:
-        raise refused("num_inference_steps", f"{num_steps} steps: at most {limits.max_steps}")
-    guidance = card.default_guidance_scale if request.guidance_scale is None else request.guidance_scale
+    num_steps, guidance = _sampling(request, card, limits)
     grid = clip_grid(card, num_frames, height, width)
-    tokens = grid.num_tokens
-    branches = 2 if guidance != 1 else 1
+    branches = _branches(guidance)
     _check_room(request, card, PixelShape(num_frames, height, width), grid, branches)
     seconds = request.seconds if request.seconds is not None and request.num_frames is None else num_frames / fps
     return Plan(
-        num_frames, height, width, fps, f"{round(seconds, 3):g}", num_steps, guidance, tokens, tokens * branches
+        num_frames=num_frames,
+        height=height,
+        width=width,
+        fps=fps,
+        seconds=f"{round(seconds, 3):g}",
+        num_steps=num_steps,
+        guidance_scale=guidance,
+        batch_tokens=grid.num_tokens * branches,
+        num_evaluations=num_steps,
+        num_made=num_frames,
     )
+
+
+def room(request: Wish, card: ModelCard) -> Room:
+    """What one window of an edit may hold on this model."""
+    guidance = card.default_guidance_scale if request.guidance_scale is None else request.guidance_scale
+    budget = card.token_budget // _branches(guidance)
+    return Room(
+        compression=Compression(card.frame_multiple, card.size_multiple // card.patch[1]),
+        patch=Patch(*card.patch),
+        usual_tokens=min(card.usual_tokens, budget),
+        max_tokens=min(card.max_tokens, budget),
+        max_side_tokens=card.max_side_tokens,
+        given=frozenset(card.given),
+    )
+
+
+def plan_film(film: edits.Plan, fps: float, request: Wish, card: ModelCard, limits: ApiSettings) -> Plan:
+    """An edit, whose windows are known, as a request decided."""
+    num_steps, guidance = _sampling(request, card, limits)
+    shapes = [window.shape for window in film.windows]
+    tokens = max(clip_grid(card, shape.frames, shape.height, shape.width).num_tokens for shape in shapes)
+    return Plan(
+        num_frames=film.film.frames,
+        height=film.film.height,
+        width=film.film.width,
+        fps=fps,
+        seconds=f"{round(film.film.frames / fps, 3):g}",
+        num_steps=num_steps,
+        guidance_scale=guidance,
+        batch_tokens=tokens * _branches(guidance),
+        num_evaluations=len(shapes) * math.ceil(round(num_steps * film.strength, 6)),
+        num_made=sum(shape.frames for shape in shapes),
+        num_windows=len(shapes),
+    )
+
+
+def _sampling(request: Wish, card: ModelCard, limits: ApiSettings) -> tuple[int, float]:
+    """Steps and guidance scale."""
+    num_steps = request.num_inference_steps or card.default_num_inference_steps
+    if num_steps > limits.max_steps:
+        raise refused("num_inference_steps", f"{num_steps} steps: at most {limits.max_steps}")
+    return num_steps, card.default_guidance_scale if request.guidance_scale is None else request.guidance_scale
+
+
+def _branches(guidance_scale: float) -> int:
+    """How often guidance counts a clip."""
+    return 2 if guidance_scale != 1 else 1
 
 
 def clip_grid(card: ModelCard, num_frames: int, height: int, width: int) -> TokenGrid:
@@ -70,23 +130,42 @@ def _frames(request: CreateVideo, card: ModelCard, fps: float) -> int:
 
 def _size(request: CreateVideo, card: ModelCard) -> tuple[int, int]:
     """Width and height."""
-    width, height = (int(side) for side in (request.size or card.default_size).split("x"))
     if request.size is None and request.aspect_ratio is not None:
+        width, height = (int(side) for side in card.default_size.split("x"))
         return _with_aspect(request.aspect_ratio, width * height, card.size_multiple)
-    step = card.size_multiple
+    return checked_size(request.size or card.default_size, card.size_multiple)
+
+
+def checked_size(size: str, step: int) -> tuple[int, int]:
+    """Width and height of a size; ApiError 400 unless both are multiples."""
+    width, height = (int(side) for side in size.split("x"))
     if width % step or height % step or not (width and height):
         near = f"{_near(width, step)}x{_near(height, step)}"
         raise refused("size", f"size {width}x{height}: both sides must be multiples of {step}; use {near}")
     return width, height
 
 
+def grown(aspect_ratio: str, shape: PixelShape, step: int) -> tuple[int, int]:
+    """Width and height of about an aspect, in which a picture of this shape has room as it is."""
+    ratio = _ratio(aspect_ratio)
+    width, height = (
+        _near(max(shape.width, shape.height * ratio), step),
+        _near(max(shape.height, shape.width / ratio), step),
+    )
+    return max(width, shape.width), max(height, shape.height)
+
+
 def _with_aspect(aspect_ratio: str, area: int, step: int) -> tuple[int, int]:
     """The size of about ``area`` pixels whose aspect is nearest to the one asked for."""
+    ratio = _ratio(aspect_ratio)
+    return _near(math.sqrt(area * ratio), step), _near(math.sqrt(area / ratio), step)
+
+
+def _ratio(aspect_ratio: str) -> float:
     across, down = (int(part) for part in aspect_ratio.split(":"))
     if not across or not down:
         raise refused("aspect_ratio", f"aspect_ratio {aspect_ratio}: both parts must be positive, such as 16:9")
-    ratio = across / down
-    return _near(math.sqrt(area * ratio), step), _near(math.sqrt(area / ratio), step)
+    return across / down
 
 
 def _near(side: float, step: int) -> int:

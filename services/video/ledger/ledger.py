@@ -137,15 +137,17 @@ class Ledger(Roster):
             db.execute(jobs.delete().where(jobs.c.id == job_id, jobs.c.status.not_in(OPEN)))
 
     def littered(self, limit: int = 100) -> list[Job]:
-        """Closed jobs whose saved latents can go."""
-        query = sa.select(jobs).where(jobs.c.status.not_in(OPEN), jobs.c.saved.is_not(None)).limit(limit)
+        """Closed jobs of which clips, latents and windows can go."""
+        left = jobs.c.saved.is_not(None) | jobs.c.made.is_not(None)
+        query = sa.select(jobs).where(jobs.c.status.not_in(OPEN), left).limit(limit)
         with self._reading() as db:
             return [job_of(row) for row in db.execute(query)]
 
     def tidied(self, job_id: str) -> None:
-        """Note that the saved latents of a closed job are gone."""
+        """Note that what was stored for the work on a closed job is gone."""
+        closed = (jobs.c.id == job_id) & jobs.c.status.not_in(OPEN)
         with self._writing() as db:
-            db.execute(jobs.update().where(jobs.c.id == job_id, jobs.c.status.not_in(OPEN)).values(saved=None))
+            db.execute(jobs.update().where(closed).values(saved=None, made=sa.null()))
 
     # --- the workers' side
 
@@ -214,10 +216,13 @@ class Ledger(Roster):
             done = db.execute(jobs.update().where(HELD).values(saved=saved, losses=0), held_by(lease))
         return done.rowcount == 1
 
-    def hand_over(self, lease: Lease, saved: str) -> bool:
+    def hand_over(self, lease: Lease, saved: str, progress: int = SAMPLED_PERCENT) -> bool:
         """Leave a sampled job to the decoders; False when the lease is gone or the job shall be cancelled."""
-        wanted = jobs.c.cancel_requested.is_(False) & jobs.c.deleted_at.is_(None)
-        return self._end(lease, wanted, stage=Stage.DECODE, saved=saved, losses=0, progress=SAMPLED_PERCENT)
+        return self._end(lease, _wanted(), stage=Stage.DECODE, saved=saved, losses=0, progress=progress)
+
+    def advance(self, lease: Lease, made: Sequence[str]) -> bool:
+        """Leave a job to the samplers for its next window, these being made; False as `hand_over`."""
+        return self._end(lease, _wanted(), stage=Stage.SAMPLE, saved=None, made=list(made), losses=0)
 
     def release(self, lease: Lease) -> bool:
         """Give a job back to the queue of its stage, which is no loss; False when the lease is gone."""
@@ -255,7 +260,12 @@ class Ledger(Roster):
             db.execute(requests.delete().where(requests.c.created_at < self._clock() - older_than_s))
 
 
+def _wanted() -> sa.ColumnElement[bool]:
+    return jobs.c.cancel_requested.is_(False) & jobs.c.deleted_at.is_(None)
+
+
 def _requeued() -> dict[str, Any]:
     """A job in nobody's hands: queued when it has to be sampled, and no farther than what was saved of it."""
     waiting = sa.case((jobs.c.stage == Stage.SAMPLE, Status.QUEUED), else_=Status.IN_PROGRESS)
-    return {"status": waiting, "progress": sa.case((jobs.c.saved.is_(None), 0), else_=jobs.c.progress)}
+    nothing = jobs.c.saved.is_(None) & jobs.c.made.is_(None)
+    return {"status": waiting, "progress": sa.case((nothing, 0), else_=jobs.c.progress)}

@@ -30,6 +30,7 @@ def new_row(new: NewJob, now: float) -> dict[str, Any]:
         "created_at": now,
         "expires_at": new.expires_at,
         "stage": Stage.SAMPLE,
+        "made": new.made,
         "losses": 0,
         "deadline_at": new.deadline_at,
         "announced": False,

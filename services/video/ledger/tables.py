@@ -50,6 +50,7 @@ jobs = sa.Table(
     sa.Column("deleted_at", sa.Float(53)),
     sa.Column("stage", sa.Text, nullable=False, server_default="sample"),
     sa.Column("saved", sa.Text),
+    sa.Column("made", sa.JSON(none_as_null=True)),
     sa.Column("losses", sa.Integer, nullable=False, server_default="0"),
     sa.Column("deadline_at", sa.Float(53)),
     sa.Column("announced", sa.Boolean, nullable=False),
@@ -214,13 +215,18 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 def migrate(engine: sa.Engine) -> None:
     """Bring the schema to this version; processes that start together take turns."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     with transaction(engine, writes=True) as db:
         if engine.dialect.name == "postgresql":
             db.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-        config.attributes["connection"] = db
-        command.upgrade(config, "head")
+        command.upgrade(migrations(db), "head")
+
+
+def migrations(db: sa.Connection) -> Config:
+    """The schema's versions, to be applied inside a transaction."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = db
+    return config
 
 
 @contextmanager

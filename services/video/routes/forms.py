@@ -73,6 +73,8 @@ async def _read_form(form: FormData) -> Body:
     fields: list[tuple[str, str]] = []
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
+            if name.endswith("[]"):  # one file of several
+                name = f"{name[:-2]}[{sum(other.startswith(name[:-1]) for other in files)}]"
             files[name] = await value.read()
         else:
             fields.append((name, value))

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Sequence
+from functools import partial
 from io import BytesIO
 from typing import Annotated
 
@@ -15,11 +16,11 @@ from PIL import Image
 
 from services.video.config import ServiceConfig
 from services.video.errors import ApiError, too_many
+from services.video.image_schemas import CreateImages, ImageFormat, ImageList, StillImage
 from services.video.job import IMAGE_ID, OPEN, Job, Kind, Status
 from services.video.routes.access import ERRORS, Owner, Service, TheService, keyed_router
 from services.video.routes.forms import read_body
 from services.video.routes.parameters import body_schema, parse
-from services.video.schemas import CreateImages, ImageFormat, ImageList, StillImage
 from sora_core import storage
 from sora_core.errors import MissingObject
 
@@ -37,9 +38,8 @@ async def create_images(
     """Make images and wait for them."""
     wanted = parse(CreateImages, await read_body(request, service.config.api.max_upload_bytes))
     await run_in_threadpool(_check_wait, service)
-    accepted = await run_in_threadpool(
-        service.intake.accept, owner, wanted.as_video(), None, idempotency_key, Kind.IMAGE
-    )
+    accept = partial(service.intake.accept, kind=Kind.IMAGE)
+    accepted = await run_in_threadpool(accept, owner, wanted.as_video(), None, idempotency_key)
     try:
         done = await _ended(request, service, accepted)
     except BaseException:  # also the cancellation that a client's hanging up is under Serve

@@ -37,13 +37,21 @@ def _unknown(schema: type[BaseModel], name: str) -> ApiError:
     return refused(name, f"unknown parameter {name!r}: the parameters are {known}", "unknown_parameter")
 
 
-def body_schema(schema: type[BaseModel], *, file: str | None = None) -> dict[str, Any]:
-    """The OpenAPI text of a body that comes as JSON or, when one parameter may be a file, as a form too."""
+def body_schema(schema: type[BaseModel], *, files: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The OpenAPI text of a body that comes as JSON or, when some parameters may be files, as a form too."""
     as_json = _inlined(schema.model_json_schema())
     content = {"application/json": {"schema": as_json}}
-    if file is not None:
-        upload = {"type": "string", "format": "binary", "description": as_json["properties"][file].get("description")}
-        form = {**as_json, "properties": {**as_json["properties"], file: upload}}
+    if files:
+        known = as_json["properties"]
+        uploads = {
+            name: {
+                "type": "string",
+                "format": "binary",
+                "description": known.get(name, {}).get("description", "a file"),
+            }
+            for name in files
+        }
+        form = {**as_json, "properties": {**known, **uploads}}
         content["multipart/form-data"] = {"schema": form}
     return {"requestBody": {"required": True, "content": content}}
 

@@ -1,5 +1,7 @@
 """Calls of the Videos API that this service doesn't offer: refused by name, so that no client waits for a result."""
 
+from collections.abc import Callable
+
 from fastapi import Request
 
 from services.video.errors import ApiError
@@ -8,19 +10,21 @@ from services.video.routes.access import keyed_router
 router = keyed_router(in_schema=False)
 
 
-def _refuse(request: Request) -> None:
-    what = f"{request.method} {request.url.path}"
-    message = f"{what} is not offered by this service: it makes videos from text and from a first frame (POST /videos)"
-    raise ApiError(400, message, code="unsupported")
+_CHARACTERS = "no model is served here that was trained with reference clips of characters"
+_IMAGES = "images are made from text alone (POST /images/generations)"
 
 
-for _method, _path in (
-    ("POST", "/videos/edits"),
-    ("POST", "/videos/extensions"),
-    ("POST", "/videos/characters"),
-    ("GET", "/videos/characters/{character_id}"),
-    ("POST", "/videos/{video_id}/remix"),
-    ("POST", "/images/edits"),
-    ("POST", "/images/variations"),
+def _refused(why: str) -> Callable[[Request], None]:
+    def refuse(request: Request) -> None:
+        raise ApiError(400, f"{request.method} {request.url.path} is not offered: {why}", code="unsupported")
+
+    return refuse
+
+
+for _method, _path, _why in (
+    ("POST", "/videos/characters", _CHARACTERS),
+    ("GET", "/videos/characters/{character_id}", _CHARACTERS),
+    ("POST", "/images/edits", _IMAGES),
+    ("POST", "/images/variations", _IMAGES),
 ):
-    router.add_api_route(_path, _refuse, methods=[_method])
+    router.add_api_route(_path, _refused(_why), methods=[_method])

@@ -1,5 +1,6 @@
 """The routes of videos as jobs: create, list, retrieve, cancel, delete."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from fastapi import Header, Query, Request, Response
@@ -10,7 +11,7 @@ from services.video.job import OPEN, VIDEO_ID, Job, Status
 from services.video.routes.access import Owner, OwnJob, Service, TheService, found, keyed_router
 from services.video.routes.forms import read_body
 from services.video.routes.parameters import body_schema, parse
-from services.video.schemas import CreateVideo, DeletedVideo, Video, VideoList
+from services.video.schemas import CreateVideo, DeletedVideo, Video, VideoList, Wish
 from services.video.workers.housekeeping import remove
 
 _POLL_MS = (500, 1000, 5000)  # shortest, when nothing is known, longest
@@ -19,7 +20,7 @@ _POLLS_A_WAIT = 20
 router = keyed_router("/videos")
 
 
-@router.post("", openapi_extra=body_schema(CreateVideo, file=REFERENCE))
+@router.post("", openapi_extra=body_schema(CreateVideo, files=(REFERENCE,)))
 async def create_video(
     request: Request,
     response: Response,
@@ -29,10 +30,24 @@ async def create_video(
 ) -> Video:
     """Accept a video for generation; with ``n`` above one the answer is the first and names the others."""
     body = await read_body(request, service.config.api.max_upload_bytes)
-    wanted = parse(CreateVideo, body, files=(REFERENCE,))
+    wish = parse(CreateVideo, body, files=(REFERENCE,))
+    return await accepted(service, response, owner, wish, body.files, idempotency_key)
+
+
+async def accepted(
+    service: Service,
+    response: Response,
+    owner: str,
+    wish: Wish,
+    files: Mapping[str, bytes],
+    idempotency_key: str | None,
+    *,
+    remixed_from: str | None = None,
+) -> Video:
+    """The first video of a request, which names the others, once they are in the ledger."""
 
     def accept() -> list[Job]:
-        made = service.intake.accept(owner, wanted, body.files.get(REFERENCE), idempotency_key)
+        made = service.intake.accept(owner, wish, files, idempotency_key, remixed_from=remixed_from)
         _advise(service, made[0], response)
         return made
 

@@ -20,16 +20,19 @@ _MOST_TOKENS_A_FRAME = 80 * 45  # 1280x720 in patches of 16 pixels
 def model_card(pipeline: Pipeline, config: ServiceConfig) -> ModelCard:
     """The card of a pipeline under a config. ConfigError when the default shape is one that it can't make."""
     num_frames, size = default_shape(pipeline)
-    patch = pipeline.dit.config.patch
+    patch, abilities = pipeline.dit.config.patch, supported(pipeline.room.given)
     card = ModelCard(
         id=pipeline.name,
         created=int(time.time()),
         checkpoint=config.checkpoint,
-        inputs=("text", "image") if "first_frame" in supported(pipeline.limits.given) else ("text",),
+        inputs=("text", "image") if "first_frame" in abilities else ("text",),
+        edits=abilities,
+        given=tuple(sorted(pipeline.room.given)),
         fps=pipeline.fps,
         size_multiple=pipeline.limits.multiple_of,
         frame_multiple=pipeline.limits.frame_step,
         patch=(patch.time, patch.height, patch.width),
+        usual_tokens=pipeline.room.usual_tokens,
         max_tokens=pipeline.limits.max_tokens,
         max_side_tokens=pipeline.limits.max_side_tokens,
         token_budget=config.sampler.token_budget,

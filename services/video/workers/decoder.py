@@ -4,23 +4,33 @@ A decoder takes its jobs from the ledger, in a sampler's process or in replicas 
 to the next.
 """
 
+import itertools
 import logging
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int16, UInt8
+from torch import Tensor
 
 from services.video.config import ServiceConfig
+from services.video.files import window_file
 from services.video.job import SAMPLED_PERCENT, Job, Stage
 from services.video.ledger import Ledger
 from services.video.ledger.tables import LedgerUnavailable
 from services.video.workers import latents
 from services.video.workers.failures import Failure
+from services.video.workers.films import OpenFilm
 from services.video.workers.housekeeping import Housekeeper, tidy
 from services.video.workers.leases import Holdings
 from services.video.workers.outcomes import Outcomes
 from services.video.workers.patience import Patience
 from services.video.workers.phases import observe_phase
 from services.video.workers.render import Renderer
+from sora_core import media, storage
 from sora_core.errors import StorageError, StorageUnavailable
 from sora_core.pipeline import FrameDecoder
 
@@ -46,7 +56,7 @@ class Decoder:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._config = config
-        self._model = frames.name
+        self._frames = frames
         self._ledger = ledger
         self._worker = worker
         self._clock = clock
@@ -56,7 +66,7 @@ class Decoder:
         self._holdings = Holdings(ledger, self._lease_s)
         patience = Patience(config.sampler.outage_patience_s, self._stop)
         self._patience = patience
-        self._renderer = Renderer(frames, config.output, patience, crf=config.decoder.crf)
+        self._renderer = Renderer(config.output, patience, crf=config.decoder.crf)
         self._outcomes = Outcomes(ledger, self._holdings, patience, clock)
         self._housekeeper = Housekeeper(config, ledger)
 
@@ -90,7 +100,7 @@ class Decoder:
 
     def _claim(self) -> Job | None:
         try:
-            waiting = self._ledger.waiting(self._model, stage=Stage.DECODE, limit_per_owner=_CLAIMABLE)
+            waiting = self._ledger.waiting(self._frames.name, stage=Stage.DECODE, limit_per_owner=_CLAIMABLE)
             won = self._ledger.claim(
                 [job.id for job in waiting], self._worker, self._lease_s, stage=Stage.DECODE, most=1
             )
@@ -99,30 +109,73 @@ class Decoder:
             return None
         if not won:
             return None
-        self._holdings.add(won[0].lease, SAMPLED_PERCENT)
+        self._holdings.add(won[0].lease, won[0].progress)
         return won[0]
 
     def _decode(self, job: Job) -> None:
-        assert job.saved is not None, f"{job.id} came without latents"
         began = time.perf_counter()
         try:
-            state = self._patience.call(lambda: latents.read(str(job.saved)))
-            result = self._renderer.render(job, state["latent"], _Watch(self._holdings, job))
-            if not self._outcomes.complete(job, result, self._config.expire_after_s):
-                raise Dropped
+            with tempfile.TemporaryDirectory(prefix="sora-") as folder:
+                self._work_off(job, Path(folder))
         except Dropped:
-            self._outcomes.drop(job)
+            ended = self._outcomes.drop(job)
             self._discard(job)
         except Exception as error:
             if self._stop.is_set() and isinstance(error, StorageUnavailable | LedgerUnavailable):
                 self._outcomes.give_back(job)
                 return
             log.exception("%s can't be decoded", job.id)
-            self._outcomes.fail(job, Failure.of(error))
+            ended = self._outcomes.fail(job, Failure.of(error))
         else:
+            ended = job.window + 1 == job.num_windows
             observe_phase("decode", job, time.perf_counter() - began)
-            self._renderer.discard_earlier(job)
-        tidy(self._ledger, self._config.output, job)
+        if ended:  # else another has it, and needs its files
+            tidy(self._ledger, self._config.output, job)
+
+    def _work_off(self, job: Job, folder: Path) -> None:
+        """Store what the job's latents are: its files, or a window of its film. Dropped when it isn't wanted."""
+        assert job.saved is not None, f"{job.id} came without latents"
+        saved = job.saved
+        latent = self._patience.call(lambda: latents.read(saved))["latent"]
+        film = self._patience.call(lambda: OpenFilm.of(job, folder, to_assemble=True))
+        watch = _Watch(self._holdings, job)
+        if film is None:
+            self._finish(job, itertools.chain.from_iterable(self._frames.stream(latent)), None, watch)
+            return
+        window = film.settled(self._decoded(latent, watch))
+        if film.is_last:
+            self._finish(job, film.assembled(window), film.sound, watch)
+        else:
+            self._advance(job, window, folder)
+            latents.discard(saved)
+
+    def _decoded(self, latent: Float[Tensor, "c t h w"], watch: "_Watch") -> UInt8[np.ndarray, "t h w 3"]:
+        chunks = []
+        for chunk in self._frames.stream(latent):
+            watch.check()
+            chunks.append(chunk)
+        return np.concatenate(chunks)
+
+    def _finish(
+        self,
+        job: Job,
+        frames: Iterable[UInt8[np.ndarray, "h w 3"]],
+        sound: Int16[np.ndarray, "n 2"] | None,
+        watch: "_Watch",
+    ) -> None:
+        result = self._renderer.render(job, frames, sound, watch)
+        if not self._outcomes.complete(job, result, self._config.expire_after_s):
+            raise Dropped
+        self._renderer.discard_earlier(job)
+
+    def _advance(self, job: Job, window: UInt8[np.ndarray, "t h w 3"], folder: Path) -> None:
+        """Store a window of a film that has further ones, and leave the job to the samplers."""
+        path, uri = folder / "window", window_file(self._config.output, job)
+        media.write_film(path, window)
+        self._patience.call(lambda: storage.upload(path, uri))
+        if not self._patience.call(lambda: self._ledger.advance(job.lease, [*(job.made or ()), uri])):
+            raise Dropped
+        self._holdings.remove(job.lease)
 
     def _discard(self, job: Job) -> None:
         try:
@@ -140,8 +193,13 @@ class _Watch:
         self._asked = time.monotonic()
 
     def __call__(self, index: int) -> None:
-        lease, frames = self._job.lease, self._job.params["num_frames"]
-        self._holdings.report(lease, SAMPLED_PERCENT + (99 - SAMPLED_PERCENT) * (index + 1) // frames)
+        frames = self._job.params["num_frames"]
+        self._holdings.report(self._job.lease, SAMPLED_PERCENT + (99 - SAMPLED_PERCENT) * (index + 1) // frames)
+        self.check()
+
+    def check(self) -> None:
+        """Raise Dropped when the job isn't wanted any more."""
+        lease = self._job.lease
         if time.monotonic() - self._asked > _RENEW_S:
             self._asked = time.monotonic()
             revoked = self._holdings.renew()

@@ -4,7 +4,7 @@ import logging
 import time
 
 from services.video.config import ServiceConfig
-from services.video.files import job_folder, latents_folder
+from services.video.files import job_folder, work_folder
 from services.video.job import Job
 from services.video.ledger import Ledger
 from services.video.ledger.tables import LedgerUnavailable
@@ -26,7 +26,7 @@ class Housekeeper:
         self._reclaim_after = 0.0
 
     def tend(self) -> None:
-        """Put jobs of dead workers back in the queue, remove files of deleted and latents of closed jobs."""
+        """Put jobs of dead workers back in the queue, remove files of deleted and work files of closed jobs."""
         now = time.monotonic()
         if now < self._due:
             return
@@ -69,11 +69,11 @@ def remove(ledger: Ledger, output: str, job_id: str) -> bool:
 
 
 def tidy(ledger: Ledger, output: str, job: Job) -> bool:
-    """Remove what was saved of a closed job; False while storage or ledger is away, and then it stays marked."""
+    """Remove the work files of a closed job; False while storage or ledger is away, and then it stays marked."""
     try:
-        storage.delete_prefix(latents_folder(output, job.id))
+        storage.delete_prefix(work_folder(output, job.id))
         ledger.tidied(job.id)
     except (StorageError, LedgerUnavailable) as error:
-        log.warning("latents of %s stay for now: %s", job.id, error)
+        log.warning("work files of %s stay for now: %s", job.id, error)
         return False
     return True

@@ -6,7 +6,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from services.video.files import latents_folder
+from services.video.files import work_folder
 from services.video.job import Job
 from sora_core import storage
 from sora_core.errors import MissingObject, StorageError
@@ -22,7 +22,9 @@ class LatentsLost(Exception):
 
 def place(output: str, job: Job, step: int) -> str:
     """Where an attempt at a job stores its latents of a step."""
-    return storage.join(latents_folder(output, job.id), f"attempt-{job.attempts}-step-{step}.safetensors")
+    return storage.join(
+        work_folder(output, job.id), f"latent-{job.window}-attempt-{job.attempts}-step-{step}.safetensors"
+    )
 
 
 def write(uri: str, state: State) -> None:

@@ -33,18 +33,21 @@ class Outcomes:
         self._count(job, "completed")
         return True
 
-    def fail(self, job: Job, failure: Failure) -> None:
-        """The job ends without a video, unless somebody else has it."""
+    def fail(self, job: Job, failure: Failure) -> bool:
+        """The job ends without a video, unless somebody else has it; whether it ended."""
+        ended = False
         try:
-            if self._patience.call(lambda: self._ledger.fail(job.lease, failure.code, failure.message)):
+            ended = self._patience.call(lambda: self._ledger.fail(job.lease, failure.code, failure.message))
+            if ended:
                 self._count(job, "cancelled" if failure.code == CANCELLED else "failed")
         except LedgerUnavailable as error:
             log.error("%s failed (%s) and the ledger can't be told: %s", job.id, failure.message, error)
         self._holdings.remove(job.lease)
+        return ended
 
-    def drop(self, job: Job) -> None:
-        """The job was cancelled, deleted, or another worker has it."""
-        self.fail(job, Failure(CANCELLED, "cancelled"))
+    def drop(self, job: Job) -> bool:
+        """The job was cancelled, deleted, or another worker has it; whether it ended."""
+        return self.fail(job, Failure(CANCELLED, "cancelled"))
 
     def give_back(self, job: Job) -> None:
         """Another worker may go on with it at once."""

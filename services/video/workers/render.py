@@ -1,23 +1,21 @@
-"""From finished latents to stored files: mp4, thumbnail and sprite sheet, streamed as the frames are decoded."""
+"""From frames to stored files: mp4, thumbnail and sprite sheet, streamed as the frames come."""
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Int16, UInt8
 from PIL import Image
-from torch import Tensor
 
 from services.video.files import CONTENT_TYPES, FILE_NAMES, VARIANTS, attempt_folder
 from services.video.job import Job, Kind
 from services.video.workers.patience import Patience
 from sora_core import media, storage
 from sora_core.errors import StorageError
-from sora_core.pipeline import FrameDecoder
 
 log = logging.getLogger(__name__)
 
@@ -51,36 +49,33 @@ def _reduced(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "i j 3"]:
 
 
 class Renderer:
-    """Decodes, encodes and stores; every attempt at a job has a folder of its own, so a late one disturbs nothing."""
+    """Encodes and stores; every attempt at a job has a folder of its own, so a late one disturbs nothing."""
 
-    def __init__(self, frames: FrameDecoder, output: str, patience: Patience, *, crf: int) -> None:
-        self._decoder = frames
+    def __init__(self, output: str, patience: Patience, *, crf: int) -> None:
         self._output = output
         self._patience = patience
         self._crf = crf
 
-    def render(self, job: Job, latent: Float[Tensor, "c t h w"], on_frame: Callable[[int], None]) -> dict[str, Any]:
+    def render(
+        self,
+        job: Job,
+        frames: Iterable[UInt8[np.ndarray, "h w 3"]],
+        sound: Int16[np.ndarray, "n 2"] | None,
+        on_frame: Callable[[int], None],
+    ) -> dict[str, Any]:
         """Store a job's files; where they are and how large. ``on_frame`` hears the frames done and may raise."""
         count = job.params["num_frames"]
         kept = frozenset(np.linspace(0, count - 1, min(count, _SHEET_FRAMES)).round().astype(int).tolist())
         samples = _Samples(kept)
         with tempfile.TemporaryDirectory(prefix="sora-") as folder:
             paths = {variant: Path(folder) / FILE_NAMES[variant] for variant in VARIANTS[job.kind]}
-            frames = self._frames(latent, samples, on_frame)
+            seen = _seen(frames, samples, on_frame)
             if job.kind is Kind.IMAGE:
-                Image.fromarray(next(frames)).save(paths["image"])
+                Image.fromarray(next(seen)).save(paths["image"])
             else:
-                self._write_film(paths, frames, samples, job.params["fps"])
+                media.encode_mp4(paths["video"], seen, job.params["fps"], crf=self._crf, sound=sound)
+                _write_pictures(paths, samples)
             return {variant: self._store(job, variant, path) for variant, path in paths.items()}
-
-    def _write_film(
-        self, paths: dict[str, Path], frames: Iterator[UInt8[np.ndarray, "h w 3"]], samples: _Samples, fps: float
-    ) -> None:
-        media.encode_mp4(paths["video"], frames, fps, crf=self._crf)
-        assert samples.first is not None
-        media.write_thumbnail(paths["thumbnail"], samples.first)
-        sheet = media.contact_sheet(np.stack(samples.sheet), SHEET_COLUMNS)
-        Image.fromarray(sheet).save(paths["spritesheet"], quality=_JPEG_QUALITY, progressive=True)
 
     def discard(self, job: Job) -> None:
         """Remove what an attempt stored that doesn't count."""
@@ -96,18 +91,23 @@ class Renderer:
         except StorageError as error:
             log.warning("files of dead attempts at %s stay until it is deleted: %s", job.id, error)
 
-    def _frames(
-        self, latent: Float[Tensor, "c t h w"], samples: _Samples, on_frame: Callable[[int], None]
-    ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-        index = 0
-        for chunk in self._decoder.stream(latent):
-            for frame in chunk:
-                on_frame(index)
-                samples.see(index, frame)
-                yield frame
-                index += 1
-
     def _store(self, job: Job, variant: str, path: Path) -> dict[str, Any]:
         uri = storage.join(attempt_folder(self._output, job), path.name)
         self._patience.call(lambda: storage.upload(path, uri, content_type=CONTENT_TYPES[variant]))
         return {"uri": uri, "bytes": path.stat().st_size}
+
+
+def _seen(
+    frames: Iterable[UInt8[np.ndarray, "h w 3"]], samples: _Samples, on_frame: Callable[[int], None]
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    for index, frame in enumerate(frames):
+        on_frame(index)
+        samples.see(index, frame)
+        yield frame
+
+
+def _write_pictures(paths: dict[str, Path], samples: _Samples) -> None:
+    assert samples.first is not None
+    media.write_thumbnail(paths["thumbnail"], samples.first)
+    sheet = media.contact_sheet(np.stack(samples.sheet), SHEET_COLUMNS)
+    Image.fromarray(sheet).save(paths["spritesheet"], quality=_JPEG_QUALITY, progressive=True)

@@ -16,6 +16,7 @@ from services.video.scheduler import Candidate, Scheduler
 from services.video.workers import latents
 from services.video.workers.engine import Engine
 from services.video.workers.failures import LATE, Failure, is_out_of_memory
+from services.video.workers.films import request_of
 from services.video.workers.housekeeping import Housekeeper
 from services.video.workers.leases import Holdings
 from services.video.workers.outcomes import Outcomes
@@ -23,11 +24,9 @@ from services.video.workers.patience import Patience
 from services.video.workers.phases import observe_phase
 from services.video.workers.rate import Rate
 from services.video.workers.saver import Saver
-from sora_core import media, storage, telemetry
-from sora_core.edits import first_frame
+from sora_core import telemetry
 from sora_core.errors import StorageUnavailable
-from sora_core.pipeline import Pipeline, Request
-from sora_core.pipeline.frames import fit_frames
+from sora_core.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +137,7 @@ class Sampler:
 
     def _start(self, job: Job) -> None:
         try:
-            self._engine.start(job.id, _request(job, self._cache_threshold), self._saved_state(job))
+            self._engine.start(job.id, request_of(job, self._cache_threshold), self._saved_state(job))
         except StorageUnavailable as error:
             log.warning("%s waits for the storage: %s", job.id, error)
             self._admit_after = time.monotonic() + _PAUSE_S
@@ -224,7 +223,8 @@ class Sampler:
 
     def _after_step(self, job: Job) -> None:
         generation = self._engine.generation(job.id)
-        self._holdings.report(job.lease, SAMPLED_PERCENT * generation.step // generation.num_steps)
+        done, steps = job.window * generation.num_steps + generation.step, job.num_windows * generation.num_steps
+        self._holdings.report(job.lease, SAMPLED_PERCENT * done // steps)
         if not generation.done:
             self._saver.save_when_due(job, generation)
             return
@@ -243,24 +243,7 @@ class Sampler:
             self._outcomes.drop(job)
 
 
-def _request(job: Job, cache_threshold: float) -> Request:
-    params = job.params
-    picture = params["input"]
-    size = params["height"], params["width"]
-    still = fit_frames(media.decode_image(storage.read_bytes(picture))[None], *size)[0] if picture else None
-    return Request(
-        prompt=params.get("revised_prompt") or params["prompt"],
-        negative_prompt=params["negative_prompt"],
-        num_frames=params["num_frames"],
-        height=params["height"],
-        width=params["width"],
-        num_inference_steps=job.num_steps,
-        guidance_scale=params["guidance_scale"],
-        seed=params["seed"],
-        canvas=None if still is None else first_frame(still, params["num_frames"]),
-        cache_threshold=cache_threshold,
-    )
-
-
 def _candidate(job: Job) -> Candidate:
-    return Candidate(job.id, job.owner, job.tokens, job.num_steps, job.queued_as, job.deadline_at)
+    """A job with the steps of its window at hand."""
+    steps = job.num_steps // job.num_windows
+    return Candidate(job.id, job.owner, job.tokens, steps, job.queued_as, job.deadline_at)

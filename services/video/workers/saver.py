@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from services.video.job import Job
+from services.video.job import SAMPLED_PERCENT, Job
 from services.video.ledger import Ledger
 from services.video.ledger.tables import LedgerUnavailable
 from services.video.workers import latents
@@ -70,12 +70,13 @@ class Saver:
     def hand_over(self, job: Job, generation: Generation, then: Callable[[Exception | bool], None]) -> None:
         """Leave a finished job to the decoders; ``then`` hears whether it was taken, or why that failed."""
         saved, state = self._saved.pop(job.id), {"latent": generation.state()["latent"]}
+        progress = SAMPLED_PERCENT * (job.window + 1) // job.num_windows
 
         def store() -> None:
             uri = latents.place(self._output, job, generation.step)
             try:
                 self._patience.call(lambda: latents.write(uri, state))
-                taken = self._patience.call(lambda: self._ledger.hand_over(job.lease, uri))
+                taken = self._patience.call(lambda: self._ledger.hand_over(job.lease, uri, progress))
             except Exception as error:
                 log.exception("%s can't be handed over", job.id)
                 then(error)

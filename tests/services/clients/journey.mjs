@@ -41,6 +41,18 @@ const url = "data:image/png;base64," + fs.readFileSync(picture).toString("base64
 const third = await poll((await client.videos.create({ prompt: "x", input_reference: { image_url: url }, ...small })).id);
 const variants = {};
 for (const variant of ["video", "thumbnail", "spritesheet"]) variants[variant] = await head(made.id, variant);
+const film = Buffer.from(await (await client.videos.downloadContent(made.id)).arrayBuffer());
+const few = { num_inference_steps: 2, guidance_scale: 1 };
+const edited = [];
+for (const call of [
+  () => client.videos.remix(made.id, { prompt: "a blue ball" }),
+  () => client.videos.edit({ prompt: "a blue ball", video: { id: made.id }, ...few }),
+  async () => client.videos.extend({ prompt: "on", seconds: "1", video: await toFile(film, "a.mp4"), ...few }),
+]) {
+  const video = await poll((await call()).id);
+  const { id, status, edit, num_frames, remixed_from_video_id } = video;
+  edited.push({ id, status, edit, num_frames, remixed_from_video_id });
+}
 const listed = [];
 for await (const video of client.videos.list({ limit: 1 })) listed.push(video.id);
 const deleted = await client.videos.delete(again.id);
@@ -55,16 +67,15 @@ console.log(
     states: [made.status, polled.status, polled.progress, again.status, third.status],
     seed: polled.seed,
     variants,
-    listed: JSON.stringify(listed) === JSON.stringify([third.id, again.id, made.id]),
+    edited,
+    listed: JSON.stringify(listed) === JSON.stringify([...edited.map((video) => video.id).reverse(), third.id, again.id, made.id]),
     deleted: [deleted.id === again.id, deleted.deleted],
     models,
     image: Buffer.from(image.data[0].b64_json, "base64").subarray(1, 4).toString(),
     refusals: {
       unknown: await refusal(() => client.videos.create({ prompt: "x", guidence: 1 })),
       gone: await refusal(() => client.videos.retrieve(again.id)),
-      remix: await refusal(() => client.videos.remix(made.id, { prompt: "x" })),
-      edit: await refusal(async () => client.videos.edit({ prompt: "x", video: await clip() })),
-      extend: await refusal(async () => client.videos.extend({ prompt: "x", seconds: "4", video: await clip() })),
+      get_character: await refusal(() => client.videos.getCharacter("char_1")),
       character: await refusal(async () => client.videos.createCharacter({ name: "x", video: await clip() })),
       key: await refusal(() => new OpenAI({ baseURL, apiKey: "sk-eve" }).videos.retrieve(made.id)),
     },

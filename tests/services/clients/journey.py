@@ -24,8 +24,35 @@ def refusal(call: Any) -> dict[str, Any]:
     return {"class": None}
 
 
+def edits(client: openai.OpenAI, video_id: str) -> list[dict[str, Any]]:
+    """A remix, an edit and an extension of a video, in which the second and third are later than the first clients."""
+    few: Any = {"num_inference_steps": 2, "guidance_scale": 1}
+    made: list[Any] = [client.videos.remix(video_id, prompt="a blue ball")]
+    of_video = few | {"video": {"id": video_id}}  # as an argument it raises RuntimeError before anything is sent
+    if hasattr(client.videos, "edit"):
+        made.append(client.videos.edit(prompt="a blue ball", video=openai.omit, extra_body=of_video))  # type: ignore[arg-type]
+        film = client.videos.download_content(video_id).read()
+        clip = ("a.mp4", io.BytesIO(film), "video/mp4")
+        made.append(client.videos.extend(prompt="on and on", seconds="1", video=clip, extra_body=few))  # type: ignore[arg-type]
+    ended: list[Any] = [client.videos.poll(video.id) for video in made]
+    names = ("id", "status", "edit", "num_frames", "remixed_from_video_id")
+    return [{name: getattr(video, name) for name in names} for video in ended]
+
+
+def create_character(client: openai.OpenAI) -> Any:
+    if not hasattr(client.videos, "create_character"):
+        return client.post("/videos/characters", body={"name": "x"}, cast_to=object)
+    return client.videos.create_character(name="x", video=("a.mp4", b"x", "video/mp4"))
+
+
+def get_character(client: openai.OpenAI) -> Any:
+    if not hasattr(client.videos, "get_character"):
+        return client.get("/videos/characters/char_1", cast_to=object)
+    return client.videos.get_character("char_1")
+
+
 def journey(client: openai.OpenAI, picture: bytes) -> dict[str, Any]:
-    """Create, poll, download, list, delete; and what is refused."""
+    """Create, poll, download, edit, list, delete; and what is refused."""
     small = {"num_frames": 5, "num_inference_steps": 2, "seed": 3}
     made: Any = client.videos.create(prompt="a red ball", size="48x32", extra_body=small)  # type: ignore[arg-type]
     polled: Any = client.videos.poll(made.id)
@@ -39,6 +66,7 @@ def journey(client: openai.OpenAI, picture: bytes) -> dict[str, Any]:
         variant: client.videos.download_content(made.id, variant=variant).read()[:12].hex()  # type: ignore[arg-type]
         for variant in ("video", "thumbnail", "spritesheet")
     }
+    edited = edits(client, made.id)
     listed = [video.id for video in client.videos.list(limit=1)]
     deleted = client.videos.delete(again.id)
     return {
@@ -46,13 +74,15 @@ def journey(client: openai.OpenAI, picture: bytes) -> dict[str, Any]:
         "states": [made.status, polled.status, polled.progress, again.status],
         "seed": polled.seed,
         "variants": variants,
-        "listed": listed == [again.id, made.id],
+        "edited": edited,
+        "listed": listed == [*(edit["id"] for edit in reversed(edited)), again.id, made.id],
         "deleted": [deleted.id == again.id, deleted.deleted],
         "models": [model.id for model in client.models.list()],
         "refusals": {
             "unknown": refusal(lambda: client.videos.create(prompt="x", extra_body={"guidence": 1})),
             "gone": refusal(lambda: client.videos.retrieve(again.id)),
-            "remix": refusal(lambda: client.videos.remix(made.id, prompt="x")),
+            "character": refusal(lambda: create_character(client)),
+            "get_character": refusal(lambda: get_character(client)),
             "key": refusal(lambda: client.with_options(api_key="sk-eve").videos.retrieve(made.id)),
         },
     }

@@ -1,0 +1,125 @@
+"""Requests that start from videos: edits, extensions, transitions, remixes, characters."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from services.video.schemas import (
+    AspectRatio,
+    Fps,
+    ImageReference,
+    NumFrames,
+    Seconds,
+    Size,
+    Wish,
+    as_reference,
+    from_text,
+)
+
+Strength = Annotated[float, Field(gt=0, le=1, description="share of the steps to run; 1 leaves nothing of the source")]
+DEFAULT_STRENGTH = 0.7
+
+
+class VideoReference(BaseModel):
+    """A video of the same key."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+
+
+def _as_video(value: Any) -> Any:
+    """A bare id means the object that holds it."""
+    return {"id": value} if isinstance(value, str) else value
+
+
+SourceVideo = Annotated[VideoReference, BeforeValidator(_as_video)]
+
+
+class Box(BaseModel):
+    """A part of the picture, in pixels of the source as it is displayed, and of its time, in seconds of the source."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    x: float
+    y: float
+    width: float = Field(gt=0)
+    height: float = Field(gt=0)
+    start_s: float = Field(default=0, ge=0)
+    end_s: float | None = None
+
+
+class FromVideo(Wish):
+    """What starts from a video: of the same key by id, or a file."""
+
+    video: SourceVideo | None = Field(default=None, description="the source: a file, or a video of this key by id")
+    video_id: str | None = Field(default=None, description="the same as video, by id")
+    start_s: float = Field(default=0, ge=0, le=1e6, description="where the source begins, in seconds of its file")
+    end_s: float | None = Field(default=None, gt=0, le=1e6, description="where it ends")
+    fps: Fps | None = None
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        if self.video is not None and self.video_id is not None:
+            raise ValueError("give video or video_id, not both")
+        if self.end_s is not None and self.end_s <= self.start_s:
+            raise ValueError(f"end_s = {self.end_s:g}: must be after start_s = {self.start_s:g}")
+        return self
+
+    @property
+    def source_id(self) -> str | None:
+        return self.video.id if self.video is not None else self.video_id
+
+
+class EditVideo(FromVideo):
+    """The body of ``POST /v1/videos/edits``.
+
+    With a mask or boxes these are painted anew, with another size or aspect what lies around the source, with
+    interpolation what lies between its frames; otherwise all of it, by the prompt.
+    """
+
+    strength: Strength | None = None
+    mask: Annotated[
+        ImageReference | None, BeforeValidator(as_reference), Field(description="white where to paint anew: a picture")
+    ] = None
+    mask_video: SourceVideo | None = Field(
+        default=None, description="the same as a video, which begins where the source does"
+    )
+    boxes: Annotated[
+        tuple[Box, ...], BeforeValidator(from_text), Field(description="parts to paint anew", max_length=32)
+    ] = ()
+    remove_bars: bool = Field(default=False, description="paint black bars anew")
+    size: Size | None = None
+    aspect_ratio: AspectRatio | None = None
+    enable_frame_interpolation: bool = Field(default=False, description="make frames between the source's")
+    frame_interpolation_exp: int = Field(default=1, ge=1, le=4, description="times that the frame rate doubles")
+
+
+class ExtendVideo(FromVideo):
+    """The body of ``POST /v1/videos/extensions``; the answer's ``seconds`` are those of the whole."""
+
+    seconds: Seconds | None = Field(default=None, description="length of what is new")
+    num_frames: NumFrames | None = Field(default=None, description="new frames; wins over seconds")
+    direction: Literal["forward", "backward"] = "forward"
+    loop: bool = Field(default=False, description="whether what is new leads back to the source's beginning")
+
+
+class JoinVideos(Wish):
+    """The body of ``POST /v1/videos/transitions``."""
+
+    videos: Annotated[
+        tuple[SourceVideo, ...],
+        BeforeValidator(from_text),
+        Field(max_length=2, description="two videos of this key, or two files"),
+    ] = ()
+    seconds: Seconds | None = Field(default=None, description="length of what lies between them")
+    num_frames: NumFrames | None = Field(default=None, description="new frames; wins over seconds")
+    fps: Fps | None = None
+
+
+class RemixVideo(BaseModel):
+    """The body of ``POST /v1/videos/{id}/remix``; seed and settings are the video's own."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    prompt: str = Field(min_length=1)
+    strength: Strength = DEFAULT_STRENGTH

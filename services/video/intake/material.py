@@ -1,0 +1,278 @@
+"""From a request to what its edit works on: parts in local files, and the edit in the frames and pixels of its film."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from services.video.config import ApiSettings
+from services.video.edit_schemas import DEFAULT_STRENGTH, EditVideo, ExtendVideo, FromVideo, JoinVideos
+from services.video.errors import refused
+from services.video.intake import regions
+from services.video.intake.pictures import REFERENCE, Pictures
+from services.video.intake.pictures import covering as covering_picture
+from services.video.intake.sizing import checked_size, grown
+from services.video.intake.sources import Clip, Fitting, Part, Sources, Wanted, contained, covering
+from services.video.ledger import Ledger
+from services.video.schemas import CreateVideo, ImageReference, ModelCard, Wish
+from sora_core import media
+from sora_core.edits import Edit, Extend, Interpolate, Keyframes, Loop, Outpaint, Repaint, Restyle, Transition
+from sora_core.errors import InputError
+from sora_core.shapes import Fit, PixelShape, fit_area
+
+VIDEO, MASK, MASK_VIDEO = "video", "mask", "mask_video"
+JOINED = ("videos[0]", "videos[1]")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """An edit, its parts in the order in which it takes them, and the rate of the film."""
+
+    edit: Edit
+    parts: Sequence[Part]
+    fps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, its files by the name of their part, and a local folder for what is read of them."""
+
+    owner: str
+    wish: Wish
+    files: Mapping[str, bytes]
+    card: ModelCard
+    folder: Path
+
+    @property
+    def starts_from(self) -> str:
+        """The parameter by which it is more than words."""
+        if not isinstance(self.wish, CreateVideo):
+            return "videos" if isinstance(self.wish, JoinVideos) else VIDEO
+        if self.wish.loop:
+            return "loop"
+        return "frame_images" if self.wish.frame_images else REFERENCE
+
+
+class Materials:
+    """Reads what requests bring; ApiError names what can't be used. Safe to use from several threads."""
+
+    def __init__(self, limits: ApiSettings, ledger: Ledger) -> None:
+        self._limits = limits
+        self._pictures = Pictures(limits)
+        self._sources = Sources(limits, ledger)
+
+    def of(self, asked: Asked, shape: PixelShape | None) -> Material | None:
+        """The material of a request, None for one of words alone; ``shape`` is that of a video to create."""
+        match asked.wish:
+            case CreateVideo() as wish:
+                assert shape is not None
+                return self._created(asked, wish, shape)
+            case EditVideo() as wish:
+                return self._edited(asked, wish)
+            case ExtendVideo() as wish:
+                return self._extended(asked, wish)
+            case JoinVideos() as wish:
+                return self._joined(asked, wish)
+        return None
+
+    # --- videos from words and stills
+
+    def _created(self, asked: Asked, wish: CreateVideo, shape: PixelShape) -> Material | None:
+        fps = asked.card.fps if wish.fps is None else wish.fps
+        stills = self._stills(asked, wish, shape)
+        if not wish.loop:
+            return Material(Keyframes(tuple(stills), shape), list(stills.values()), fps) if stills else None
+        if stills:
+            raise refused("loop", "a loop is made from words alone: leave the stills out, or extend a video with loop")
+        step = asked.card.frame_multiple
+        latents = (shape.frames - 1) // step
+        if latents < 2:
+            raise refused("loop", f"{shape.frames} frames are too few for a loop: use {2 * step + 1} or more")
+        new = step * max(1, latents // 3)
+        return Material(Loop(new, PixelShape(shape.frames - new, shape.height, shape.width)), [], fps)
+
+    def _stills(self, asked: Asked, wish: CreateVideo, shape: PixelShape) -> dict[int, Part]:
+        """The stills by their index, each cut to the size of the film."""
+        pictures = {}
+        first = self._pictures.read(asked.files.get(REFERENCE), wish.input_reference)
+        if first is not None:
+            pictures[0] = first
+        for still in wish.frame_images:
+            index = {"first_frame": 0, "last_frame": shape.frames - 1}.get(still.frame_type or "", still.index or 0)
+            if index in pictures or index >= shape.frames:
+                why = "given twice" if index in pictures else f"the video has {shape.frames} frames"
+                raise refused("frame_images", f"frame {index}: {why}")
+            picture = self._pictures.read(None, ImageReference(image_url=still.image_url), "frame_images")
+            assert picture is not None
+            pictures[index] = picture
+        return {
+            index: _still(asked.folder / f"still-{index}", covering_picture(picture, shape.height, shape.width))
+            for index, picture in sorted(pictures.items())
+        }
+
+    # --- videos from videos
+
+    def _edited(self, asked: Asked, wish: EditVideo) -> Material:
+        paints = bool(
+            wish.boxes or wish.mask or wish.mask_video or wish.remove_bars or {MASK, MASK_VIDEO} & {*asked.files}
+        )
+        resizes = bool(wish.size or wish.aspect_ratio)
+        if paints + resizes + wish.enable_frame_interpolation > 1:
+            message = "one edit at a time: a mask or boxes, another size or aspect, or frame interpolation"
+            raise refused("size" if resizes else "enable_frame_interpolation", message)
+        if resizes:
+            return self._outpainted(asked, wish)
+        clip = self._source(asked, wish)
+        if paints:
+            return self._repainted(asked, wish, clip)
+        if wish.enable_frame_interpolation:
+            factor = 2**wish.frame_interpolation_exp
+            self._check_length("frame_interpolation_exp", (clip.shape.frames - 1) * factor + 1)
+            edit = Interpolate(factor) if wish.strength is None else Interpolate(factor, wish.strength)
+            return Material(edit, [clip], clip.fps * factor)
+        return Material(Restyle(wish.strength or DEFAULT_STRENGTH), [clip], clip.fps)
+
+    def _outpainted(self, asked: Asked, wish: EditVideo) -> Material:
+        if wish.strength is not None:
+            raise refused("strength", "what lies around the source is made from nothing: leave strength out")
+        if wish.size is not None:
+            width, height = checked_size(wish.size, asked.card.size_multiple)
+            clip = self._source(asked, wish, contained(height, width))
+        else:
+            assert wish.aspect_ratio is not None
+            clip = self._source(asked, wish)
+            width, height = grown(wish.aspect_ratio, clip.shape, asked.card.size_multiple)
+        down, across = height - clip.shape.height, width - clip.shape.width
+        if not down and not across:
+            param = "size" if wish.size else "aspect_ratio"
+            raise refused(param, f"the source fills {width}x{height}: there is nothing to paint around it")
+        return Material(Outpaint(height, width, down // 2, across // 2), [clip], clip.fps)
+
+    def _repainted(self, asked: Asked, wish: EditVideo, clip: Clip) -> Material:
+        strength = wish.strength or 1.0
+        mask = self._mask(asked, wish, clip)
+        if mask is not None:
+            if wish.boxes or wish.remove_bars:
+                raise refused("boxes", "give boxes or a mask, not both")
+            frames = media.read_film(mask.path, asked.folder / "mask.raw", mask.shape)
+            return Material(Repaint(regions.of_mask(frames, clip.shape), True, strength), [clip, mask], clip.fps)
+        found = [regions.of_box(box, clip) for box in wish.boxes]
+        if wish.remove_bars:
+            found += regions.of_bars(media.read_film(clip.path, asked.folder / "bars.raw", clip.shape))
+        return Material(Repaint(tuple(found), strength=strength), [clip], clip.fps)
+
+    def _mask(self, asked: Asked, wish: EditVideo, clip: Clip) -> Part | None:
+        """What shall be painted anew as white, in the frames and pixels of the source; None when there is no mask."""
+        same = _same_size(clip)
+        picture = self._pictures.read(asked.files.get(MASK), wish.mask, MASK)
+        if picture is not None:
+            try:
+                fit = same(*picture.shape[:2])
+            except InputError as error:
+                raise refused(MASK, str(error)) from error
+            return _still(asked.folder / MASK, regions.fitted(picture, fit))
+        if wish.mask_video is None and MASK_VIDEO not in asked.files:
+            return None
+        reference = wish.mask_video.id if wish.mask_video else None
+        wanted = Wanted(same, clip.fps, 0.0, clip.shape.frames / clip.fps)
+        mask = self._sources.read(self._file(asked, MASK_VIDEO, reference), MASK_VIDEO, wanted)
+        if mask.shape != clip.shape:
+            message = f"the mask has {mask.shape.frames} frames, the source {clip.shape.frames}: give as many"
+            raise refused(MASK_VIDEO, message)
+        return mask
+
+    def _extended(self, asked: Asked, wish: ExtendVideo) -> Material:
+        clip = self._source(asked, wish)
+        new = self._new_frames(wish, clip.fps, clip.shape.frames)
+        if not wish.loop:
+            return Material(Extend(new, wish.direction), [clip], clip.fps)
+        if wish.direction != "forward":
+            raise refused("direction", "a loop has no direction: leave it out")
+        return Material(Loop(new), [clip], clip.fps)
+
+    def _joined(self, asked: Asked, wish: JoinVideos) -> Material:
+        references: list[str | None] = [video.id for video in wish.videos] or [None, None]
+        if len(references) != 2:
+            raise refused("videos", f"{len(references)} videos: give two")
+        first = self._clip(asked, JOINED[0], references[0], fps=wish.fps)
+        size = covering(first.shape.height, first.shape.width)
+        second = self._clip(asked, JOINED[1], references[1], fps=first.fps, fit=size)
+        new = self._new_frames(wish, first.fps, first.shape.frames + second.shape.frames)
+        return Material(Transition(new), [first, second], first.fps)
+
+    def _new_frames(self, wish: ExtendVideo | JoinVideos, fps: float, beside: int) -> int:
+        """How many frames shall be made between or beside those that are there."""
+        if wish.num_frames is None and wish.seconds is None:
+            raise refused("seconds", "parameter 'seconds' is required", "missing_parameter")
+        new = wish.num_frames or max(1, round((wish.seconds or 0.0) * fps))
+        self._check_length("seconds" if wish.num_frames is None else "num_frames", new + beside)
+        return new
+
+    def _check_length(self, param: str, frames: int) -> None:
+        if frames > self._limits.max_video_frames:
+            message = f"the video would have {frames} frames: at most {self._limits.max_video_frames}"
+            raise refused(param, message, "too_long")
+
+    # --- files
+
+    def _source(self, asked: Asked, wish: FromVideo, fit: Fitting | None = None) -> Clip:
+        span = wish.start_s, wish.end_s
+        return self._clip(asked, VIDEO, wish.source_id, fps=wish.fps, fit=fit, span=span)
+
+    def _clip(
+        self,
+        asked: Asked,
+        param: str,
+        reference: str | None,
+        *,
+        fps: float | None = None,
+        fit: Fitting | None = None,
+        span: tuple[float, float | None] = (0.0, None),
+    ) -> Clip:
+        """A source. Unless asked otherwise a video of ours keeps its rate and size, and a file gets the model's."""
+        file = self._file(asked, param, reference)
+        if reference is None:
+            fps, fit = fps or asked.card.fps, fit or _usual(asked.card)
+        return self._sources.read(file, param, Wanted(fit or _as_it_is, fps, *span))
+
+    def _file(self, asked: Asked, param: str, reference: str | None) -> Path:
+        """What was sent, or what a video of the same key holds, as a local file."""
+        data = asked.files.get(param)
+        if data is not None and reference is not None:
+            raise refused(param, f"parameter {param!r} is given twice: give a file or an id")
+        if reference is not None:
+            return self._sources.fetch(self._sources.own(asked.owner, reference, param), param, asked.folder)
+        if data is None:
+            raise refused(param, f"parameter {param!r} is required: a file, or the id of a video", "missing_parameter")
+        if len(data) > self._limits.max_video_bytes:
+            raise refused(param, f"{len(data)} bytes: at most {self._limits.max_video_bytes}", "too_large")
+        path = asked.folder / param
+        path.write_bytes(data)
+        return path
+
+
+def _usual(card: ModelCard) -> Fitting:
+    """The pixel rule: scaled down to the area of the model's usual size, cut by less than a multiple of its sides."""
+    width, height = (int(side) for side in card.default_size.split("x"))
+    return lambda own_height, own_width: fit_area(own_height, own_width, width * height, card.size_multiple)
+
+
+def _as_it_is(height: int, width: int) -> Fit:
+    return Fit(height, width, height, width)
+
+
+def _still(path: Path, picture: UInt8[np.ndarray, "h w 3"]) -> Part:
+    return Part(path, media.write_film(path, [picture]))
+
+
+def _same_size(clip: Clip) -> Fitting:
+    """The way of a clip's pixels, for a mask of the same size as its file."""
+
+    def fit(height: int, width: int) -> Fit:
+        if (height, width) != (clip.height, clip.width):
+            raise InputError(f"the mask is {width}x{height}, the video {clip.width}x{clip.height}: give one size")
+        return clip.fit
+
+    return fit

@@ -1,0 +1,121 @@
+"""The films that jobs edit, out of storage: their clips and finished windows, and what the next begins with."""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from jaxtyping import Int, Int16, UInt8
+
+from services.video.film import Film
+from services.video.job import Job
+from sora_core import media, storage
+from sora_core.edits import Canvas, Clip, Plan, assemble, make_canvas, settle
+from sora_core.edits.plan import Layer, Window
+from sora_core.pipeline import Request
+from sora_core.pipeline.editing import window_request
+from sora_core.shapes import PixelShape
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenFilm:
+    """A film at one of its windows; frames are mapped from files and take no memory until they are read."""
+
+    plan: Plan
+    window: int
+    sources: Sequence[Clip]
+    made: Sequence[Clip]
+    sound: Int16[np.ndarray, "n 2"] | None
+
+    @classmethod
+    def of(cls, job: Job, folder: Path, *, to_assemble: bool) -> "OpenFilm | None":
+        """The film of a job, laid out in a local folder; None for a video of words alone.
+
+        Only those frames are read that the window at hand shows, so that it doesn't cost more in a longer film; to
+        assemble it, after its last window, all.
+        """
+        if job.params["film"] is None:
+            return None
+        film = Film.from_json(job.params["film"])
+        plan, at_hand = film.plan(), job.window
+        shown = _Shown.by(plan, None if to_assemble and at_hand + 1 == len(plan.windows) else plan.windows[at_hand])
+        layers = [*plan.layers, *(Layer(clip.shape) for clip in film.clips[len(plan.layers) :])]  # the last for a mask
+        sources = [
+            _frames(clip.uri, clip.shape, folder / f"clip-{index}", shown.of(layer.at, clip.shape.frames, layer.step))
+            for index, (clip, layer) in enumerate(zip(film.clips, layers, strict=True))
+        ]
+        made = [
+            _frames(uri, window.shape, folder / f"window-{index}", shown.of(window.start, window.shape.frames))
+            for index, (uri, window) in enumerate(zip(job.made or (), plan.windows, strict=False))
+        ]
+        sound = None if film.sound is None else np.load(io.BytesIO(storage.read_bytes(film.sound)))
+        return cls(plan, at_hand, sources, made, sound)
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the window at hand completes the film."""
+        return self.window + 1 == len(self.plan.windows)
+
+    def canvas(self) -> Canvas:
+        """What the window at hand begins with."""
+        return make_canvas(self.plan, self.window, self.sources, self.made)
+
+    def settled(self, decoded: Clip) -> Clip:
+        """The window at hand as it counts."""
+        return settle(self.canvas(), decoded)
+
+    def assembled(self, last: Clip) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+        """The frames of the whole film, given its last window as it counts."""
+        return assemble(self.plan, self.sources, [*self.made, last])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    """The frames of a film that are looked at while a window is made."""
+
+    numbers: Int[np.ndarray, " n"]
+    cycle: int | None
+
+    @classmethod
+    def by(cls, plan: Plan, window: Window | None) -> "_Shown":
+        """Those of a window, or all."""
+        length = plan.film.frames
+        numbers = np.arange(length) if window is None else window.start + np.arange(window.shape.frames)
+        return cls(numbers, length if plan.cyclic else None)
+
+    def of(self, at: int, frames: int, step: int = 1) -> range:
+        """Which of the frames that lie at ``at``, ``at + step``, ... of the film are among them."""
+        offset = self.numbers - at
+        number = (offset % self.cycle if self.cycle else offset) // step
+        if frames == 1:
+            return range(1)  # a still may hold for the frames after it
+        found = number[(number >= 0) & (number < frames)]
+        return range(int(found.min()), int(found.max()) + 1) if len(found) else range(0)
+
+
+def _frames(uri: str, shape: PixelShape, place: Path, wanted: range) -> Clip:
+    if not wanted:
+        return np.broadcast_to(np.uint8(0), (shape.frames, shape.height, shape.width, 3))
+    with storage.local_file(uri) as path:
+        return media.read_film(path, place, shape, wanted)
+
+
+def request_of(job: Job, cache_threshold: float) -> Request:
+    """What the pipeline is asked for in the window at hand. StorageError when a clip can't be read."""
+    params = job.params
+    request = Request(
+        prompt=params.get("revised_prompt") or params["prompt"],
+        negative_prompt=params["negative_prompt"],
+        num_frames=params["num_frames"],
+        height=params["height"],
+        width=params["width"],
+        num_inference_steps=params["num_inference_steps"],
+        guidance_scale=params["guidance_scale"],
+        seed=params["seed"],
+        cache_threshold=cache_threshold,
+    )
+    with TemporaryDirectory(prefix="sora-") as folder:
+        film = OpenFilm.of(job, Path(folder), to_assemble=False)
+        return request if film is None else window_request(request, film.plan, film.window, film.canvas())
