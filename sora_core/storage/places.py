@@ -48,10 +48,18 @@ def local_path(uri: str) -> Path:
     return Path(unquote(parts.path))
 
 
+_CONNECTIONS = 32  # as many as threads read at once; boto3's own ten would be closed and opened again
+
+
 @lru_cache(maxsize=8)
 def _client_for(_pid: int, _endpoint: str | None, _key: str | None) -> "S3Client":
     """One client a process and account: boto3 clients are thread-safe, but don't survive a fork."""
-    config = Config(retries={"mode": "standard", "max_attempts": 6}, connect_timeout=5, read_timeout=60)
+    config = Config(
+        retries={"mode": "standard", "max_attempts": 6},
+        connect_timeout=5,
+        read_timeout=60,
+        max_pool_connections=_CONNECTIONS,
+    )
     session = boto3.session.Session()  # the default session would keep the first credentials it saw
     return session.client("s3", config=config, region_name=os.environ.get("AWS_REGION", "us-east-1"))
 
