@@ -12,8 +12,8 @@ from jaxtyping import Int, Int16, UInt8
 from services.video.film import Film
 from services.video.job import Job
 from sora_core import media, storage
-from sora_core.edits import Canvas, Clip, Plan, assemble, make_canvas, settle
-from sora_core.edits.plan import Layer, Window
+from sora_core.edits import Canvas, Clip, Plan, Window, assemble, make_canvas, settle
+from sora_core.edits.plan import Layer
 from sora_core.pipeline import Request
 from sora_core.pipeline.editing import window_request
 from sora_core.shapes import PixelShape
