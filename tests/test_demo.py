@@ -73,16 +73,17 @@ def run_demo(settings: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=1200)
 
 
-def processes_of(folder: Path) -> list[str]:
-    """Command lines of the living processes that were started for a demo folder."""
+def processes_of(*marks: str) -> list[str]:
+    """Command lines of the living processes on which, or in whose environment, one of these stands."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
                 about = (entry / "cmdline").read_bytes() + (entry / "cwd").readlink().as_posix().encode()
+                about += (entry / "environ").read_bytes()
             except OSError:
                 continue
-            if str(folder).encode() in about:
+            if any(mark.encode() in about for mark in marks):
                 found.append(about.decode(errors="replace"))
     return found
 
@@ -108,7 +109,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     scraper.over.set()
     scraper.join()
     run_demo([*settings, "stop=true"])
-    assert processes_of(folder) == []
+    assert processes_of(str(folder)) == []
 
 
 @pytest.fixture
@@ -173,11 +174,12 @@ def test_an_interrupted_demo_leaves_no_process(tmp_path: Path) -> None:
     running = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
+    ours = f"/tmp/sora-ray-{running.pid}-"
     deadline = time.monotonic() + 90
-    while not (tmp_path / "ray" / "ray.txt").exists() and time.monotonic() < deadline:
+    while not any("jobs.world" in about for about in processes_of(ours)):  # a job is at work on the cluster
+        assert time.monotonic() < deadline
         time.sleep(0.2)
-    time.sleep(8)
     os.killpg(running.pid, signal.SIGINT)
     assert running.wait(60) == 130
     time.sleep(1)  # the killed ones are reaped by init
-    assert processes_of(tmp_path) == []
+    assert processes_of(str(tmp_path), ours) == []

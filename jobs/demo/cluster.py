@@ -123,7 +123,7 @@ class LocalCluster:
                 time.sleep(0.2)
         self._process.wait()
         self._process = None
-        for pid in _processes_naming(str(self._tmp)):  # a worker that was just starting is in no group of ours yet
+        for pid in _processes_of(str(self._tmp)):  # jobs, and workers just starting, are in groups of their own
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self._tmp, ignore_errors=True)
@@ -145,15 +145,16 @@ class LocalCluster:
         self.stop()
 
 
-def _processes_naming(folder: str) -> list[int]:
-    """The living processes on whose command line a cluster's own folder stands."""
+def _processes_of(folder: str) -> list[int]:
+    """The living processes of a cluster: its folder stands on their command line, or as Ray's in their environment."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             named = folder.encode() in (entry / "cmdline").read_bytes()
+            told = f"RAY_TMPDIR={folder}".encode() in (entry / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if named:
+        if named or told:
             found.append(int(entry.name))
     return found
 
