@@ -15,6 +15,8 @@ from sora_core.errors import AccessDenied, ConfigError, SoraError
 
 _MOST_CHARACTERS = 4000
 _MOST_TOKENS = 600
+# A list of models takes no thought.
+_CHECK_S = 10.0
 STYLE = """\
 Describe what a viewer sees: subjects and what they do, setting, light, colours, style, and how the camera moves. Plain
 sentences, nothing that isn't visible, no words like "frame" or "image".
@@ -49,6 +51,7 @@ class Captioner:
 
         self.model = model
         self.base_url = base_url
+        self._timeout_s = timeout_s
         self._errors = openai.OpenAIError
         self._client = openai.OpenAI(
             base_url=base_url,
@@ -62,7 +65,8 @@ class Captioner:
         import openai
 
         try:
-            known = {model.id for model in self._client.models.list()}
+            asked = self._client.with_options(timeout=min(self._timeout_s, _CHECK_S), max_retries=1)
+            known = {model.id for model in asked.models.list()}
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise AccessDenied(
                 f"{self.base_url}: the key is refused; put the right one into the environment"

@@ -1,10 +1,12 @@
 """An endpoint's caption belongs to the clip whose frames were sent, and its trouble costs nothing else."""
 
+import socket
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from jobs.curate import ledger
 from jobs.curate.caption import CaptionWriter
@@ -22,6 +24,8 @@ from sora_core.media import encode_mp4
 from .conftest import Tally
 from .endpoint import MODEL, Endpoint, running
 from .stripes import COLOURS, stripes
+
+ROOT = Path(__file__).parents[3]
 
 
 def asking(config: CurateConfig, endpoint: Endpoint, **settings: int) -> CurateConfig:
@@ -129,6 +133,29 @@ def test_trouble_with_frames_is_a_reason_of_its_own_clips(config: CurateConfig) 
         blue: "internal_error",
         green: "object_replaced",
     }
+
+
+def test_an_endpoint_that_hangs_is_named_as_well(config: CurateConfig) -> None:
+    write_wordless(Path(config.source))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        endpoint = {"url": url, "model": MODEL, "timeout_s": 0.3}
+        asked = CurateConfig(**config.model_dump() | {"captioner": "endpoint", "caption_endpoint": endpoint})
+        with pytest.raises(ConfigError, match=r"no answer from the caption endpoint \(APITimeoutError\)"):
+            curate(asked)
+
+
+@pytest.mark.filterwarnings("ignore:Using extra keyword arguments on `Field`")
+def test_the_captioner_of_a_gpu_cluster_is_one_that_serve_and_vllm_take() -> None:
+    """As far as can be seen without vLLM: the file, and the engine's config in it."""
+    from ray.llm._internal.serve.core.configs.llm_config import LLMConfig
+    from ray.serve.schema import ServeDeploySchema
+
+    schema = ServeDeploySchema.model_validate(yaml.safe_load((ROOT / "infra" / "captioner.yaml").read_text()))
+    [application] = schema.applications
+    assert application.import_path == "ray.serve.llm:build_openai_app"
+    [engine] = application.args["llm_configs"]
+    assert LLMConfig(**engine).engine_kwargs["limit_mm_per_prompt"]["image"] >= CaptionEndpoint(url="", model="").frames
 
 
 @pytest.mark.parametrize(
