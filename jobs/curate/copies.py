@@ -6,6 +6,7 @@ whose frames, most of them, are in the kept clips of one other object is a copy.
 are no chains in which each resembles only the next. Clips of one object are never copies of one another.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -99,10 +100,12 @@ def _of_row(row: Examined, source: Source, part: str, config: CurateConfig) -> I
 
 
 def _quality(clips: list[Clip]) -> float:
-    """Of an object: pixels of its picture x mean sharpness x seconds; a photograph counts as one second."""
+    """Of an object: pixels of its picture x root of its mean sharpness (a ratio of squares, higher in a smaller picture
+    of the same) x seconds, less by the share of black bars. A photograph counts as one second."""
     sharpness = [clip.scores.sharpness for clip in clips if clip.scores.sharpness is not None]
     seconds = sum(clip.end_s - clip.start_s for clip in clips)
-    return clips[0].area * (sum(sharpness) / len(sharpness) if sharpness else 0.0) * (seconds or 1.0)
+    without_bars = clips[0].area * (1 - (clips[0].scores.bars or 0.0))
+    return without_bars * math.sqrt(sum(sharpness) / len(sharpness) if sharpness else 0.0) * (seconds or 1.0)
 
 
 def _rank(item: Candidate) -> tuple[bool, float, str, float]:

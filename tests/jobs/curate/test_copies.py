@@ -98,6 +98,7 @@ def test_the_best_of_each_cluster_is_kept_and_the_others_name_it(
     write(Path(comparing.source), footage, ("abbey",), ())
     curate(comparing)
     assert len({name.partition("-")[0] for name in kept(comparing)}) == len(kept(comparing)) == 3
+    assert not {name for name in kept(comparing) if "boxed" in name or "half" in name}
     assert tally.counts["encode"] == 3, "no copy is encoded"
     rows = ledger.read_rows(comparing.output, ["uri", "clip_id", "status", "reason", "same_as"]).to_pylist()
     clips = {row["clip_id"]: row for row in rows if row["clip_id"]}
