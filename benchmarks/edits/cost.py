@@ -25,7 +25,7 @@ from sora_core.training.masks import KINDS
 from sora_core.vae import VideoAutoencoder
 from sora_core.vae.whitening import Whitening
 
-STEPS = 16
+STEPS = 8
 SIDE, FRAMES = 256, 17
 TENTH = round((0.1 * SIDE**2) ** 0.5)
 

@@ -86,7 +86,7 @@ def pieces() -> Iterator[Piece]:
         yield Piece("interpolate", Interpolate(2, 0.1), [clip[::2]], prompt)
     yield Piece("restyle", Restyle(0.7), [a], "a magenta ball moves right over water")
     yield Piece("restyle", Restyle(0.3), [toy], "")
-    box = Region(0, 17, 16, 24, 32, 32)
+    box = Region(0, 17, 10, 16, 36, 38)
     yield Piece("repaint", Repaint((box,)), [still], "a magenta square stays still over sand")
     yield Piece("repaint", Repaint((Region(4, 17, 16, 48, 32, 24),)), [toy], "")
     yield Piece("outpaint", Outpaint(64, 96, 0, 16), [still], ring)

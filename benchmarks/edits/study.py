@@ -52,6 +52,7 @@ CRF = 18  # as videos are served
 SIZE = PixelShape(WINDOW, 64, 64)
 NEW = LONG - WINDOW
 EXTENSIONS = 5
+_OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
 STRENGTHS = (0.1, 0.2, 0.3, 0.5, 0.7)
 Numbers = dict[str, list[float]]
 
@@ -119,8 +120,11 @@ def extend_back(run: Editor, found: Numbers) -> None:
 
 
 def loop(run: Editor, found: Numbers) -> None:
+    """The way back, by a prompt that says so: a turn, which no training clip shows."""
     for case in cases():
-        film = run(Loop(8), [case.source], case.prompt)
+        told = case.scene.attributes
+        assert told.direction is not None
+        film = run(Loop(8), [case.source], caption(replace(told, direction=_OPPOSITE[told.direction])))
         found["given pixels changed"].append(float((film[:WINDOW] != case.source).sum()))
         found["seam"].append(jump(film, WINDOW, case.source))
         found["closure"].append(jump(film, 0, case.source))

@@ -14,7 +14,7 @@ from sora_core.dit.config import DiTConfig
 from sora_core.errors import ConfigError
 from sora_core.training.draws import DrawRules
 from sora_core.training.lora import LoraRules
-from sora_core.training.masks import KINDS
+from sora_core.training.masks import KINDS, SHARES
 from sora_core.training.optim import OptimRules
 from sora_core.training.parallel import Layout, Mode
 from sora_core.training.plan import PlanRules
@@ -133,7 +133,7 @@ class TrainConfig(JobConfig):
     shift_tokens: PositiveInt | None = None
     sigma_spread: PositiveFloat = 1.0
     caption_dropout: Share = 0.1
-    given: dict[str, Share] = Field(default={"first_frame": 0.1})
+    given: dict[str, Share] = Field(default=dict(SHARES))
     guidance_scale: PositiveFloat = 1.5
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     num_workers: PositiveInt | tuple[PositiveInt, PositiveInt] = 2
