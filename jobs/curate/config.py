@@ -18,6 +18,13 @@ class Thresholds(JobConfig):
     min_motion: float = Field(ge=0)
     max_motion: float = Field(gt=0)
     max_frozen: float = Field(ge=0, le=1)
+    max_shake: float = Field(gt=0)
+    max_blockiness: float = Field(gt=0)
+    max_duplicated: float = Field(ge=0, le=1)
+    max_text: float = Field(ge=0, le=1)
+    max_indecency: float = Field(ge=0, le=1)
+    min_aesthetic: float | None = None
+    max_watermark: float | None = None
 
     @model_validator(mode="after")
     def _leave_something(self) -> Self:
@@ -26,6 +33,22 @@ class Thresholds(JobConfig):
             if name.startswith("min_") and most is not None and least > most:
                 raise ValueError(f"{name} = {least:g} is above {name.replace('min_', 'max_')} = {most:g}: drops all")
         return self
+
+
+class Models(JobConfig):
+    """Where the models' weights lie: a URI, or ``package:NAME/FILE`` in an installed package. Empty: the score stays
+    unknown. `jobs.curate.models` says what each must be."""
+
+    text: str = ""
+    indecency: str = ""
+    aesthetic: str = ""
+    watermark: str = ""
+    transitions: Literal["", "transnetv2"] = ""
+    """Who decides whether something is a transition where cheaper means are unsure; nobody: it is none."""
+
+    def weights(self) -> dict[str, str]:
+        """Places by score, of those that are given."""
+        return {name: uri for name, uri in self.model_dump(exclude={"transitions"}).items() if uri}
 
 
 class CaptionEndpoint(JobConfig):
@@ -80,6 +103,7 @@ class CurateConfig(JobConfig):
     val_fraction: float = Field(ge=0, lt=1)
     """Share of sources whose clips are kept apart for validation."""
     thresholds: Thresholds
+    models: Models = Models()
     num_examiners: int = Field(ge=1)
     num_encoders: int = Field(ge=1)
     gpus_per_encoder: float = Field(ge=0)

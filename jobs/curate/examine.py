@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, astuple, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -13,16 +14,16 @@ from jobs.curate.config import CurateConfig
 from jobs.curate.judge import judged
 from jobs.curate.likeness import Pictures
 from jobs.curate.listing import identity_of, is_named_as_media
+from jobs.curate.models import load
 from jobs.curate.pixels import fetched, reason_of
 from jobs.curate.rows import Clip, Examined, Source, short_hash
-from jobs.curate.score import ANALYSIS_HEIGHT, Meter, look_at_image
+from jobs.curate.score import SAMPLE_HEIGHT, SMALL_HEIGHT, Meter, look_at_image
 from jobs.curate.split import Cut, Span, cut_out, divide
+from jobs.curate.transnet import TransNet
 from sora_core import media
 from sora_core.errors import InputError, MissingObject
 from sora_core.media import MediaInfo, ShotFinder
 
-# Cuts show as well in a thumbnail, at a tenth of the cost.
-_SHOT_HEIGHT = 72
 _PREVIEW_SIDE = 112
 _PREVIEW_FRAMES = 5
 _PREVIEW_FPS = 3.0
@@ -72,10 +73,10 @@ def _measured(source: Source, path: Path, info: MediaInfo, config: CurateConfig)
     if info.kind == "image":
         picture = media.decode_image(path)
         preview = media.to_webp([picture], max_side=_PREVIEW_SIDE)
-        seen = Seen([], look_at_image(picture), Pictures([(0.0, picture)]))
+        seen = Seen([], look_at_image(picture, load(config.models)), Pictures([(0.0, picture)]))
         clip = _clip(source, info, config, Span(0.0, 0.0, 1), config.fps or 1.0, seen, preview)
         return Examined(source, info.kind, "kept", None, [clip])
-    seen = look(path, info)
+    seen = look(path, info, config)
     clips = [
         _clip(source, info, config, span, fps, seen, seen.preview(span)) for fps, span in _spans(seen, info, config)
     ]
@@ -140,21 +141,28 @@ class Seen:
         return media.to_webp(inside[::step], max_side=_PREVIEW_SIDE, fps=_PREVIEW_FPS)
 
 
-def look(path: Path, info: MediaInfo) -> Seen:
+def look(path: Path, info: MediaInfo, config: CurateConfig) -> Seen:
     """Decode a video once, frame by frame; memory doesn't grow with its length but for a few numbers a frame."""
-    finder, meter, pictures = ShotFinder(), Meter(), Pictures()
+    arbiter = _transnet() if config.models.transitions == "transnetv2" else None
+    finder = ShotFinder(info.fps or 1.0, arbiter)
+    meter, pictures = Meter(load(config.models)), Pictures()
     keyframes: list[tuple[float, np.ndarray]] = []
     every_s = _KEYFRAME_EVERY_S
-    for time_s, frame in media.iter_frames(path, height=ANALYSIS_HEIGHT):
-        meter.add(time_s, frame)
-        pictures.add(time_s, frame)
-        small = _shrunk(frame, _SHOT_HEIGHT)
-        finder.add(time_s, small)
-        if not keyframes or time_s - keyframes[-1][0] >= every_s:
-            keyframes.append((time_s, _shrunk(frame, _PREVIEW_SIDE)))
+    for frame in media.source_frames(path):
+        meter.add(frame)
+        finder.add(frame.time_s, frame.rgb(SMALL_HEIGHT))
+        if pictures.is_due(frame.time_s):
+            pictures.add(frame.time_s, frame.rgb(SAMPLE_HEIGHT))
+        if not keyframes or frame.time_s - keyframes[-1][0] >= every_s:
+            keyframes.append((frame.time_s, _shrunk(frame.rgb(SAMPLE_HEIGHT), _PREVIEW_SIDE)))
             if len(keyframes) == _MAX_KEYFRAMES:
                 keyframes, every_s = keyframes[::2], 2 * every_s
     return Seen(finder.shots(1 / (info.fps or 1.0)), meter, pictures, keyframes)
+
+
+@lru_cache(maxsize=1)
+def _transnet() -> TransNet:
+    return TransNet()
 
 
 def _shrunk(frame: np.ndarray, height: int) -> np.ndarray:

@@ -10,12 +10,12 @@ from jobs.curate.rows import Clip, Examined, Scores, Source
 Rule = Callable[[Scores, Thresholds], bool]
 
 
-def _below(score: float | None, least: float) -> bool:
-    return score is not None and score < least
+def _below(score: float | None, least: float | None) -> bool:
+    return score is not None and least is not None and score < least
 
 
-def _above(score: float | None, most: float) -> bool:
-    return score is not None and score > most
+def _above(score: float | None, most: float | None) -> bool:
+    return score is not None and most is not None and score > most
 
 
 # In the order of judgement: exposure first, since a black picture is also flat, blurred and still.
@@ -27,6 +27,13 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("frozen", lambda scores, limits: _above(scores.frozen, limits.max_frozen)),
     ("too_still", lambda scores, limits: _below(scores.motion, limits.min_motion)),
     ("too_fast", lambda scores, limits: _above(scores.motion, limits.max_motion)),
+    ("shaky", lambda scores, limits: _above(scores.shake, limits.max_shake)),
+    ("blocky", lambda scores, limits: _above(scores.blockiness, limits.max_blockiness)),
+    ("duplicated_frames", lambda scores, limits: _above(scores.duplicated, limits.max_duplicated)),
+    ("text", lambda scores, limits: _above(scores.text, limits.max_text)),
+    ("indecent", lambda scores, limits: _above(scores.indecency, limits.max_indecency)),
+    ("unaesthetic", lambda scores, limits: _below(scores.aesthetic, limits.min_aesthetic)),
+    ("watermarked", lambda scores, limits: _above(scores.watermark, limits.max_watermark)),
 )
 
 

@@ -50,12 +50,15 @@ class Pictures:
         self._every_s = 1 / _PER_S
         self._kept: list[tuple[float, np.ndarray]] = []
         for time_s, frame in frames:
-            self.add(time_s, frame)
+            if self.is_due(time_s):
+                self.add(time_s, frame)
+
+    def is_due(self, time_s: float) -> bool:
+        """Whether a frame of that time is to be added."""
+        return not self._kept or time_s - self._kept[-1][0] >= self._every_s - 1e-6
 
     def add(self, time_s: float, frame: np.ndarray) -> None:
-        """The next frame, uint8 RGB ``(h, w, 3)``."""
-        if self._kept and time_s - self._kept[-1][0] < self._every_s - 1e-6:
-            return
+        """The next frame that is due, uint8 RGB ``(h, w, 3)``."""
         small = cv2.resize(frame, (_KEPT_SIDE, _KEPT_SIDE), interpolation=cv2.INTER_AREA)
         self._kept.append((time_s, cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)))
         if len(self._kept) == _MAX_KEPT:

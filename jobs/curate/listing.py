@@ -8,13 +8,14 @@ from typing import Any
 from jobs.curate import captions
 from jobs.curate.captions import Caption
 from jobs.curate.config import CurateConfig
+from jobs.curate.models import fingerprints
 from jobs.curate.rows import Examined, Source, short_hash
 from sora_core import storage
 from sora_core.errors import MissingObject
 from sora_core.storage import ObjectInfo
 
 # Each is raised when its stage computes something else than before: the stage and those after it are then done again.
-EXAMINE_VERSION = 5
+EXAMINE_VERSION = 6
 JUDGE_VERSION = 1
 ENCODE_VERSION = 2
 # Objects that nobody keeps pictures in. Anything else is opened, whatever its name says.
@@ -37,7 +38,7 @@ _IN_EXAMINE_KEY = {"fps", "max_area", "max_frames", "min_frames"}
 # weights, which enter by their fingerprints.
 _NOT_IN_KEY = {
     "source", "output", "vae", "text_encoder", "num_examiners", "num_encoders", "gpus_per_encoder", "clips_per_batch",
-    "sources_per_part", "bytes_per_part", "num_captioners", "caption_endpoint",
+    "sources_per_part", "bytes_per_part", "num_captioners", "caption_endpoint", "models",
 }  # fmt: skip
 
 
@@ -59,13 +60,15 @@ def settings_of(config: CurateConfig, vae: str, text_encoder: str) -> dict[str, 
     return config.model_dump(mode="json", exclude=_NOT_IN_KEY) | {
         "encoders": [vae, text_encoder],
         "captions": config.caption_endpoint.name if config.caption_endpoint else config.captioner,
-        "stages": [EXAMINE_VERSION, JUDGE_VERSION, ENCODE_VERSION],
+        "filters": filters_of(config),
+        "stages": [JUDGE_VERSION, ENCODE_VERSION],
     }
 
 
 def filters_of(config: CurateConfig) -> str:
     """The fingerprint of the code and the settings that measure: spans and scores are the same while it is."""
-    return short_hash(EXAMINE_VERSION, config.model_dump(mode="json", include=_IN_EXAMINE_KEY))
+    settings = config.model_dump(mode="json", include=_IN_EXAMINE_KEY)
+    return short_hash(EXAMINE_VERSION, settings, config.models.transitions, fingerprints(config.models))
 
 
 def make_plan(config: CurateConfig, settings: dict[str, Any]) -> Plan:

@@ -21,7 +21,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
-from jobs.curate import account, copies, ledger, resume
+from jobs.curate import account, copies, ledger, models, resume
 from jobs.curate.caption import CaptionWriter, captioner_of
 from jobs.curate.commit import commit, commit_measured
 from jobs.curate.config import CurateConfig
@@ -58,6 +58,7 @@ def curate(config: CurateConfig) -> None:
     storage.check_writable(config.output)
     if config.caption_endpoint:
         captioner_of(config.caption_endpoint).check()
+    models.load(config.models)
     encoders = LatentEncoder(config, "cpu").describe()
     plan = make_plan(config, settings_of(config, encoders.vae.fingerprint, encoders.text_encoder.fingerprint))
     if config.max_likeness is not None:

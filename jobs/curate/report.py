@@ -24,6 +24,13 @@ _UNITS = {
     "motion": "% of the diagonal a second",
     "frozen": "share of frames equal to the one before",
     "bars": "share of the picture that is black border",
+    "shake": "% of the diagonal off the way",
+    "blockiness": "share of steps along a codec's grid",
+    "duplicated": "share of frames shown twice",
+    "text": "share of the picture under words",
+    "indecency": "probability",
+    "aesthetic": "the model's own",
+    "watermark": "the model's own",
 }
 _STYLE = """
 :root{color-scheme:light dark;--line:#8884;--kept:#2a9d8f;--dropped:#e76f51;--failed:#9d4edd}

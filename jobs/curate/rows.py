@@ -46,6 +46,13 @@ class Scores:
     motion: float | None = None
     frozen: float | None = None
     bars: float | None = None
+    shake: float | None = None
+    blockiness: float | None = None
+    duplicated: float | None = None
+    text: float | None = None
+    indecency: float | None = None
+    aesthetic: float | None = None
+    watermark: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 Frames are uint8 ``(h, w, 3)`` RGB as a viewer sees them: rotation metadata applied, pixels square.
 """
 
-from sora_core.media.decode import clip_frames, decode_clip, iter_frames
+from sora_core.media.decode import clip_frames, decode_clip
 from sora_core.media.encode import Mp4Writer, encode_mp4
 from sora_core.media.film import read_film, write_film
+from sora_core.media.frames import Frame, SourceFrame, StillFrame, iter_frames, source_frames
 from sora_core.media.picture import decode_image
 from sora_core.media.preview import contact_sheet, to_webp, write_image, write_thumbnail
 from sora_core.media.probe import MediaInfo, probe
@@ -14,9 +15,12 @@ from sora_core.media.sound import SOUND_HZ, decode_sound
 
 __all__ = [
     "SOUND_HZ",
+    "Frame",
     "MediaInfo",
     "Mp4Writer",
     "ShotFinder",
+    "SourceFrame",
+    "StillFrame",
     "clip_frames",
     "contact_sheet",
     "decode_clip",
@@ -26,6 +30,7 @@ __all__ = [
     "iter_frames",
     "probe",
     "read_film",
+    "source_frames",
     "to_webp",
     "write_film",
     "write_image",

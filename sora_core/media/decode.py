@@ -103,20 +103,3 @@ def resample(
     if shown is not None:
         until = min(num_ticks, first_tick(shown_s + 1 / source_fps - tolerance_s))
         yield from repeat(shown, int(max(0, until - tick)))
-
-
-def iter_frames(path: Path | str, *, height: int) -> Iterator[tuple[float, np.ndarray]]:
-    """``(time_s, uint8 (h, w, 3))`` of every frame that decodes, scaled down to ``height`` (never up).
-
-    One frame in memory at a time. UnreadableMedia when none decodes.
-    """
-    convert: Converter | None = None
-    for video, time_s, frame in timed_frames(path):
-        if convert is None:
-            full_height, full_width = geometry(video.stream, frame).displayed
-            scale = min(1.0, height / full_height)
-            size = max(1, round(full_height * scale)), max(1, round(full_width * scale))
-            convert = Converter(size, Interpolation.FAST_BILINEAR)
-        yield time_s, convert(frame)
-    if convert is None:
-        raise UnreadableMedia(f"{Path(path).name}: no frame of it decodes", reason="no_decodable_frames")

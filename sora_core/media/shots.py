@@ -1,43 +1,130 @@
-"""Where one camera take ends and the next begins."""
+"""Where one camera take ends and the next begins: cuts, dissolves and fades, found while small frames pass by."""
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Callable, Iterable
 
 import cv2
 import numpy as np
 from scenedetect import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector
 
+from sora_core.media.transitions import MAX_REACH, Transition, dissolve_at, may_dissolve, reaches
+
+# Size of the pictures that transitions are judged on, and how many of them an arbiter sees.
+THUMB_HEIGHT, THUMB_WIDTH = 27, 48
+ARBITER_FRAMES = 100
+# Thumbnails kept: a transition is decided when none that overlaps it can come any more.
+_KEPT = 4 * MAX_REACH
+# Mean difference in grey levels across a cut that leaves no doubt; whip pans and jolts reach two thirds of it.
+_SURE_CUT = 35.0
+# A flash: the picture is back within this time and to this share of the jump, which was mostly one of light.
+_FLASH_S = 0.3
+_IS_BACK = 0.35
+_MOSTLY_LIGHT = 0.5
+_LEAST_PROBABILITY = 0.5
+
+Arbiter = Callable[[np.ndarray], np.ndarray]
+"""uint8 RGB ``(ARBITER_FRAMES, THUMB_HEIGHT, THUMB_WIDTH, 3)`` to each frame's probability of being in a transition."""
+
 
 class ShotFinder:
-    """Hard cuts found on small frames as they pass by, by PySceneDetect's adaptive detector.
+    """Shots of frames that pass by once; memory is bounded but for one number a frame.
 
-    Times stay the file's own: the detector sees frame numbers, so uneven frame times can't confuse it.
+    Cuts come from PySceneDetect's adaptive detector, dissolves and fades from `transitions`. What neither is sure of an
+    ``arbiter`` decides; without one, cuts stand and dissolves don't. A flash is no cut. The detector sees numbers of
+    frames, so that uneven frame times can't confuse it.
     """
 
-    def __init__(self, min_shot_frames: int = 6) -> None:
+    def __init__(self, fps: float, arbiter: Arbiter | None = None, min_shot_frames: int = 6) -> None:
         self._detector = AdaptiveDetector(min_scene_len=min_shot_frames)
-        self._times_s: list[float] = []
-        self._cuts: list[int] = []
+        self._arbiter = arbiter
+        self._flash_frames = max(3, round(_FLASH_S * fps))
+        self._reaches = reaches(fps)
+        self._times_s = array("d")
+        self._thumbs = np.zeros((_KEPT, THUMB_HEIGHT, THUMB_WIDTH, 3), np.uint8)
+        self._greys = np.zeros((_KEPT, THUMB_HEIGHT, THUMB_WIDTH), np.float32)
+        self._open: list[Transition] = []
+        self._found: list[Transition] = []
 
     def add(self, time_s: float, frame: np.ndarray) -> None:
-        """The next frame, uint8 RGB ``(h, w, 3)``."""
-        # The rate is arbitrary: only frame numbers are read back.
-        number = FrameTimecode(len(self._times_s), fps=25.0)
-        found = self._detector.process_frame(number, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        """The next frame, uint8 RGB ``(h, w, 3)``; small is enough."""
+        number = len(self._times_s)
         self._times_s.append(time_s)
-        self._cuts += [cut.frame_num for cut in found]
+        thumb = cv2.resize(frame, (THUMB_WIDTH, THUMB_HEIGHT), interpolation=cv2.INTER_AREA)
+        self._thumbs[number % _KEPT] = thumb
+        self._greys[number % _KEPT] = cv2.cvtColor(thumb, cv2.COLOR_RGB2GRAY)
+        # The rate is arbitrary: only frame numbers are read back.
+        code = FrameTimecode(number, fps=25.0)
+        for cut in self._detector.process_frame(code, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)):
+            self._see(Transition(cut.frame_num, cut.frame_num, self._jump(cut.frame_num) >= _SURE_CUT))
+        for reach in self._reaches:
+            self._compare(number, reach)
+        self._decide(number - 2 * self._reaches[-1])
+
+    def _compare(self, number: int, reach: int) -> None:
+        """The newest frame with those one and two reaches before it."""
+        first = number - 2 * reach
+        if first < 0 or not may_dissolve(*self._greys[[first % _KEPT, (first + reach) % _KEPT, number % _KEPT]]):
+            return
+        dissolve = dissolve_at(self._greys[self._kept(first, number + 1)], first)
+        if dissolve:
+            self._see(dissolve)
 
     def shots(self, frame_s: float) -> list[tuple[float, float]]:
-        """``(start_s, end_s)`` of each shot; together they cover the frames, the last of which lasts ``frame_s``."""
-        if not self._times_s:
-            return []
-        starts = [self._times_s[0], *(self._times_s[cut] for cut in self._cuts)]
-        return list(zip(starts, [*starts[1:], self._times_s[-1] + frame_s], strict=True))
+        """``(start_s, end_s)`` of each shot, the last frame of which lasts ``frame_s``; transitions are left out."""
+        self._decide(len(self._times_s))
+        times_s = [*self._times_s, self._times_s[-1] + frame_s] if self._times_s else []
+        starts = [0, *(item.last for item in self._found)]
+        ends = [*(item.first for item in self._found), len(self._times_s)]
+        shots = [(times_s[start], times_s[end]) for start, end in zip(starts, ends, strict=True) if start < end]
+        return shots or ([(times_s[0], times_s[-1])] if times_s else [])
+
+    def _kept(self, first: int, end: int) -> np.ndarray:
+        """Where the pictures of frames ``first`` to ``end`` lie; the nearest, of those before the film or after."""
+        newest = len(self._times_s) - 1
+        return np.clip(np.arange(first, end), max(0, newest - _KEPT + 1), newest) % _KEPT
+
+    def _jump(self, cut: int) -> float:
+        before, after = self._greys[self._kept(cut - 1, cut + 1)]
+        return float(np.abs(after - before).mean())
+
+    def _see(self, seen: Transition) -> None:
+        """One more transition, or one with those that it touches."""
+        apart = []
+        for item in self._open:
+            if item.last < seen.first or seen.last < item.first:
+                apart.append(item)
+            else:
+                seen = seen.merged(item)
+        self._open = [*apart, seen]
+
+    def _decide(self, until: int) -> None:
+        """Settle the transitions that ended before frame ``until``."""
+        done = [item for item in self._open if item.last < until]
+        if done:
+            self._open = [item for item in self._open if item.last >= until]
+            self._found += sorted((item for item in done if self._is_real(item)), key=lambda item: item.first)
+
+    def _is_real(self, item: Transition) -> bool:
+        if item.first == item.last and self._is_flash(item.first):
+            return False
+        if item.is_sure or self._arbiter is None:
+            return item.is_sure or item.first == item.last
+        start = (item.first + item.last - ARBITER_FRAMES) // 2
+        probability = self._arbiter(self._thumbs[self._kept(start, start + ARBITER_FRAMES)])
+        inside = probability[max(0, item.first - start - 2) : item.last - start + 3]
+        return bool(len(inside) and inside.max() >= _LEAST_PROBABILITY)
+
+    def _is_flash(self, cut: int) -> bool:
+        before, after, *rest = self._greys[self._kept(cut - 1, cut + 1 + self._flash_frames)]
+        jump = float(np.abs(after - before).mean())
+        back = min(float(np.abs(later - before).mean()) for later in rest)
+        return back < _IS_BACK * jump and abs(float(after.mean() - before.mean())) > _MOSTLY_LIGHT * jump
 
 
 def detect(frames: Iterable[tuple[float, np.ndarray]], frame_s: float) -> list[tuple[float, float]]:
     """The shots of ``(time_s, frame)`` pairs, as `iter_frames` gives them."""
-    finder = ShotFinder()
+    finder = ShotFinder(1 / frame_s)
     for time_s, frame in frames:
         finder.add(time_s, frame)
     return finder.shots(frame_s)

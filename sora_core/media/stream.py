@@ -220,11 +220,7 @@ class Converter:
 
     def __init__(self, size: tuple[int, int], interpolation: Interpolation) -> None:
         self._size = size
-        exact = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-        self._interpolation = interpolation | exact
-        # FFmpeg 8.1's fast bilinear scaler makes wrong colours of 16 bits.
-        slow = Interpolation.BILINEAR if interpolation == Interpolation.FAST_BILINEAR else interpolation
-        self._interpolation_of_hdr = slow | exact
+        self._interpolation = interpolation | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: Any) -> np.ndarray:
@@ -235,9 +231,10 @@ class Converter:
             frame,
             width=width,
             height=height,
-            format="rgb48le" if is_hdr else "rgb24",
+            # FFmpeg 8.1 makes wrong colours of packed 16 bits where it doesn't scale, or scales fast; planes are right.
+            format="gbrp16le" if is_hdr else "rgb24",
             src_colorspace=_assumed_colorspace(frame),
-            interpolation=self._interpolation_of_hdr if is_hdr else self._interpolation,
+            interpolation=self._interpolation,
             threads=1,
         )
         pixels = to_sdr(rgb.to_ndarray(), int(frame.color_trc)) if is_hdr else rgb.to_ndarray()

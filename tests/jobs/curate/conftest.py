@@ -22,9 +22,10 @@ from .stripes import write_footage
 
 @pytest.fixture
 def config(tmp_path: Path) -> CurateConfig:
-    """The laptop default, from one folder to another; only people's words count."""
+    """The laptop default, from one folder to another; only people's words count, no model looks."""
     places = [f"source={tmp_path / 'in'}", f"output={tmp_path / 'out'}", "captioner=none"]
-    return load_config("curate", CurateConfig, ["--set", *places])
+    no_models = ["models.text=", "models.indecency="]
+    return load_config("curate", CurateConfig, ["--set", *places, *no_models])
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from jobs.curate.rows import (
     part_to_item,
 )
 from jobs.curate.score import Meter, look_at_image
-from sora_core.media import decode_image, encode_mp4
+from sora_core.media import StillFrame, decode_image, encode_mp4
 
 Verdicts = dict[str, tuple[str, str | None]]
 LARGER = {"a_watch_blur.mp4"}
@@ -91,7 +91,7 @@ def test_scores_tell_damage_from_its_original(footage: Path) -> None:
     assert blurred.sharpness < 0.1 * whole.sharpness
     faint = score_image((sharp * 0.1 + 100).astype(np.uint8))
     assert faint.contrast == pytest.approx(0.1 * whole.contrast, rel=0.05)
-    assert score_image(np.full_like(sharp, 7)) == Scores(sharpness=None, luma=7, contrast=0, bars=0)
+    assert score_image(np.full_like(sharp, 7)) == Scores(sharpness=None, luma=7, contrast=0, bars=0, blockiness=0)
     assert whole.motion is None
 
 
@@ -103,7 +103,8 @@ def test_motion_is_measured_per_second_and_diagonal(footage: Path) -> None:
     def motion(scale: float, times: float) -> float:
         meter = Meter()
         for i, frame in enumerate(frames):
-            meter.add(i / fps * times, cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+            small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            meter.add(StillFrame(i / fps * times, small))
         found = meter.scores(0, 99).motion
         assert found is not None
         return found
@@ -118,7 +119,7 @@ def test_frozen_is_the_share_of_repeated_frames(footage: Path) -> None:
     still = picture(footage)
     meter = Meter()
     for i in range(12):
-        meter.add(i / 8, np.roll(still, 5 * max(0, i - 8), axis=1))
+        meter.add(StillFrame(i / 8, np.roll(still, 5 * max(0, i - 8), axis=1)))
     assert meter.scores(0, 9 / 8).frozen == 1.0
     assert meter.scores(8 / 8, 12 / 8).frozen == 0.0
     assert meter.scores(0, 12 / 8).motion != 0
@@ -169,8 +170,8 @@ def test_the_camera_is_told_from_the_picture_s_flow(matrix: np.ndarray, expected
     moved = cv2.warpAffine(still, matrix.astype(np.float32), (192, 144), borderMode=cv2.BORDER_REFLECT)
     meter = Meter()
     for number in range(3):
-        meter.add(number / 3.9, moved if number % 2 else still)
-        meter._previous = cv2.cvtColor(still, cv2.COLOR_RGB2GRAY)
+        meter.add(StillFrame(number / 3.9, moved if number % 2 else still))
+        meter._previous = StillFrame(0, still), meter._previous[1]
     long, _ = meter.describe(0.2, 0.4)
     assert expected in long
     said = [

@@ -322,7 +322,7 @@ def test_places_that_can_not_be_used_are_named(
         ("min_frames=21", "min_frames = 21"),
         ("vae_dtype=int8", "int8"),
         ("sorce=x", "sorce"),
-        ("thresholds.max_luma=2", r"min_luma = 3 is above max_luma = 2"),
+        ("thresholds.max_luma=2", r"min_luma = 15 is above max_luma = 2"),
         ("thresholds.max_wobble=2", r"max_wobble'; the keys are min_sharpness"),
         ("captioner=endpoint", r"toml: captioner = \"endpoint\" and a"),
         ("max_likeness=2", "max_likeness"),

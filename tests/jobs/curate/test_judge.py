@@ -8,8 +8,10 @@ from jobs.curate.judge import RULES, judge
 from jobs.curate.rows import SCORE_NAMES, Scores
 
 THRESHOLDS = Thresholds(
-    min_sharpness=0.1, min_luma=10, max_luma=240, min_contrast=5, min_motion=1, max_motion=100, max_frozen=0.5
-)
+    min_sharpness=0.1, min_luma=10, max_luma=240, min_contrast=5, min_motion=1, max_motion=100, max_frozen=0.5,
+    max_shake=0.4, max_blockiness=0.05, max_duplicated=0.1, max_text=0.02, max_indecency=0.8, min_aesthetic=5,
+    max_watermark=0.5,
+)  # fmt: skip
 scores = st.builds(Scores, **{name: st.none() | st.floats(0, 300) for name in SCORE_NAMES})
 
 
@@ -34,6 +36,13 @@ def test_every_rule_can_be_the_reason() -> None:
         "frozen": {"frozen": 0.9},
         "too_still": {"motion": 0.1},
         "too_fast": {"motion": 200.0},
+        "shaky": {"shake": 1.0},
+        "blocky": {"blockiness": 0.2},
+        "duplicated_frames": {"duplicated": 0.2},
+        "text": {"text": 0.1},
+        "indecent": {"indecency": 0.9},
+        "unaesthetic": {"aesthetic": 4.0},
+        "watermarked": {"watermark": 0.9},
     }
     assert judge(Scores(**fine), THRESHOLDS) is None
     assert {reason: judge(Scores(**fine | change), THRESHOLDS) for reason, change in damage.items()} == {

@@ -1,0 +1,76 @@
+"""Shots: dissolves and fades belong to none, a flash ends none, and doubt goes to the arbiter."""
+
+import cv2
+import numpy as np
+import pytest
+
+from sora_core.media.shots import ARBITER_FRAMES, ShotFinder
+
+FPS = 25.0
+
+
+def scenes(count: int, frames: int = 40) -> list[np.ndarray]:
+    """Scenes of sharp patches, each still but for a little noise."""
+    rng = np.random.default_rng(3)
+    found = []
+    for _ in range(count):
+        scene = cv2.resize(rng.integers(0, 255, (9, 16, 3), np.uint8), (128, 72), interpolation=cv2.INTER_NEAREST)
+        noise = rng.integers(0, 4, (frames, *scene.shape))
+        found.append(np.clip(scene + noise, 0, 255).astype(np.uint8))
+    return found
+
+
+def shots_of(frames: np.ndarray, finder: ShotFinder | None = None) -> list[tuple[int, int]]:
+    finder = finder or ShotFinder(FPS)
+    for number, frame in enumerate(frames):
+        finder.add(number / FPS, frame)
+    return [(round(start_s * FPS), round(end_s * FPS)) for start_s, end_s in finder.shots(1 / FPS)]
+
+
+def mixed(before: np.ndarray, after: np.ndarray, length: int) -> np.ndarray:
+    share = ((np.arange(length) + 1) / (length + 1))[:, None, None, None]
+    return (before[-length:] * (1 - share) + after[:length] * share).astype(np.uint8)
+
+
+@pytest.mark.parametrize("length", [8, 20, 36])
+def test_a_dissolve_belongs_to_neither_shot(length: int) -> None:
+    first, second = scenes(2)
+    film = np.concatenate([first, mixed(first, second, length), second])
+    [before, after] = shots_of(film)
+    assert before[0] == 0
+    assert before[1] == pytest.approx(40, abs=2 + length // 8)
+    assert after[0] == pytest.approx(40 + length, abs=2 + length // 8)
+    assert after[1] == len(film)
+
+
+def test_a_fade_from_black_is_trimmed() -> None:
+    [scene] = scenes(1, 60)
+    black = np.zeros_like(scene[:6])
+    film = np.concatenate([black, mixed(np.zeros_like(scene), scene, 16), scene])
+    assert shots_of(film)[-1] == (pytest.approx(22, abs=3), len(film))
+
+
+def test_a_flash_ends_no_shot() -> None:
+    [scene] = scenes(1)
+    scene[20:22] = np.clip(scene[20:22].astype(int) + 150, 0, 255)
+    assert shots_of(scene) == [(0, 40)]
+
+
+def test_a_whole_film_in_transition_is_one_shot_all_the_same() -> None:
+    first, second = scenes(2, 30)
+    assert len(shots_of(mixed(first, second, 30))) == 1
+
+
+@pytest.mark.parametrize(("answer", "num_shots"), [(0.0, 1), (1.0, 2)])
+def test_the_arbiter_decides_what_is_in_doubt(answer: float, num_shots: int) -> None:
+    [scene] = scenes(1, 30)
+    # Another colour and much the same light: a jump far smaller than between two scenes.
+    film = np.concatenate([scene, scene[..., ::-1]])
+    asked = []
+
+    def arbiter(frames: np.ndarray) -> np.ndarray:
+        asked.append(frames.shape)
+        return np.full(len(frames), answer)
+
+    assert len(shots_of(film, ShotFinder(FPS, arbiter))) == num_shots
+    assert asked == [(ARBITER_FRAMES, 27, 48, 3)]
