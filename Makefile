@@ -23,9 +23,9 @@ demo: .venv/ready
 stop: .venv/ready
 	@$(BIN)/python -m jobs.demo --set stop=true
 
-# One pool for all: what waits for clusters and what computes fill each other's gaps. The demo, the longest, goes first.
+# One pool for all: what waits for clusters and what computes fill each other's gaps.
 test: check
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_demo.py tests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: .venv/ready
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
