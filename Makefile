@@ -23,7 +23,7 @@ demo: .venv/ready
 stop: .venv/ready
 	@$(BIN)/python -m jobs.demo --set stop=true
 
-# One pool for all: what waits for clusters and what computes fill each other's gaps. The demo is last and has both cores.
+# One pool for all: what waits for clusters and what computes fill each other's gaps.
 test: check
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 

@@ -13,6 +13,9 @@ KINDS: tuple[dict[str, Any], ...] = (
     {"size": "64x48", "num_frames": 17, "num_inference_steps": 100},
 )
 
+# What a service that is away answers; a proxy of Serve that has just started knows no routes yet.
+_AWAY = (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError, openai.NotFoundError)
+
 
 class Load:
     """Asks for a video every ``pause_s`` seconds while the ``with`` block lasts; every ninth one is cancelled."""
@@ -35,7 +38,7 @@ class Load:
                 video = self._client.videos.create(
                     prompt="a red ball", size=size, extra_body=asked | {"seed": 3}, extra_headers=headers
                 )
-            except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError):
+            except _AWAY:
                 self.refused += 1
                 if self._stop.wait(0.2):
                     raise
@@ -52,7 +55,7 @@ class Load:
                 if number % 9 == 0:
                     self._client.post(f"/videos/{video_id}/cancel", cast_to=object)
                     self.cancelled.add(video_id)
-            except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError):
+            except _AWAY:
                 continue
             self._stop.wait(self._pause_s)
 
