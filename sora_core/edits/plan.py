@@ -24,7 +24,6 @@ from sora_core.edits.windows import (
     cover,
     crop,
     forward,
-    tokens_a_frame,
     whole_latents,
 )
 from sora_core.errors import InputError
@@ -96,7 +95,7 @@ def _keyframes(edit: Keyframes, sources: Sequence[PixelShape], room: Room) -> Pl
         if source != PixelShape(1, film.height, film.width):
             raise InputError(f"a still of {source} for a film of {film}: fit it to one frame of that size")
     longest, latents = room.longest(film.height, film.width), room.compression.latent_frames(film.frames)
-    if latents > longest and latents * tokens_a_frame(film, room) > room.max_tokens:
+    if latents > longest and latents * room.grid_of_frame(film.height, film.width).num_tokens > room.max_tokens:
         raise InputError(f"{film} is too long for one window: use {room.compression.pixel_frames(longest)} frames")
     places = [-(-index // room.compression.time) for index in edit.indices]
     if not all(0 <= index < film.frames for index in edit.indices) or len(set(places)) < len(places):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sora_core.edits.spec import Region
 from sora_core.errors import InputError
-from sora_core.shapes import Compression, Patch, PixelShape
+from sora_core.shapes import Compression, Patch, PixelShape, TokenGrid
 
 # Of a window's latent frames, one in so many are context on each side: what is made goes on from motion, not a still.
 _CONTEXT_SHARE = 4
@@ -35,15 +35,19 @@ class Room:
         """Most latent frames of a window of this size. InputError when it can't be held."""
         if height % self.multiple_of or width % self.multiple_of or min(height, width) < self.multiple_of:
             raise InputError(f"size {width}x{height}: both sides must be positive multiples of {self.multiple_of}")
-        rows, columns = (side // self.compression.space for side in (height, width))
-        a_frame = (rows // self.patch.height) * (columns // self.patch.width)
+        grid = self.grid_of_frame(height, width)
+        a_frame = grid.num_tokens
         most = min(self.max_tokens // a_frame, self.max_side_tokens)
-        if most < 2 or max(rows // self.patch.height, columns // self.patch.width) > self.max_side_tokens:
+        if most < 2 or max(grid.height, grid.width) > self.max_side_tokens:
             raise InputError(
                 f"a frame of {width}x{height} is {a_frame} tokens: this model takes {self.max_tokens} in a window and "
                 f"{self.max_side_tokens} along a side; use a smaller size"
             )
         return max(min(self.usual_tokens // a_frame, most), min(_LEAST_LATENTS, most))
+
+    def grid_of_frame(self, height: int, width: int) -> TokenGrid:
+        """The tokens of one latent frame of this size."""
+        return self.patch.grid(self.compression.latent(PixelShape(1, height, width), channels=1))
 
     def before(self, longest: int) -> int:
         """Latent frames of context at a window's beginning; the first one holds a single frame."""
@@ -137,8 +141,3 @@ def whole_latents(frames: int, room: Room) -> int:
     if frames < 1:
         raise InputError(f"{frames} new frames: give 1 or more")
     return -(-frames // room.compression.time) * room.compression.time
-
-
-def tokens_a_frame(size: PixelShape, room: Room) -> int:
-    still = PixelShape(1, size.height, size.width)
-    return room.patch.grid(room.compression.latent(still, channels=1)).num_tokens

@@ -1,18 +1,22 @@
 """A ledger on both databases, each a real one, with a clock that the test turns."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from services.video.ledger import Ledger
+from sora_core import media
+from sora_core.edits.spec import LEARNED_FROM
 from sora_core.pipeline import Pipeline
 
+from .editing import moving, tone
 from .live import LiveService, config_in
 from .postgres import PostgresServer, free_port, postgres_binaries
 from .receiver import Receiver
-from .tiny_model import save_tiny_checkpoint
+from .tiny_model import FPS, save_tiny_checkpoint
 
 
 class Clock:
@@ -108,3 +112,24 @@ def receiver() -> Iterator[Receiver]:
     opened = Receiver()
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run whose model has learned every kind of given latents."""
+    given = tuple(sorted(frozenset[str]().union(*LEARNED_FROM.values())))
+    return save_tiny_checkpoint(str(tmp_path_factory.mktemp("learned") / "tiny"), max_tokens=30, given=given)
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Writes source files: frames at a rate, with sound or without."""
+    folder = tmp_path_factory.mktemp("films")
+
+    def write(frames: np.ndarray | None = None, fps: float = FPS, *, sound: bool = False) -> Path:
+        shown = moving() if frames is None else frames
+        path = folder / f"{len(list(folder.iterdir()))}.mp4"
+        media.encode_mp4(path, shown, fps, crf=4, sound=tone(len(shown) / fps) if sound else None)
+        return path
+
+    return write

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,25 +14,14 @@ from PIL import Image
 from services.video.files import work_folder
 from services.video.job import Status
 from sora_core import media
-from sora_core.edits.spec import LEARNED_FROM
 from sora_core.pipeline import Generation, Pipeline
 
-from .live import KEYS, LiveService, config_in, eventually
+from .editing import AUTH, NUM_FRAMES, SIZE, ask, moving, post
+from .live import LiveService, config_in, eventually
 from .postgres import free_port
-from .tiny_model import FPS, save_tiny_checkpoint
+from .tiny_model import FPS
 
-AUTH = {owner: {"authorization": f"Bearer {key}"} for owner, key in KEYS.items()}
-FEW = {"prompt": "x", "num_inference_steps": 2, "guidance_scale": 1}
-SIZE = (32, 48)
-NUM_FRAMES = 9
 LIMITS = {"max_video_bytes": 100_000, "max_video_s": 20.0, "max_video_pixels": 200 * 200, "max_video_frames": 120}
-
-
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A run whose model has learned every kind of given latents."""
-    given = tuple(sorted(frozenset[str]().union(*LEARNED_FROM.values())))
-    return save_tiny_checkpoint(str(tmp_path_factory.mktemp("learned") / "tiny"), max_tokens=30, given=given)
 
 
 @pytest.fixture(scope="module")
@@ -44,48 +32,6 @@ def editor(tmp_path_factory: pytest.TempPathFactory, learned: str) -> Iterator[L
         service.publish()
         service.work()
         yield service
-
-
-def moving(num_frames: int = NUM_FRAMES, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """A red block that goes right, over a ramp."""
-    frames = np.zeros((num_frames, *size, 3), np.uint8)
-    frames[..., 1] = np.linspace(60, 200, size[1])[None, None]
-    for number in range(num_frames):
-        frames[number, 8:24, number : number + 16] = (220, 40, 40)
-    return frames
-
-
-def tone(seconds: float) -> np.ndarray:
-    samples = 8000 * np.sin(np.arange(round(seconds * media.SOUND_HZ)) * 2 * np.pi * 440 / media.SOUND_HZ)
-    return samples.astype(np.int16)[:, None].repeat(2, 1)
-
-
-@pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Writes source files: frames at a rate, with sound or without."""
-    folder = tmp_path_factory.mktemp("films")
-
-    def write(frames: np.ndarray | None = None, fps: float = FPS, *, sound: bool = False) -> Path:
-        shown = moving() if frames is None else frames
-        path = folder / f"{len(list(folder.iterdir()))}.mp4"
-        media.encode_mp4(path, shown, fps, crf=4, sound=tone(len(shown) / fps) if sound else None)
-        return path
-
-    return write
-
-
-def post(service: LiveService, path: str, files: dict[str, Any] | None = None, owner: str = "ann", **data: Any) -> Any:
-    sent = {name: (name, content) for name, content in (files or {}).items()}
-    values = {name: value if isinstance(value, str) else json.dumps(value) for name, value in data.items()}
-    address = f"{service.url}/v1/videos{path}"
-    return httpx.post(address, data=FEW | values, files=sent or None, headers=AUTH[owner], timeout=60)
-
-
-def ask(service: LiveService, path: str, files: dict[str, Any] | None = None, **data: Any) -> str:
-    answer = post(service, path, files, **data)
-    assert answer.status_code == 200, answer.text
-    video_id: str = answer.json()["id"]
-    return video_id
 
 
 def done(service: LiveService, video_id: str) -> dict[str, Any]:

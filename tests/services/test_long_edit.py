@@ -12,14 +12,14 @@ import pytest
 from services.video.job import Job, Stage, Status
 from sora_core.pipeline import Pipeline
 
+from .editing import ask, moving
 from .live import LiveService, config_in, eventually
-from .test_edits import ask, films, learned, moving  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def site(tmp_path: Path, learned: str, unused_port: int) -> Iterator["Site"]:  # noqa: F811
+def site(tmp_path: Path, learned: str, unused_port: int) -> Iterator["Site"]:
     config = config_in(tmp_path, learned, sampler={"lease_s": 2.0, "save_every_s": 0.0})
     (tmp_path / "config.json").write_text(config.model_dump_json())
     with LiveService(config, Pipeline.load(learned, "cpu"), unused_port) as service:
@@ -69,7 +69,7 @@ class Site:
 @pytest.mark.slow
 def test_a_long_extension_survives_kill_9_and_is_the_same_film(
     site: Site,
-    films: Callable[..., Path],  # noqa: F811
+    films: Callable[..., Path],
 ) -> None:
     source = films(moving()).read_bytes()
 
