@@ -161,7 +161,8 @@ def test_text_steers_the_trained_model_far_above_chance(made: Made, tmp_path: Pa
 
 
 def test_metrics_of_all_three_doors_appear_at_rays_endpoint(made: Made) -> None:
-    OpenAI(base_url=made.run["api_url"], api_key=made.run["api_key"]).videos.list()
+    with OpenAI(base_url=made.run["api_url"], api_key=made.run["api_key"]) as client:
+        client.videos.list()
     curation = {"sora_curate_sources_total", "sora_curate_clips_total"}
     training = {"sora_train_loss", "sora_train_step", "sora_train_tokens_per_second", "sora_train_step_seconds"}
     serving = {"sora_video_requests_total", "sora_video_denoise_steps_total", "sora_video_jobs_finished_total"}

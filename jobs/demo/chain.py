@@ -79,11 +79,11 @@ def _chain(config: DemoConfig, folder: Path, s3: EmbeddedS3, cluster: LocalClust
     with _timed(seconds, "deploy", "serve deploy"):
         api_url = deploy(cluster, config, folder, newest)
     with _timed(seconds, "generate", f"POST {api_url}/videos: {config.prompt!r}"):
-        client = OpenAI(base_url=api_url, api_key=api_key)
-        make_video(
-            client, folder / "video.mp4", prompt=config.prompt,
-            size=config.size, num_frames=config.num_frames, seed=config.seed,
-        )  # fmt: skip
+        with OpenAI(base_url=api_url, api_key=api_key) as client:
+            make_video(
+                client, folder / "video.mp4", prompt=config.prompt,
+                size=config.size, num_frames=config.num_frames, seed=config.seed,
+            )  # fmt: skip
         _contact_sheet(folder)
     about: dict[str, object] = {
         "api_url": api_url, "api_key": api_key, "s3_url": s3.credentials.endpoint, "data_uri": CURATED,

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -42,6 +43,7 @@ class LiveService:
         self.url = f"http://127.0.0.1:{port}"
         self.registry = CollectorRegistry()
         self._crew: Crew | None = None
+        self._closing = ExitStack()
         app = create_app(config, self.ledger, self.registry)
         settings = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", ws="none", lifespan="on")
         self._server = uvicorn.Server(settings)
@@ -54,7 +56,9 @@ class LiveService:
 
     def client(self, owner: str = "ann", **options: Any) -> openai.OpenAI:
         """The stock client, as this owner."""
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=KEYS[owner], **{"max_retries": 0, **options})
+        client = openai.OpenAI(base_url=f"{self.url}/v1", api_key=KEYS[owner], **{"max_retries": 0, **options})
+        self._closing.callback(client.close)
+        return client
 
     def work(self) -> None:
         self._crew = Crew.sampling(self.config, self.pipeline, self.ledger)
@@ -75,6 +79,7 @@ class LiveService:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.rest()
+        self._closing.close()
         self._server.should_exit = True
         self._serving.join()
         self.ledger.close()
