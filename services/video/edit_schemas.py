@@ -1,4 +1,4 @@
-"""Requests that start from videos: edits, extensions, transitions, remixes, characters."""
+"""Requests that start from videos or a picture: edits, extensions, transitions, remixes."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -114,6 +114,15 @@ class JoinVideos(Wish):
     seconds: Seconds | None = Field(default=None, description="length of what lies between them")
     num_frames: NumFrames | None = Field(default=None, description="new frames; wins over seconds")
     fps: Fps | None = None
+
+
+class EditStill(Wish):
+    """What ``POST /v1/images/edits`` asks of a job: without a mask all of the picture is made anew."""
+
+    image: ImageReference | None = None
+    mask: ImageReference | None = None
+    strength: Strength | None = None
+    size: Size | None = None
 
 
 class RemixVideo(BaseModel):

@@ -1,16 +1,28 @@
 """The Images API: requests as clients send them, answers as they read them."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-from services.video.schemas import LARGEST_INT, AspectRatio, CreateVideo, GuidanceScale, Priority, Seed, Size, Steps
+from services.video.edit_schemas import EditStill, Strength
+from services.video.schemas import (
+    LARGEST_INT,
+    AspectRatio,
+    CreateVideo,
+    GuidanceScale,
+    ImageReference,
+    Priority,
+    Seed,
+    Size,
+    Steps,
+    as_reference,
+)
 
 ImageFormat = Literal["png", "jpeg", "webp"]
 
 
-class CreateImages(BaseModel):
-    """The body of ``POST /v1/images/generations``; values that the model can't honour are not among the choices."""
+class _Images(BaseModel):
+    """What both requests for images may say; values that the model can't honour are not among the choices."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -24,10 +36,9 @@ class CreateImages(BaseModel):
     quality: Literal["auto", "standard"] = "auto"
     background: Literal["auto", "opaque"] = "auto"
     moderation: Literal["auto"] = "auto"
-    stream: Literal[False] = False
+    stream: Annotated[Literal[False], BeforeValidator(lambda value: value != "false" and value)] = False
     user: str | None = Field(default=None, description="accepted, and not used")
     negative_prompt: str = ""
-    aspect_ratio: AspectRatio | None = None
     num_inference_steps: Steps | None = None
     guidance_scale: GuidanceScale | None = None
     seed: Seed | None = None
@@ -40,21 +51,38 @@ class CreateImages(BaseModel):
         assert info.field_name is not None
         return cls.model_fields[info.field_name].default if value is None and info.field_name != "prompt" else value
 
-    def as_video(self) -> CreateVideo:
-        """The same wish as a video of one frame."""
-        return CreateVideo(
-            prompt=self.prompt,
-            model=self.model,
-            n=self.n,
-            size=None if self.size == "auto" else self.size,
-            num_frames=1,
-            negative_prompt=self.negative_prompt,
-            aspect_ratio=self.aspect_ratio,
-            num_inference_steps=self.num_inference_steps,
-            guidance_scale=self.guidance_scale,
-            seed=self.seed,
-            priority=self.priority,
-        )
+    def _shared(self) -> dict[str, Any]:
+        """What the wish for a job says under the same names."""
+        names = ("prompt", "model", "n", "negative_prompt", "num_inference_steps", "guidance_scale", "seed", "priority")
+        return {name: getattr(self, name) for name in names} | {"size": None if self.size == "auto" else self.size}
+
+
+class CreateImages(_Images):
+    """The body of ``POST /v1/images/generations``."""
+
+    aspect_ratio: AspectRatio | None = None
+
+    def wish(self) -> CreateVideo:
+        """The same as a video of one frame."""
+        return CreateVideo(num_frames=1, aspect_ratio=self.aspect_ratio, **self._shared())
+
+
+class EditImages(_Images):
+    """The body of ``POST /v1/images/edits``: all of an image made anew by the prompt, or what a mask leaves open."""
+
+    image: Annotated[
+        ImageReference | None, BeforeValidator(as_reference), Field(description="a picture: a file, or a data URL")
+    ] = None
+    mask: Annotated[
+        ImageReference | None,
+        BeforeValidator(as_reference),
+        Field(description="a picture of the same size, fully transparent where to paint anew"),
+    ] = None
+    strength: Strength | None = None
+
+    def wish(self) -> EditStill:
+        """The same as the edit of a video of one frame."""
+        return EditStill(image=self.image, mask=self.mask, strength=self.strength, **self._shared())
 
 
 class StillImage(BaseModel):
@@ -66,7 +94,7 @@ class StillImage(BaseModel):
 
 
 class ImageList(BaseModel):
-    """The answer of ``POST /v1/images/generations``."""
+    """The answer to both."""
 
     created: int
     size: str

@@ -7,7 +7,7 @@ from sora_core.media.decode import clip_frames, decode_clip
 from sora_core.media.encode import Mp4Writer, encode_mp4
 from sora_core.media.film import read_film, write_film
 from sora_core.media.frames import Frame, SourceFrame, StillFrame, iter_frames, source_frames
-from sora_core.media.picture import decode_image
+from sora_core.media.picture import decode_image, decode_transparency
 from sora_core.media.preview import contact_sheet, to_webp, write_image, write_thumbnail
 from sora_core.media.probe import MediaInfo, probe
 from sora_core.media.shots import ShotFinder
@@ -26,6 +26,7 @@ __all__ = [
     "decode_clip",
     "decode_image",
     "decode_sound",
+    "decode_transparency",
     "encode_mp4",
     "iter_frames",
     "probe",

@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,21 @@ def decode_image(source: Path | str | bytes, size: tuple[int, int] | None = None
     UnreadableMedia for anything that isn't a whole picture (``truncated_image``, ``damaged_image``,
     ``bad_dimensions``, ``unreadable_image``).
     """
+    pixels = _decoded(source, _rgb)
+    if size is None or pixels.shape[:2] == size:
+        return pixels
+    resized: np.ndarray = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
+    return resized
+
+
+def decode_transparency(source: Path | str | bytes) -> np.ndarray:
+    """Where a picture shows nothing at all (alpha 0), bool ``(h, w)``; the errors of `decode_image`."""
+    transparent: np.ndarray = _decoded(source, lambda image: image.convert("RGBA").getchannel("A")) == 0
+    return transparent
+
+
+def _decoded(source: Path | str | bytes, convert: Callable[[Image.Image], Image.Image]) -> np.ndarray:
+    """A whole picture, upright, as ``convert`` leaves it."""
     name = "the image" if isinstance(source, bytes) else Path(source).name
     try:
         with _opened(source) as image:
@@ -62,7 +77,7 @@ def decode_image(source: Path | str | bytes, size: tuple[int, int] | None = None
                     reason="bad_dimensions",
                 )
             is_jpeg = image.format in ("JPEG", "MPO")
-            pixels = np.array(_rgb(ImageOps.exif_transpose(image)))
+            pixels = np.array(convert(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError as error:
         raise UnreadableMedia(
             f"{name} is no picture that this build reads; use JPEG, PNG or WebP", reason="unreadable_image"
@@ -71,10 +86,7 @@ def decode_image(source: Path | str | bytes, size: tuple[int, int] | None = None
         raise UnreadableMedia(f"{name} is cut short or damaged ({error})", reason="truncated_image") from error
     if is_jpeg and not _is_whole_jpeg(source):
         raise UnreadableMedia(f"{name}: part of the picture is missing; upload it again", reason="damaged_image")
-    if size is None or pixels.shape[:2] == size:
-        return pixels
-    resized: np.ndarray = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
-    return resized
+    return pixels
 
 
 def _is_whole_jpeg(source: Path | str | bytes) -> bool:

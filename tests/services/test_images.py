@@ -3,6 +3,7 @@
 import base64
 import io
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -13,9 +14,12 @@ from PIL import Image
 
 from services.video.job import Status
 from sora_core import storage
-from sora_core.pipeline import Pipeline
+from sora_core.edits import Restyle
+from sora_core.pipeline import Pipeline, edit
 
+from .editing import SIZE, moving
 from .live import KEYS, LiveService, config_in, eventually
+from .postgres import free_port
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
 
@@ -25,6 +29,24 @@ FEW: dict[str, Any] = {"num_inference_steps": 3, "seed": 5, "guidance_scale": 2.
 
 def opened(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data))
+
+
+def png(pixels: np.ndarray) -> tuple[str, bytes, str]:
+    """A file to send."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return "a.png", stream.getvalue(), "image/png"
+
+
+def with_hole(size: tuple[int, int] = SIZE) -> np.ndarray:
+    """A mask that leaves a box open."""
+    mask = np.full((*size, 4), 255, np.uint8)
+    mask[8:24, 16:32, 3] = 0
+    return mask
+
+
+def pixels_of(answer: Any) -> list[np.ndarray]:
+    return [np.asarray(opened(base64.b64decode(image.b64_json))) for image in answer.data]
 
 
 def test_images_are_what_the_pipeline_makes_alone(live: LiveService, tiny_pipeline: Pipeline) -> None:
@@ -123,3 +145,66 @@ def test_nulls_and_auto_mean_the_models_defaults(live: LiveService) -> None:
     answer = httpx.post(f"{live.url}/v1/images/generations", json=body, headers=AUTH, timeout=60)
     card = httpx.get(f"{live.url}/v1/videos/models", headers=AUTH).json()["data"][0]
     assert (answer.status_code, answer.json()["size"]) == (200, card["default_size"])
+
+
+# --- edits of images
+
+
+@pytest.fixture(scope="module")
+def painter(tmp_path_factory: pytest.TempPathFactory, learned: str) -> Iterator[LiveService]:
+    """A service at work whose model has learned every kind of given latents."""
+    config = config_in(tmp_path_factory.mktemp("painter"), learned)
+    with LiveService(config, Pipeline.load(learned, "cpu"), free_port()) as service:
+        service.publish()
+        service.work()
+        yield service
+
+
+def test_what_a_mask_does_not_leave_open_comes_back_pixel_for_pixel(painter: LiveService) -> None:
+    own, hole = moving()[0], np.s_[8:24, 16:32]
+    answer = painter.client().images.edit(prompt="x", image=png(own), mask=png(with_hole()), n=2, extra_body=FEW)
+    one, other = pixels_of(answer)
+    assert answer.size == "48x32"
+    for made in (one, other):
+        inside = np.abs(made[hole].astype(int) - own[hole])
+        assert inside.mean() > 10
+        kept = made.copy()
+        kept[hole] = own[hole]
+        np.testing.assert_array_equal(kept, own)
+    assert (one[hole] != other[hole]).any(), "each has a seed of its own"
+
+
+def test_without_a_mask_all_of_an_image_is_made_anew_from_itself(painter: LiveService) -> None:
+    own = moving()[0]
+    body = FEW | {"strength": 0.5}
+    (served,) = pixels_of(painter.client().images.edit(prompt="x", image=[png(own)], extra_body=body))
+    steps = {"num_inference_steps": 3, "guidance_scale": 2.0, "seed": 5}
+    alone = edit(painter.pipeline, Restyle(0.5), [own[None]], "x", **steps)[0]
+    assert np.abs(served.astype(int) - alone).max() <= 1
+    sized = painter.client().images.edit(prompt="x", image=png(own), size="32x32", extra_body=body)  # type: ignore[call-overload]
+    assert pixels_of(sized)[0].shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("files", "data", "param", "says"),
+    [
+        ({}, {}, "image", "required"),
+        ({"image": moving()[0], "mask": moving()[0]}, {}, "mask", "alpha 0"),
+        ({"image": moving()[0], "mask": with_hole((48, 48))}, {}, "mask", "48x48, the image 48x32"),
+        ({"image[0]": moving()[0], "image[1]": moving()[0]}, {}, "image", "2 images"),
+        ({"image": moving()[0]}, {"size": "50x32"}, "size", "multiples of 16"),
+        ({"image": moving()[0]}, {"input_fidelity": "high"}, "input_fidelity", "unknown parameter"),
+        ({"image": moving()[0]}, {"stream": "true"}, "stream", "False"),
+        ({"image": moving()[0], "mask": with_hole()}, {"stream": "false"}, "image", "repaint: model 'tiny'"),
+    ],
+)
+def test_an_edit_of_an_image_that_cannot_be_made_is_refused_by_name(
+    door: LiveService, files: dict[str, np.ndarray], data: dict[str, str], param: str, says: str
+) -> None:
+    sent = {name: png(pixels) for name, pixels in files.items()}
+    answer = httpx.post(
+        f"{door.url}/v1/images/edits", data={"prompt": "x"} | data, files=sent or {"user": (None, "u")}, headers=AUTH
+    )
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, param), error
+    assert says in error["message"]

@@ -4,25 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import UInt8
-
 from services.video.config import ApiSettings
-from services.video.edit_schemas import DEFAULT_STRENGTH, EditVideo, ExtendVideo, FromVideo, JoinVideos
+from services.video.edit_schemas import DEFAULT_STRENGTH, EditStill, EditVideo, ExtendVideo, FromVideo, JoinVideos
 from services.video.errors import refused
 from services.video.intake import regions
 from services.video.intake.pictures import REFERENCE, Pictures
-from services.video.intake.pictures import covering as covering_picture
 from services.video.intake.sizing import checked_size, grown
-from services.video.intake.sources import Clip, Fitting, Part, Sources, Wanted, contained, covering
+from services.video.intake.sources import Clip, Fitting, Part, Sources, Wanted, contained, covering, usual
+from services.video.intake.stills import IMAGE, MASK, Stills, as_part
 from services.video.ledger import Ledger
-from services.video.schemas import CreateVideo, ImageReference, ModelCard, Wish
+from services.video.schemas import CreateVideo, ModelCard, Wish
 from sora_core import media
 from sora_core.edits import Edit, Extend, Interpolate, Keyframes, Loop, Outpaint, Repaint, Restyle, Transition
 from sora_core.errors import InputError
-from sora_core.shapes import Fit, PixelShape, fit_area
+from sora_core.shapes import Fit, PixelShape
 
-VIDEO, MASK, MASK_VIDEO = "video", "mask", "mask_video"
+VIDEO, MASK_VIDEO = "video", "mask_video"
 JOINED = ("videos[0]", "videos[1]")
 
 
@@ -49,7 +46,7 @@ class Asked:
     def starts_from(self) -> str:
         """The parameter by which it is more than words."""
         if not isinstance(self.wish, CreateVideo):
-            return "videos" if isinstance(self.wish, JoinVideos) else VIDEO
+            return {JoinVideos: "videos", EditStill: IMAGE}.get(type(self.wish), VIDEO)
         if self.wish.loop:
             return "loop"
         return "frame_images" if self.wish.frame_images else REFERENCE
@@ -61,6 +58,7 @@ class Materials:
     def __init__(self, limits: ApiSettings, ledger: Ledger) -> None:
         self._limits = limits
         self._pictures = Pictures(limits)
+        self._stills = Stills(self._pictures)
         self._sources = Sources(limits, ledger)
 
     def of(self, asked: Asked, shape: PixelShape | None) -> Material | None:
@@ -75,13 +73,15 @@ class Materials:
                 return self._extended(asked, wish)
             case JoinVideos() as wish:
                 return self._joined(asked, wish)
+            case EditStill() as wish:
+                return Material(*self._stills.edited(wish, asked.files, asked.card, asked.folder), asked.card.fps)
         return None
 
     # --- videos from words and stills
 
     def _created(self, asked: Asked, wish: CreateVideo, shape: PixelShape) -> Material | None:
         fps = asked.card.fps if wish.fps is None else wish.fps
-        stills = self._stills(asked, wish, shape)
+        stills = self._stills.at_places(wish, asked.files, shape, asked.folder)
         if not wish.loop:
             return Material(Keyframes(tuple(stills), shape), list(stills.values()), fps) if stills else None
         if stills:
@@ -92,25 +92,6 @@ class Materials:
             raise refused("loop", f"{shape.frames} frames are too few for a loop: use {2 * step + 1} or more")
         new = step * max(1, latents // 3)
         return Material(Loop(new, PixelShape(shape.frames - new, shape.height, shape.width)), [], fps)
-
-    def _stills(self, asked: Asked, wish: CreateVideo, shape: PixelShape) -> dict[int, Part]:
-        """The stills by their index, each cut to the size of the film."""
-        pictures = {}
-        first = self._pictures.read(asked.files.get(REFERENCE), wish.input_reference)
-        if first is not None:
-            pictures[0] = first
-        for still in wish.frame_images:
-            index = {"first_frame": 0, "last_frame": shape.frames - 1}.get(still.frame_type or "", still.index or 0)
-            if index in pictures or index >= shape.frames:
-                why = "given twice" if index in pictures else f"the video has {shape.frames} frames"
-                raise refused("frame_images", f"frame {index}: {why}")
-            picture = self._pictures.read(None, ImageReference(image_url=still.image_url), "frame_images")
-            assert picture is not None
-            pictures[index] = picture
-        return {
-            index: _still(asked.folder / f"still-{index}", covering_picture(picture, shape.height, shape.width))
-            for index, picture in sorted(pictures.items())
-        }
 
     # --- videos from videos
 
@@ -172,7 +153,7 @@ class Materials:
                 fit = same(*picture.shape[:2])
             except InputError as error:
                 raise refused(MASK, str(error)) from error
-            return _still(asked.folder / MASK, regions.fitted(picture, fit))
+            return as_part(asked.folder / MASK, regions.fitted(picture, fit))
         if wish.mask_video is None and MASK_VIDEO not in asked.files:
             return None
         reference = wish.mask_video.id if wish.mask_video else None
@@ -234,7 +215,7 @@ class Materials:
         """A source. Unless asked otherwise a video of ours keeps its rate and size, and a file gets the model's."""
         file = self._file(asked, param, reference)
         if reference is None:
-            fps, fit = fps or asked.card.fps, fit or _usual(asked.card)
+            fps, fit = fps or asked.card.fps, fit or usual(asked.card)
         return self._sources.read(file, param, Wanted(fit or _as_it_is, fps, *span))
 
     def _file(self, asked: Asked, param: str, reference: str | None) -> Path:
@@ -253,18 +234,8 @@ class Materials:
         return path
 
 
-def _usual(card: ModelCard) -> Fitting:
-    """The pixel rule: scaled down to the area of the model's usual size, cut by less than a multiple of its sides."""
-    width, height = (int(side) for side in card.default_size.split("x"))
-    return lambda own_height, own_width: fit_area(own_height, own_width, width * height, card.size_multiple)
-
-
 def _as_it_is(height: int, width: int) -> Fit:
     return Fit(height, width, height, width)
-
-
-def _still(path: Path, picture: UInt8[np.ndarray, "h w 3"]) -> Part:
-    return Part(path, media.write_film(path, [picture]))
 
 
 def _same_size(clip: Clip) -> Fitting:

@@ -3,10 +3,11 @@
 import base64
 import binascii
 import threading
+from collections.abc import Callable
 from io import BytesIO
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from services.video.config import ApiSettings
@@ -33,6 +34,21 @@ class Pictures:
         self, file: bytes | None, reference: ImageReference | None, param: str = REFERENCE
     ) -> UInt8[np.ndarray, "h w 3"] | None:
         """The pixels of a whole, small enough picture, or None when there is none; ApiError 400 with the numbers."""
+        return self._decoded(file, reference, param, media.decode_image)
+
+    def transparency(
+        self, file: bytes | None, reference: ImageReference | None, param: str
+    ) -> Bool[np.ndarray, "h w"] | None:
+        """Where such a picture is fully transparent."""
+        return self._decoded(file, reference, param, media.decode_transparency)
+
+    def _decoded(
+        self,
+        file: bytes | None,
+        reference: ImageReference | None,
+        param: str,
+        decode: Callable[[bytes], np.ndarray],
+    ) -> np.ndarray | None:
         if file is None and reference is None:
             return None
         data = file if file is not None else self._referred(reference.image_url if reference else "", param)
@@ -41,7 +57,7 @@ class Pictures:
         try:
             self._check_header(data, param)
             with self._decoding:
-                return media.decode_image(data)
+                return decode(data)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise refused(param, f"{error}: at most {self._limits.max_image_pixels}", "too_large") from error
         except (UnidentifiedImageError, UnreadableMedia, OSError, ValueError) as error:

@@ -69,8 +69,10 @@ def of_bars(frames: UInt8[np.ndarray, "t h w 3"]) -> list[Region]:
     return found
 
 
-def fitted(picture: UInt8[np.ndarray, "h w 3"], fit: Fit) -> UInt8[np.ndarray, "i j 3"]:
-    """A mask on the way of its video's pixels."""
-    scaled = Image.fromarray(picture).resize((fit.scaled_width, fit.scaled_height), Image.Resampling.BOX)
+def fitted(
+    picture: UInt8[np.ndarray, "h w 3"], fit: Fit, resampling: Image.Resampling = Image.Resampling.BOX
+) -> UInt8[np.ndarray, "i j 3"]:
+    """A mask, or a picture, on the way of its video's pixels; one of the right size stays as it is."""
+    scaled = Image.fromarray(picture).resize((fit.scaled_width, fit.scaled_height), resampling)
     top, left = (fit.scaled_height - fit.height) // 2, (fit.scaled_width - fit.width) // 2
     return np.asarray(scaled)[top : top + fit.height, left : left + fit.width]

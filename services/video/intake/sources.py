@@ -12,10 +12,11 @@ from services.video.config import ApiSettings
 from services.video.errors import ApiError, refused
 from services.video.job import VIDEO_ID, Job, Status
 from services.video.ledger import Ledger
+from services.video.schemas import ModelCard
 from sora_core import media, storage
 from sora_core.errors import InputError, MissingObject, UnreadableMedia
 from sora_core.media import MediaInfo
-from sora_core.shapes import Fit, PixelShape
+from sora_core.shapes import Fit, PixelShape, fit_area
 
 _DECODED_AT_ONCE = 2  # a decoder and its encoder take a core and some hundred megabytes
 
@@ -141,6 +142,12 @@ def covering(height: int, width: int) -> Fitting:
         return Fit(height, width, max(height, round(own_height * scale)), max(width, round(own_width * scale)))
 
     return fit
+
+
+def usual(card: ModelCard) -> Fitting:
+    """The pixel rule: scaled down to the area of the model's usual size, cut by less than a multiple of its sides."""
+    width, height = (int(side) for side in card.default_size.split("x"))
+    return lambda own_height, own_width: fit_area(own_height, own_width, width * height, card.size_multiple)
 
 
 def contained(height: int, width: int) -> Fitting:

@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import Header, Request, Response
 
 from services.video.edit_schemas import EditVideo, ExtendVideo, JoinVideos, RemixVideo
-from services.video.intake.material import JOINED, MASK, MASK_VIDEO, VIDEO
+from services.video.intake.material import JOINED, MASK_VIDEO, VIDEO
+from services.video.intake.stills import MASK
 from services.video.job import Job
 from services.video.routes.access import Owner, OwnJob, Service, TheService, keyed_router
 from services.video.routes.forms import Body, read_body

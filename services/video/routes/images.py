@@ -5,7 +5,7 @@ import base64
 import hashlib
 import hmac
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from io import BytesIO
 from typing import Annotated
@@ -15,16 +15,18 @@ from fastapi.concurrency import run_in_threadpool
 from PIL import Image
 
 from services.video.config import ServiceConfig
-from services.video.errors import ApiError, too_many
-from services.video.image_schemas import CreateImages, ImageFormat, ImageList, StillImage
+from services.video.errors import ApiError, refused, too_many
+from services.video.image_schemas import CreateImages, EditImages, ImageFormat, ImageList, StillImage
+from services.video.intake.stills import IMAGE, MASK
 from services.video.job import IMAGE_ID, OPEN, Job, Kind, Status
 from services.video.routes.access import ERRORS, Owner, Service, TheService, keyed_router
-from services.video.routes.forms import read_body
+from services.video.routes.forms import Body, read_body
 from services.video.routes.parameters import body_schema, parse
 from sora_core import storage
 from sora_core.errors import MissingObject
 
 _LOOK_S = (0.05, 0.5)  # between two looks at a job, first and at most
+_EDITED = (IMAGE, MASK)
 _ENDED = {"invalid_request": 400, "cancelled": 409}
 
 router = keyed_router("/images")
@@ -37,13 +39,44 @@ async def create_images(
 ) -> ImageList:
     """Make images and wait for them."""
     wanted = parse(CreateImages, await read_body(request, service.config.api.max_upload_bytes))
+    accept = partial(service.intake.accept, owner, wanted.wish(), None, idempotency_key, kind=Kind.IMAGE)
+    return await _made(request, service, wanted, accept, keep=idempotency_key is not None)
+
+
+@router.post("/edits", openapi_extra=body_schema(EditImages, files=_EDITED))
+async def edit_images(
+    request: Request, service: TheService, owner: Owner, idempotency_key: Annotated[str | None, Header()] = None
+) -> ImageList:
+    """Make an image anew by a prompt, all of it or what a mask leaves open, and wait for it."""
+    body = _with_one_image(await read_body(request, 2 * service.config.api.max_upload_bytes))
+    wanted = parse(EditImages, body, files=_EDITED)
+    accept = partial(service.intake.accept, owner, wanted.wish(), body.files, idempotency_key, kind=Kind.IMAGE)
+    return await _made(request, service, wanted, accept, keep=idempotency_key is not None)
+
+
+def _with_one_image(body: Body) -> Body:
+    """The clients send a list of images as ``image[]``; ApiError 400 for more than one."""
+    listed = [name for name in body.files if name.startswith(f"{IMAGE}[")]
+    if len(listed) > 1:
+        raise refused(IMAGE, f"{len(listed)} images: this model edits one", "unsupported")
+    return Body(body.values, {IMAGE if name in listed else name: data for name, data in body.files.items()})
+
+
+async def _made(
+    request: Request,
+    service: Service,
+    wanted: CreateImages | EditImages,
+    accept: Callable[[], list[Job]],
+    *,
+    keep: bool,
+) -> ImageList:
+    """The images of a request, once they are there. ``keep``: a repetition of the request finds what this one began."""
     await run_in_threadpool(_check_wait, service)
-    accept = partial(service.intake.accept, kind=Kind.IMAGE)
-    accepted = await run_in_threadpool(accept, owner, wanted.as_video(), None, idempotency_key)
+    accepted = await run_in_threadpool(accept)
     try:
         done = await _ended(request, service, accepted)
     except BaseException:  # also the cancellation that a client's hanging up is under Serve
-        if idempotency_key is None:  # else a repetition of the request finds what this one began
+        if not keep:
             await run_in_threadpool(_cancel, service, accepted)
         raise
     images = [await run_in_threadpool(_image, request, service.config, wanted, job) for job in done]
@@ -95,7 +128,7 @@ def _cancel(service: Service, accepted: Sequence[Job]) -> None:
         service.ledger.delete(job.id, job.owner)
 
 
-def _image(request: Request, config: ServiceConfig, wanted: CreateImages, job: Job) -> StillImage:
+def _image(request: Request, config: ServiceConfig, wanted: CreateImages | EditImages, job: Job) -> StillImage:
     """One image as the client wants it."""
     seed = job.params["seed"]
     if wanted.response_format == "url":

@@ -11,7 +11,7 @@ router = keyed_router(in_schema=False)
 
 
 _CHARACTERS = "no model is served here that was trained with reference clips of characters"
-_IMAGES = "images are made from text alone (POST /images/generations)"
+_IMAGES = "images are made from a prompt (POST /images/generations), or from an image and one (POST /images/edits)"
 
 
 def _refused(why: str) -> Callable[[Request], None]:
@@ -24,7 +24,6 @@ def _refused(why: str) -> Callable[[Request], None]:
 for _method, _path, _why in (
     ("POST", "/videos/characters", _CHARACTERS),
     ("GET", "/videos/characters/{character_id}", _CHARACTERS),
-    ("POST", "/images/edits", _IMAGES),
     ("POST", "/images/variations", _IMAGES),
 ):
     router.add_api_route(_path, _refused(_why), methods=[_method])

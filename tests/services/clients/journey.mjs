@@ -56,7 +56,10 @@ for (const call of [
 const listed = [];
 for await (const video of client.videos.list({ limit: 1 })) listed.push(video.id);
 const deleted = await client.videos.delete(again.id);
-const image = await client.images.generate({ prompt: "x", size: "48x32" });
+const images = [
+  await client.images.generate({ prompt: "x", size: "48x32" }),
+  await client.images.edit({ prompt: "x", image: file, ...few }),
+];
 const models = [];
 for await (const model of client.models.list()) models.push(model.id);
 const clip = () => toFile(fs.createReadStream(picture), "a.mp4", { type: "video/mp4" });
@@ -71,7 +74,7 @@ console.log(
     listed: JSON.stringify(listed) === JSON.stringify([...edited.map((video) => video.id).reverse(), third.id, again.id, made.id]),
     deleted: [deleted.id === again.id, deleted.deleted],
     models,
-    image: Buffer.from(image.data[0].b64_json, "base64").subarray(1, 4).toString(),
+    images: images.map((answer) => Buffer.from(answer.data[0].b64_json, "base64").subarray(1, 4).toString()),
     refusals: {
       unknown: await refusal(() => client.videos.create({ prompt: "x", guidence: 1 })),
       gone: await refusal(() => client.videos.retrieve(again.id)),

@@ -1,0 +1,88 @@
+"""Pictures that requests bring, as parts of an edit: stills at places of a video, and one that is itself edited."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from services.video.edit_schemas import DEFAULT_STRENGTH, EditStill
+from services.video.errors import refused
+from services.video.intake import regions
+from services.video.intake.pictures import REFERENCE, Pictures
+from services.video.intake.pictures import covering as covering_picture
+from services.video.intake.sizing import checked_size
+from services.video.intake.sources import Part, covering, usual
+from services.video.schemas import CreateVideo, ImageReference, ModelCard
+from sora_core import media
+from sora_core.edits import Edit, Repaint, Restyle
+from sora_core.shapes import Fit, PixelShape
+
+IMAGE, MASK = "image", "mask"
+
+
+class Stills:
+    """Reads them within the limits; ApiError names what can't be used. Safe to use from several threads."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
+
+    def at_places(
+        self, wish: CreateVideo, files: Mapping[str, bytes], shape: PixelShape, folder: Path
+    ) -> dict[int, Part]:
+        """The stills of a video to create by their index, each cut to the size of the film."""
+        pictures = {}
+        first = self._pictures.read(files.get(REFERENCE), wish.input_reference)
+        if first is not None:
+            pictures[0] = first
+        for still in wish.frame_images:
+            index = {"first_frame": 0, "last_frame": shape.frames - 1}.get(still.frame_type or "", still.index or 0)
+            if index in pictures or index >= shape.frames:
+                why = "given twice" if index in pictures else f"the video has {shape.frames} frames"
+                raise refused("frame_images", f"frame {index}: {why}")
+            picture = self._pictures.read(None, ImageReference(image_url=still.image_url), "frame_images")
+            assert picture is not None
+            pictures[index] = picture
+        return {
+            index: as_part(folder / f"still-{index}", covering_picture(picture, shape.height, shape.width))
+            for index, picture in sorted(pictures.items())
+        }
+
+    def edited(
+        self, wish: EditStill, files: Mapping[str, bytes], card: ModelCard, folder: Path
+    ) -> tuple[Edit, list[Part]]:
+        """The edit of a picture, and its parts. Without a size asked for, the picture's own by the pixel rule."""
+        picture = self._pictures.read(files.get(IMAGE), wish.image, IMAGE)
+        if picture is None:
+            raise refused(IMAGE, f"parameter {IMAGE!r} is required: a file, or a data URL", "missing_parameter")
+        if wish.size is None:
+            fit = usual(card)(*picture.shape[:2])
+        else:
+            width, height = checked_size(wish.size, card.size_multiple)
+            fit = covering(height, width)(*picture.shape[:2])
+        still = as_part(folder / IMAGE, regions.fitted(picture, fit, Image.Resampling.BICUBIC))
+        white = self._open_parts(wish, files, picture.shape[:2], fit)
+        if white is None:
+            return Restyle(wish.strength or DEFAULT_STRENGTH), [still]
+        mask = as_part(folder / MASK, white)
+        return Repaint(regions.of_mask(white[None], still.shape), True, wish.strength or 1.0), [still, mask]
+
+    def _open_parts(
+        self, wish: EditStill, files: Mapping[str, bytes], size: tuple[int, ...], fit: Fit
+    ) -> UInt8[np.ndarray, "h w 3"] | None:
+        """The fully transparent parts of the mask as white, None when there is no mask."""
+        transparent = self._pictures.transparency(files.get(MASK), wish.mask, MASK)
+        if transparent is None:
+            return None
+        if transparent.shape != size:
+            (height, width), (own_height, own_width) = transparent.shape, size
+            raise refused(MASK, f"the mask is {width}x{height}, the image {own_width}x{own_height}: give one size")
+        if not transparent.any():
+            raise refused(MASK, "nothing in the mask is fully transparent: what has alpha 0 is painted anew")
+        return regions.fitted(np.repeat(transparent[..., None] * np.uint8(255), 3, axis=2), fit)
+
+
+def as_part(path: Path, picture: UInt8[np.ndarray, "h w 3"]) -> Part:
+    """A picture as a film of one frame."""
+    return Part(path, media.write_film(path, [picture]))
