@@ -5,6 +5,7 @@ Its captions are better than none, and named as what they are: `CAPTIONER` stand
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -16,6 +17,9 @@ _COUNTED_WIDTH = 64
 # OpenCV's hue runs from 0 to 179: the first hue of each colour.
 _HUES = ((0, "red"), (8, "orange"), (22, "yellow"), (36, "green"), (80, "turquoise"), (96, "blue"), (128, "purple"),
          (146, "pink"), (170, "red"))  # fmt: skip
+# By hue: the number of its colour, and whether it is one that is brown when it is dark.
+_NAMED = np.array([COLOURS.index([name for first, name in _HUES if first <= hue][-1]) for hue in range(256)], np.uint8)
+_WARM = np.isin(_NAMED, [COLOURS.index(name) for name in ("red", "orange", "yellow")])
 # Shares of the picture, sizes of motion in percent of the diagonal a second.
 _MAIN_COLOUR, _SECOND_COLOUR = 0.25, 0.18
 _SLOW, _QUICK = 2.5, 15.0
@@ -42,17 +46,13 @@ def colour_shares(frame: np.ndarray) -> np.ndarray:
     """Share of a uint8 RGB frame ``(h, w, 3)`` that has each of `COLOURS`."""
     height = max(1, round(frame.shape[0] * _COUNTED_WIDTH / frame.shape[1]))
     small = cv2.resize(frame, (_COUNTED_WIDTH, height), interpolation=cv2.INTER_AREA)
-    hue, saturation, value = (
-        plane.ravel().astype(np.int32) for plane in cv2.split(cv2.cvtColor(small, cv2.COLOR_RGB2HSV))
-    )
-    names = np.array([COLOURS.index(name) for _, name in _HUES])
-    found = names[np.searchsorted([first for first, _ in _HUES], hue, side="right") - 1]
-    warm = np.isin(found, [COLOURS.index("red"), COLOURS.index("orange"), COLOURS.index("yellow")])
-    found[warm & (value < 150) & (saturation > 60)] = COLOURS.index("brown")
-    found[(saturation < 45)] = COLOURS.index("grey")
+    hue, saturation, value = cv2.split(cv2.cvtColor(small, cv2.COLOR_RGB2HSV))
+    found = _NAMED[hue]
+    found[_WARM[hue] & (value < 150) & (saturation > 60)] = COLOURS.index("brown")
+    found[saturation < 45] = COLOURS.index("grey")
     found[(saturation < 45) & (value > 215)] = COLOURS.index("white")
     found[value < 45] = COLOURS.index("black")
-    return np.bincount(found, minlength=len(COLOURS)) / len(found)
+    return np.bincount(found.ravel(), minlength=len(COLOURS)) / found.size
 
 
 def movement(flow: np.ndarray, elapsed_s: float) -> Movement:
@@ -60,22 +60,28 @@ def movement(flow: np.ndarray, elapsed_s: float) -> Movement:
     minority of other motion."""
     height, width = flow.shape[:2]
     step = max(1, min(height, width) // 24)
-    y, x = np.mgrid[0:height:step, 0:width:step].astype(np.float64)
-    u, v = flow[::step, ::step, 0].ravel(), flow[::step, ::step, 1].ravel()
-    diagonal = np.hypot(height, width)
-    x, y = (x.ravel() - width / 2) / (diagonal / 2), (y.ravel() - height / 2) / (diagonal / 2)
-    one, none = np.ones_like(x), np.zeros_like(x)
-    design = np.concatenate([np.stack([one, none, x, -y], 1), np.stack([none, one, y, x], 1)])
-    seen = np.concatenate([u, v])
-    weight = np.ones(len(x))
+    design = _design(height, width, step)
+    seen = np.concatenate([flow[::step, ::step, axis].ravel() for axis in (0, 1)]).astype(np.float64)
+    weight = np.ones(len(seen) // 2)
     for _ in range(4):  # iteratively reweighted least squares, towards the smallest sum of distances
-        root = np.sqrt(np.concatenate([weight, weight]))
-        fit, *_ = np.linalg.lstsq(design * root[:, None], seen * root, rcond=None)
+        weighted = design * np.concatenate([weight, weight])[:, None]
+        fit, *_ = np.linalg.lstsq(weighted.T @ design, weighted.T @ seen, rcond=None)
         rest = np.hypot(*np.split(seen - design @ fit, 2))
         weight = 1 / np.maximum(rest, 0.05)
+    diagonal = np.hypot(height, width)
     scale = float(100 / diagonal / elapsed_s)
     right, down, outward, turn = (float(value) * scale for value in fit)
     return Movement(right, down, outward, turn, float(rest.mean()) * scale)
+
+
+@lru_cache(maxsize=8)
+def _design(height: int, width: int, step: int) -> np.ndarray:
+    """What shift, zoom and turn do to every ``step``-th pixel, first to the right, then down: ``(2 n, 4)``."""
+    y, x = np.mgrid[0:height:step, 0:width:step].astype(np.float64)
+    half = np.hypot(height, width) / 2
+    x, y = (x.ravel() - width / 2) / half, (y.ravel() - height / 2) / half
+    one, none = np.ones_like(x), np.zeros_like(x)
+    return np.concatenate([np.stack([one, none, x, -y], 1), np.stack([none, one, y, x], 1)])
 
 
 def describe(

@@ -9,6 +9,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 
 from sora_core.errors import UnreadableMedia
+from sora_core.media.planes import luma_of
 from sora_core.media.stream import Converter, geometry, timed_frames
 
 
@@ -23,7 +24,8 @@ class Frame(Protocol):
         ...
 
     def stored_luma(self) -> np.ndarray:
-        """uint8 ``(h, w)`` of the stored pixels, neither scaled nor turned: what the codec's blocks lie in."""
+        """uint8 ``(h, w)`` of the stored pixels, full range, neither scaled nor turned: what the codec's blocks lie
+        in."""
         ...
 
 
@@ -46,8 +48,7 @@ class SourceFrame:
         return self._made[height]
 
     def stored_luma(self) -> np.ndarray:
-        luma: np.ndarray = self._frame.reformat(format="gray").to_ndarray()
-        return luma
+        return luma_of(self._frame)
 
 
 class StillFrame:

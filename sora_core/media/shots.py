@@ -5,15 +5,14 @@ from collections.abc import Callable, Iterable
 
 import cv2
 import numpy as np
-from scenedetect import FrameTimecode
-from scenedetect.detectors import AdaptiveDetector
 
+from sora_core.media.cuts import CutFinder
 from sora_core.media.transitions import MAX_REACH, Transition, dissolve_at, may_dissolve, reaches
 
 # Size of the pictures that transitions are judged on, and how many of them an arbiter sees.
 THUMB_HEIGHT, THUMB_WIDTH = 27, 48
 ARBITER_FRAMES = 100
-# Thumbnails kept: a transition is decided when none that overlaps it can come any more.
+# Frames kept: a transition is decided when none that overlaps it can come any more.
 _KEPT = 4 * MAX_REACH
 # Mean difference in grey levels across a cut that leaves no doubt; whip pans and jolts reach two thirds of it.
 _SURE_CUT = 35.0
@@ -30,18 +29,17 @@ Arbiter = Callable[[np.ndarray], np.ndarray]
 class ShotFinder:
     """Shots of frames that pass by once; memory is bounded but for one number a frame.
 
-    Cuts come from PySceneDetect's adaptive detector, dissolves and fades from `transitions`. What neither is sure of an
-    ``arbiter`` decides; without one, cuts stand and dissolves don't. A flash is no cut. The detector sees numbers of
-    frames, so that uneven frame times can't confuse it.
+    Cuts come from PySceneDetect's adaptive rule, dissolves and fades from `transitions`. What neither is sure of an
+    ``arbiter`` decides; without one, cuts stand and dissolves don't. A flash is no cut.
     """
 
     def __init__(self, fps: float, arbiter: Arbiter | None = None, min_shot_frames: int = 6) -> None:
-        self._detector = AdaptiveDetector(min_scene_len=min_shot_frames)
+        self._cuts = CutFinder(min_shot_frames)
         self._arbiter = arbiter
         self._flash_frames = max(3, round(_FLASH_S * fps))
         self._reaches = reaches(fps)
         self._times_s = array("d")
-        self._thumbs = np.zeros((_KEPT, THUMB_HEIGHT, THUMB_WIDTH, 3), np.uint8)
+        self._frames: list[np.ndarray] = []
         self._greys = np.zeros((_KEPT, THUMB_HEIGHT, THUMB_WIDTH), np.float32)
         self._open: list[Transition] = []
         self._found: list[Transition] = []
@@ -50,13 +48,12 @@ class ShotFinder:
         """The next frame, uint8 RGB ``(h, w, 3)``; small is enough."""
         number = len(self._times_s)
         self._times_s.append(time_s)
-        thumb = cv2.resize(frame, (THUMB_WIDTH, THUMB_HEIGHT), interpolation=cv2.INTER_AREA)
-        self._thumbs[number % _KEPT] = thumb
-        self._greys[number % _KEPT] = cv2.cvtColor(thumb, cv2.COLOR_RGB2GRAY)
-        # The rate is arbitrary: only frame numbers are read back.
-        code = FrameTimecode(number, fps=25.0)
-        for cut in self._detector.process_frame(code, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)):
-            self._see(Transition(cut.frame_num, cut.frame_num, self._jump(cut.frame_num) >= _SURE_CUT))
+        self._greys[number % _KEPT] = _thumb(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+        if self._arbiter:
+            self._frames[number % _KEPT : number % _KEPT + 1] = [frame]
+        cut = self._cuts.add(frame)
+        if cut is not None:
+            self._see(Transition(cut, cut, self._jump(cut) >= _SURE_CUT))
         for reach in self._reaches:
             self._compare(number, reach)
         self._decide(number - 2 * self._reaches[-1])
@@ -64,7 +61,10 @@ class ShotFinder:
     def _compare(self, number: int, reach: int) -> None:
         """The newest frame with those one and two reaches before it."""
         first = number - 2 * reach
-        if first < 0 or not may_dissolve(*self._greys[[first % _KEPT, (first + reach) % _KEPT, number % _KEPT]]):
+        if first < 0:
+            return
+        before, middle, after = (self._greys[place % _KEPT] for place in (first, first + reach, number))
+        if not may_dissolve(before, middle, after):
             return
         dissolve = dissolve_at(self._greys[self._kept(first, number + 1)], first)
         if dissolve:
@@ -111,7 +111,8 @@ class ShotFinder:
         if item.is_sure or self._arbiter is None:
             return item.is_sure or item.first == item.last
         start = (item.first + item.last - ARBITER_FRAMES) // 2
-        probability = self._arbiter(self._thumbs[self._kept(start, start + ARBITER_FRAMES)])
+        thumbs = [_thumb(self._frames[place]) for place in self._kept(start, start + ARBITER_FRAMES)]
+        probability = self._arbiter(np.stack(thumbs))
         inside = probability[max(0, item.first - start - 2) : item.last - start + 3]
         return bool(len(inside) and inside.max() >= _LEAST_PROBABILITY)
 
@@ -120,6 +121,11 @@ class ShotFinder:
         jump = float(np.abs(after - before).mean())
         back = min(float(np.abs(later - before).mean()) for later in rest)
         return back < _IS_BACK * jump and abs(float(after.mean() - before.mean())) > _MOSTLY_LIGHT * jump
+
+
+def _thumb(frame: np.ndarray) -> np.ndarray:
+    thumb: np.ndarray = cv2.resize(frame, (THUMB_WIDTH, THUMB_HEIGHT), interpolation=cv2.INTER_AREA)
+    return thumb
 
 
 def detect(frames: Iterable[tuple[float, np.ndarray]], frame_s: float) -> list[tuple[float, float]]:

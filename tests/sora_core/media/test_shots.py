@@ -3,7 +3,10 @@
 import cv2
 import numpy as np
 import pytest
+from scenedetect import FrameTimecode
+from scenedetect.detectors import AdaptiveDetector
 
+from sora_core.media.cuts import CutFinder
 from sora_core.media.shots import ARBITER_FRAMES, ShotFinder
 
 FPS = 25.0
@@ -74,3 +77,22 @@ def test_the_arbiter_decides_what_is_in_doubt(answer: float, num_shots: int) -> 
 
     assert len(shots_of(film, ShotFinder(FPS, arbiter))) == num_shots
     assert asked == [(ARBITER_FRAMES, 27, 48, 3)]
+
+
+def test_cuts_are_those_of_pyscenedetect() -> None:
+    """Scenes of all lengths with more and less noise, so that many changes lie near the rule's limits."""
+    rng = np.random.default_rng(0)
+    film = []
+    for _ in range(60):
+        scene = cv2.resize(rng.integers(0, 120, (9, 16, 3), np.uint8), (64, 36), interpolation=cv2.INTER_NEAREST)
+        noise = rng.integers(0, rng.integers(1, 90), (rng.integers(1, 14), *scene.shape))
+        film += list(np.clip(scene + noise, 0, 255).astype(np.uint8))
+    ours, peer = CutFinder(min_shot_frames=6), AdaptiveDetector(min_scene_len=6)
+    found = [cut for cut in (ours.add(frame) for frame in film) if cut is not None]
+    expected = [
+        cut.frame_num
+        for number, frame in enumerate(film)
+        for cut in peer.process_frame(FrameTimecode(number, fps=FPS), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    ]
+    assert found == expected
+    assert 10 < len(found) < 50
