@@ -42,13 +42,15 @@ GIVEN = {
     "outside_a_box": 0.04,
     "outside_boxes": 0.06,
     "inside_a_box": 0.04,
+    "reference": 0.8,
 }
+"""Shares of all clips; for a reference, of those that have another of their subject (`footage`)."""
 
 
 def clips() -> ClipSet:
     """Scenes, and every real window several times; 24 other scenes for validation."""
-    footage = [worlds(31, WORLDS), *(real(held_out=False) for _ in range(REAL_PASSES))]
-    return encoded("edits", chain(*footage), worlds(32, 24))
+    passes = (real(held_out=False, subjects=number == 0) for number in range(REAL_PASSES))
+    return encoded("edits", chain(worlds(31, WORLDS), *passes), worlds(32, 24))
 
 
 def load() -> Pipeline:

@@ -31,21 +31,26 @@ _BATCH = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Footage:
-    """A clip before the autoencoder, uint8 ``(t, h, w, 3)``, and its caption."""
+    """A clip before the autoencoder, uint8 ``(t, h, w, 3)``, and its caption.
+
+    Clips of one ``subject`` are references of one another (`sora_core.training.references`).
+    """
 
     name: str
     caption: str
     frames: np.ndarray
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipSet:
-    """Encoded clips for training and, of other scenes, for validation."""
+    """Encoded clips for training, each with a number for its subject, and, of other scenes, for validation."""
 
     train: list[Example]
     val: list[Example]
     whitening: Whitening
     null_text: torch.Tensor
+    subjects: Ints
 
     def tokens(self, patch: Patch) -> Ints:
         """Length of each training clip."""
@@ -66,7 +71,8 @@ def encoded(name: str, train: Iterator[Footage], val: Iterator[Footage]) -> Clip
     if not path.exists():
         logger.info("encoding %s", path)
         vae, text = VideoAutoencoder.load(dtype=torch.bfloat16), TextEncoder.load()
-        kept, held = _encode(vae, text, train), _encode(vae, text, val)
+        subjects: list[str] = []
+        kept, held = _encode(vae, text, _noting(subjects, train)), _encode(vae, text, val)
         statistics = WhiteningStatistics()
         for example in kept:
             statistics.update(example.latent_mean.float())
@@ -75,12 +81,20 @@ def encoded(name: str, train: Iterator[Footage], val: Iterator[Footage]) -> Clip
             "val": [_to_dict(example) for example in held],
             "whitening": asdict(statistics.result()),
             "null_text": text.encode([""])[0],
+            "subjects": torch.from_numpy(np.unique(subjects, return_inverse=True)[1]),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(values, path)
     stored = torch.load(path, weights_only=True)
     splits = [[Example(**values) for values in stored[split]] for split in ("train", "val")]
-    return ClipSet(*splits, Whitening(**stored["whitening"]), stored["null_text"])
+    return ClipSet(*splits, Whitening(**stored["whitening"]), stored["null_text"], stored["subjects"].numpy())
+
+
+def _noting(subjects: list[str], footage: Iterator[Footage]) -> Iterator[Footage]:
+    """The footage, while its subjects are written down; a clip without one is alone with its own."""
+    for item in footage:
+        subjects.append(item.subject or f"of {item.name} alone")
+        yield item
 
 
 def _to_dict(example: Example) -> dict[str, object]:

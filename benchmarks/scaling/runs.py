@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks.scaling.clean import CleanDiT
@@ -16,9 +17,12 @@ from sora_core.diffusion.flow import ShiftLaw, sample_sigma
 from sora_core.dit.config import DiTConfig
 from sora_core.dit.cost import flops
 from sora_core.dit.model import DiT
+from sora_core.training import references
 from sora_core.training.draws import DrawRules, draw_step
 from sora_core.training.optim import OptimRules
+from sora_core.training.order import Ints
 from sora_core.training.plan import Plan, PlannedStep, PlanRules
+from sora_core.training.references import References
 from sora_core.training.step import Example, Objective, task_losses
 from sora_core.training.trainer import Trainer
 
@@ -84,17 +88,26 @@ def steps(trainer: Trainer, clips: ClipSet, recipe: Recipe) -> Iterator[PlannedS
     """Train without end; each step is done when it is given."""
     config = trainer.dit.config
     linear_work = float(3 * config.dim + config.ffn_dim) if isinstance(config, DiTConfig) else 1e6
-    plan = Plan(
-        clips.tokens(config.patch), PlanRules(recipe.seed, recipe.pack_tokens, recipe.packs_per_step, linear_work)
-    )
-    rules = DrawRules(recipe.seed, 0.1, recipe.given)
-    for planned in plan.steps():
+    tokens = clips.tokens(config.patch)
+    plan_rules = PlanRules(recipe.seed, recipe.pack_tokens, recipe.packs_per_step, linear_work)
+    masks = {kind: share for kind, share in recipe.given.items() if kind != references.KIND}
+    share = recipe.given.get(references.KIND, 0.0)
+    frames = np.array([example.latent_mean.shape[1] for example in clips.train])
+    pairs = References(clips.subjects, tokens, frames, share, recipe.seed) if share else None
+    rules = DrawRules(recipe.seed, 0.1, masks)
+    for planned in Plan(tokens, plan_rules, references=pairs).steps():
         packs = [
-            list(enumerate((clips.train[number] for number in pack), start=first))
-            for pack, first in zip(planned.packs, planned.first_slots, strict=True)
+            list(enumerate(_examples(clips.train, pack, *drawn), start=first))
+            for pack, drawn, first in zip(planned.packs, planned.references, planned.first_slots, strict=True)
         ]
         trainer.step(planned, packs, draw_step(rules, planned.step, planned.num_clips))
         yield planned
+
+
+def _examples(clips: Sequence[Example], pack: Ints, chosen: Ints, frames: Ints) -> Iterator[Example]:
+    """The clips of a pack, each with its reference."""
+    for number, other, count in zip(pack.tolist(), chosen.tolist(), frames.tolist(), strict=True):
+        yield clips[number] if other == references.NONE else clips[number].referring_to(clips[other], count)
 
 
 def averaged(trainer: Trainer) -> DiT:

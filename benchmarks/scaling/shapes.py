@@ -116,7 +116,7 @@ def padding(clips: ClipSet) -> dict[str, float]:
     """The share of computed tokens that are real: packs, random batches padded to their largest sides, and batches of
     like size padded."""
     patch, tokens = Patch(), clips.tokens(Patch())
-    packs = Plan(tokens, PlanRules(0, 1280, 2, 896.0)).window(0)
+    window = Plan(tokens, PlanRules(0, 1280, 2, 896.0)).window(0)
     order = np.random.default_rng(0).permutation(len(tokens))
     like = order[np.argsort(tokens[order], kind="stable")]
     shapes = [patch.grid(LatentShape(*example.latent_mean.shape)) for example in clips.train]
@@ -129,7 +129,7 @@ def padding(clips: ClipSet) -> dict[str, float]:
             computed += len(batch) * int(sides.max(0).prod())
         return float(tokens.sum() / computed)
 
-    filled = float(sum(tokens[pack].sum() for pack in packs) / (1280 * len(packs)))
+    filled = float(sum(window.lengths[pack].sum() for pack in window.packs) / (1280 * len(window.packs)))
     return {"packed": filled, "padded, random batches": share(order), "padded, like sizes": share(like)}
 
 

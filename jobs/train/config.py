@@ -1,6 +1,7 @@
 """What a person may choose about a training run."""
 
 from collections.abc import Iterator
+from re import Pattern
 from typing import Annotated, Literal, Self
 
 import torch
@@ -12,12 +13,13 @@ from jobs.train.groups import RowGroups
 from sora_core.diffusion.flow import ShiftLaw
 from sora_core.dit.config import DiTConfig
 from sora_core.errors import ConfigError
+from sora_core.training import references
 from sora_core.training.draws import DrawRules
 from sora_core.training.lora import LoraRules
 from sora_core.training.masks import KINDS, SHARES
 from sora_core.training.optim import OptimRules
 from sora_core.training.parallel import Layout, Mode
-from sora_core.training.plan import PlanRules
+from sora_core.training.plan import Plan, PlanRules
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -113,8 +115,11 @@ class TrainConfig(JobConfig):
     """Train a video diffusion transformer on a curated folder, or on several ``[[sources]]``.
 
     ``image_share`` is the share of stills among the clips met; ``shuffle_clips`` are shuffled together, and what they
-    take should fit in ``cache_bytes``. ``init`` is a checkpoint or a run of ours, or a folder or hub id of open
-    weights, to begin with: its sizes are the model's then.
+    take should fit in ``cache_bytes``. ``given`` are shares of the clips; a ``reference``, the beginning of another
+    clip of its subject, comes beside the others, to those that have one. Clips of one file have one subject, or, with
+    ``subject``, those in whose captions this regular expression (its first group, if any) finds the same words.
+    ``init`` is a checkpoint or a run of ours, or a folder or hub id of open weights, to begin with: its sizes are the
+    model's then.
     """
 
     data: str | None = None
@@ -134,6 +139,7 @@ class TrainConfig(JobConfig):
     sigma_spread: PositiveFloat = 1.0
     caption_dropout: Share = 0.1
     given: dict[str, Share] = Field(default=dict(SHARES))
+    subject: Pattern[str] | None = None
     guidance_scale: PositiveFloat = 1.5
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     num_workers: PositiveInt | tuple[PositiveInt, PositiveInt] = 2
@@ -179,12 +185,17 @@ class TrainConfig(JobConfig):
 
     @model_validator(mode="after")
     def _check_given(self) -> Self:
-        unknown = sorted(set(self.given) - set(KINDS))
-        if unknown:
-            raise ValueError(f"given: unknown kinds of mask {unknown}; the kinds are {', '.join(KINDS)}")
-        if sum(self.given.values()) > 1:
-            raise ValueError(f"given: the shares add up to {sum(self.given.values())}; they can't exceed 1")
+        known = {**KINDS, references.KIND: None}
+        if unknown := sorted(set(self.given) - set(known)):
+            raise ValueError(f"given: unknown kinds of mask {unknown}; the kinds are {', '.join(known)}")
+        if (share := sum(self.masks.values())) > 1:
+            raise ValueError(f"given: the shares of masks add up to {share}; they can't exceed 1")
         return self
+
+    @property
+    def masks(self) -> dict[str, float]:
+        """The share of the clips that are given a part of themselves, by kind."""
+        return {kind: share for kind, share in self.given.items() if kind != references.KIND}
 
     def layout(self, rank: int, workers: int) -> Layout:
         """One worker's place among so many. ConfigError when they can't be divided as asked."""
@@ -213,7 +224,12 @@ class TrainConfig(JobConfig):
         )
 
     def draw_rules(self) -> DrawRules:
-        return DrawRules(self.seed, self.caption_dropout, self.given)
+        return DrawRules(self.seed, self.caption_dropout, self.masks)
+
+    def plan(self, dataset: Dataset, dit: DiTConfig) -> Plan:
+        """Which clips and references meet in which step. InputError when no clip has another of its subject."""
+        rules, share = self.plan_rules(dit), self.given.get(references.KIND, 0.0)
+        return dataset.plan(dit.patch, rules, dataset.references(dit.patch, share, self.seed, self.subject))
 
     def open_data(self) -> Dataset:
         """The clips of all sources, by their sizes."""

@@ -2,9 +2,10 @@
 
 import collections
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from re import Pattern
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from sora_core.shard_reader import ShardReader
 from sora_core.shards import Manifest, Shard
 from sora_core.training.order import Ints, Pool
 from sora_core.training.plan import Plan, PlanRules
+from sora_core.training.references import References
 
 logger = logging.getLogger(__name__)
 
@@ -113,9 +115,36 @@ class Dataset:
                 pools += [Pool(starts, source.weight)] if len(starts) > 1 else []
         return pools
 
-    def plan(self, patch: Patch, rules: PlanRules) -> Plan:
+    def plan(self, patch: Patch, rules: PlanRules, references: References | None = None) -> Plan:
         """Which clips meet in which step; its clip ``n`` is row ``train[n]``."""
-        return Plan(self.tokens(patch), rules, self.pools(), self.stills())
+        return Plan(self.tokens(patch), rules, self.pools(), self.stills(), references)
+
+    def references(self, patch: Patch, share: float, seed: int, subject: Pattern[str] | None) -> References | None:
+        """What draws a reference for a share of the clips; None for none.
+
+        Reads one more column of every shard. InputError when no two clips have one subject.
+        """
+        if not share:
+            return None
+        numbers: dict[str | int, int] = {}
+        named = enumerate(self._subjects(subject))
+        of_row = np.array([numbers.setdefault(row if told is None else told, len(numbers)) for row, told in named])
+        frames = np.array([patch.grid(shape).frames for shape in self.shapes])[self.shape_of[self.train]]
+        found = References(of_row[self.train], self.tokens(patch), frames, share, seed, patch.time)
+        if not found.num_clips:
+            where = "file" if subject is None else f"caption by {subject.pattern!r}"
+            raise InputError(f"given.reference = {share}: no two clips have one subject, told by {where}: leave it out")
+        logger.info("%d of %d clips have another of their subject", found.num_clips, len(self.train))
+        return found
+
+    def _subjects(self, subject: Pattern[str] | None) -> Iterator[str | None]:
+        """What tells the subject of each row: the file that it comes from, or what is found in its caption."""
+        for number, groups in enumerate(np.diff(self.shard_first)):
+            if groups:
+                name = "uri" if subject is None else "caption"
+                for text in shards.read_table(*self.shard(number), [name])[name].to_pylist():
+                    match = None if subject is None else subject.search(text)
+                    yield text if subject is None else match and match[1 if subject.groups else 0]
 
     def judges(self, count: int) -> list[int]:
         """Rows to validate on: so many, spread evenly over all sources, or all there are."""

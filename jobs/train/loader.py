@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from jobs.train.groups import Asked, RowGroups, example
 from sora_core.training.order import Ints
 from sora_core.training.plan import PlannedStep
+from sora_core.training.references import NONE
 from sora_core.training.step import Example
 
 
@@ -26,17 +27,31 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Clip:
+    """A clip that has been asked for, and the first ``frames`` latent frames of another as its reference."""
+
+    asked: Asked
+    other: Asked | None
+    frames: int
+
+    def arrive(self) -> Example | None:
+        """The clip, without its reference when only that can't be read."""
+        row, other = self.asked.row(), self.other and self.other.row()
+        if row is None:
+            return None
+        return example(row).referring_to(example(other), self.frames) if other else example(row)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Coming:
     """A batch whose rows have been asked for."""
 
     planned: PlannedStep
-    packs: tuple[tuple[tuple[int, Asked], ...], ...]
+    packs: tuple[tuple[tuple[int, _Clip], ...], ...]
 
     def arrive(self) -> Batch:
-        packs = [[(slot, asked.row()) for slot, asked in pack] for pack in self.packs]
-        return Batch(
-            self.planned, tuple(tuple((slot, example(row)) for slot, row in pack if row) for pack in packs), 0.0
-        )
+        packs = [[(slot, clip.arrive()) for slot, clip in pack] for pack in self.packs]
+        return Batch(self.planned, tuple(tuple((slot, clip) for slot, clip in pack if clip) for pack in packs), 0.0)
 
 
 class Prefetch:
@@ -92,6 +107,13 @@ class Prefetch:
     def _ask(self, planned: PlannedStep) -> _Coming:
         packs = []
         for number in planned.share(self._size)[self._rank]:
-            rows = self._rows[planned.packs[number]].tolist()
-            packs.append(tuple(enumerate(map(self._groups.ask, rows), start=planned.first_slots[number])))
+            clips = zip(
+                planned.packs[number].tolist(), *(part.tolist() for part in planned.references[number]), strict=True
+            )
+            packs.append(tuple(enumerate((self._clip(*clip) for clip in clips), start=planned.first_slots[number])))
         return _Coming(planned, tuple(packs))
+
+    def _clip(self, clip: int, reference: int, frames: int) -> _Clip:
+        ask = self._groups.ask
+        other = None if reference == NONE else ask(int(self._rows[reference]))
+        return _Clip(ask(int(self._rows[clip])), other, frames)

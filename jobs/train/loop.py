@@ -74,7 +74,7 @@ def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int
     trainer = build(config, dataset, dit, start.whitening, device, workers)
     position = state.restore(newest, trainer) if newest else Position()
     validation = Validation.of(config, rows.examples(dataset.judges(config.validation.clips)))
-    plan = dataset.plan(trainer.objective.patch, config.plan_rules(start.dit))
+    plan = config.plan(dataset, start.dit)
     steps = takewhile(lambda planned: planned.step <= config.steps, plan.steps(position))
     meter = measure(config, dataset, start, device, layout.workers)
     meta = describe(config, dataset, start, base)
@@ -127,8 +127,7 @@ def measure(config: TrainConfig, dataset: Dataset, start: Start, device: torch.d
     if rank_and_size()[0] == 0:
         how = "given" if config.peak_tflops else f"measured, {config.precision} products"
         logger.info("mfu is of %.3g TFLOP/s a worker (%s)", peak / 1e12, how)
-    tokens = dataset.tokens(start.dit.patch)
-    return Meter(start.dit, tokens, dataset.mean_text_tokens(), config.lora is not None, size * peak)
+    return Meter(start.dit, dataset.mean_text_tokens(), config.lora is not None, size * peak)
 
 
 def _introduce(config: TrainConfig, dataset: Dataset, trainer: Trainer, position: Position, newest: str | None) -> None:

@@ -7,7 +7,6 @@ import torch
 
 from sora_core.dit.config import DiTConfig
 from sora_core.dit.cost import flops
-from sora_core.training.order import Ints
 from sora_core.training.plan import PlannedStep
 
 # A forward, and for the backward as much for the activations and as much again for the weights.
@@ -17,13 +16,12 @@ _MEASURED_S = 0.2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Meter:
-    """``tokens`` are those of the plan's clips, ``text_tokens`` a clip's on average; ``peak_flops`` is of all workers.
+    """``text_tokens`` are a clip's on average; ``peak_flops`` is of all workers.
 
     What activation checkpointing computes a second time is not counted as use.
     """
 
     dit: DiTConfig
-    tokens: Ints
     text_tokens: float
     adapter: bool
     peak_flops: float
@@ -32,7 +30,7 @@ class Meter:
         """Operations of a step of all workers."""
         passes = _PASSES_OF_AN_ADAPTER if self.adapter else _PASSES
         text = round(self.text_tokens)
-        lengths = [self.tokens[pack].tolist() for pack in planned.packs]
+        lengths = [of_pack.tolist() for of_pack in planned.lengths]
         return passes * sum(flops(self.dit, of_pack, [text] * len(of_pack)) for of_pack in lengths)
 
     def used(self, planned: PlannedStep, seconds: float) -> float:

@@ -13,6 +13,9 @@ from sora_core.nn.attention import Segments
 from sora_core.nn.ulysses import PartSegments
 from sora_core.shapes import LatentShape, Patch, TokenGrid
 
+REFERENCE_TIME = 64
+"""How far before a clip its reference lies in time, a second one twice as far: no frames of it, nor near them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Clip:
@@ -20,17 +23,21 @@ class Clip:
 
     ``sigma`` is its noise level, or one for each token in the order time, height, width (0 for a given token); ``text``
     holds the states as the encoder gave them, unpadded; ``image`` the image tokens that Wan 2.1 I2V attends to.
+    ``references`` are clean latents of any size that the clip's tokens attend to, and that are no part of it.
     """
 
     latent: Float[Tensor, "c t h w"]
     sigma: float | Float[Tensor, " n"]
     text: Float[Tensor, "m d"]
     image: Float[Tensor, "k e"] | None = None
+    references: tuple[Float[Tensor, "c _ _ _"], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Clips one after another. Values of a token are ordered (c, pt, ph, pw), tokens of a clip (t, h, w).
+    """Clips one after another, each followed by its references, whose noise level is 0.
+
+    Values of a token are ordered (c, pt, ph, pw), tokens of a clip (t, h, w); ``grids`` are those of the clips alone.
 
     ``levels`` are the distinct noise levels of each clip, one clip after another; ``level`` says which one a token has
     and ``level_clip`` whose it is: what depends on the noise level alone is computed once for each.
@@ -133,21 +140,22 @@ def pack(clips: Sequence[Clip], patch: Patch = Patch()) -> Pack:  # noqa: B008 -
         raise InputError("nothing to pack: give at least one clip")
     grids = tuple(patch.grid(LatentShape(*clip.latent.shape)) for clip in clips)
     device = clips[0].latent.device
+    positions = [_positions(clip, grid, patch) for clip, grid in zip(clips, grids, strict=True)]
     levels, level, level_clip, seen = [], [], [], 0
     for index, (clip, grid) in enumerate(zip(clips, grids, strict=True)):
-        values, which = _levels(clip, grid.num_tokens, index)
+        values, which = _levels(clip, grid.num_tokens, len(positions[index]), index)
         levels.append(values)
         level.append(which + seen)
         level_clip.append(torch.full_like(values, index, dtype=torch.long))
         seen += len(values)
     images = _images(clips)
     return Pack(
-        tokens=torch.cat([patchify(clip.latent, patch) for clip in clips]),
-        position=torch.cat([grid_positions(grid) for grid in grids]).to(device),
+        tokens=torch.cat([patchify(latent, patch) for clip in clips for latent in (clip.latent, *clip.references)]),
+        position=torch.cat(positions).to(device),
         levels=torch.cat(levels).to(device),
         level=torch.cat(level).to(device),
         level_clip=torch.cat(level_clip).to(device),
-        segments=Segments.of(tuple(grid.num_tokens for grid in grids), device),
+        segments=Segments.of(tuple(map(len, positions)), device),
         text=torch.cat([clip.text for clip in clips]),
         text_segments=Segments.of(tuple(len(clip.text) for clip in clips), device),
         image=torch.cat(images) if images else None,
@@ -157,16 +165,31 @@ def pack(clips: Sequence[Clip], patch: Patch = Patch()) -> Pack:  # noqa: B008 -
     )
 
 
-def _levels(clip: Clip, num_tokens: int, index: int) -> tuple[Float[Tensor, " r"], Int[Tensor, " l"]]:
-    """Distinct noise levels of a clip, and which one each token has."""
-    if not isinstance(clip.sigma, Tensor) or clip.sigma.ndim == 0:
-        return torch.tensor([float(clip.sigma)]), torch.zeros(num_tokens, dtype=torch.long)
-    if clip.sigma.shape != (num_tokens,):
+def _positions(clip: Clip, grid: TokenGrid, patch: Patch) -> Int[Tensor, "l 3"]:
+    """(t, h, w) of every token of a clip, then of its references."""
+    positions = [grid_positions(grid)]
+    for number, reference in enumerate(clip.references, start=1):
+        position = grid_positions(patch.grid(LatentShape(*reference.shape)))
+        positions.append(position - torch.tensor([number * REFERENCE_TIME, 0, 0]))
+    return torch.cat(positions)
+
+
+def _levels(
+    clip: Clip, num_tokens: int, with_references: int, index: int
+) -> tuple[Float[Tensor, " r"], Int[Tensor, " l"]]:
+    """Distinct noise levels of a clip, and which one each token has, its references' included."""
+    sigma = clip.sigma
+    if not isinstance(sigma, Tensor) or sigma.ndim == 0:
+        if with_references == num_tokens:
+            return torch.tensor([float(sigma)]), torch.zeros(num_tokens, dtype=torch.long)
+        sigma = torch.full((num_tokens,), float(sigma))
+    if sigma.shape != (num_tokens,):
         raise InputError(
-            f"clip {index} has {num_tokens} tokens but sigma of shape {tuple(clip.sigma.shape)}: "
+            f"clip {index} has {num_tokens} tokens but sigma of shape {tuple(sigma.shape)}: "
             f"give one number, or one for each token"
         )
-    values, which = torch.unique(clip.sigma.float(), return_inverse=True)
+    whole = torch.cat([sigma.float(), sigma.new_zeros(with_references - num_tokens, dtype=torch.float32)])
+    values, which = torch.unique(whole, return_inverse=True)
     return values, which
 
 
@@ -181,6 +204,7 @@ def _images(clips: Sequence[Clip]) -> list[Float[Tensor, "k e"]]:
 
 
 def unpack(pack: Pack, tokens: Float[Tensor, "l q"]) -> list[Float[Tensor, "c t h w"]]:
-    """The latents whose tokens these are, clip by clip; a model may give other channels than it was fed."""
+    """The latents whose tokens these are, clip by clip without references; a model may give other channels than it
+    was fed."""
     parts = pack.segments.split(tokens)
-    return [unpatchify(part, grid, pack.patch) for part, grid in zip(parts, pack.grids, strict=True)]
+    return [unpatchify(part[: grid.num_tokens], grid, pack.patch) for part, grid in zip(parts, pack.grids, strict=True)]

@@ -123,6 +123,7 @@ LEARNED_FROM: Mapping[str, frozenset[str]] = MappingProxyType(
         "restyle": frozenset(),
         "repaint": frozenset({"outside_a_box", "outside_boxes"}),
         "outpaint": frozenset({"inside_a_box"}),
+        "character": frozenset({"reference"}),
     }
 )
 

@@ -11,9 +11,10 @@ from sora_core.diffusion.multistep import State
 from sora_core.diffusion.solvers import Solver
 from sora_core.dit.cache import ClipCache
 from sora_core.dit.model import Context
-from sora_core.edits import Canvas
+from sora_core.edits import Canvas, Clip
 from sora_core.errors import InputError
 from sora_core.shapes import Compression, Patch, PixelShape
+from sora_core.training import references
 
 DEFAULT_STEPS = 25
 _LATENT = "latent"
@@ -23,6 +24,8 @@ MAX_SEED = 2**63
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Request:
     """A video to make. ``guidance_scale`` None is the model's own; ``canvas`` is what is given (`sora_core.edits`).
+
+    ``references`` show its subject: clips of any size, clean and no part of the video (`frames.fit_reference`).
 
     ``cache_threshold`` above 0 lets steps leave after the first block that change it by less (`sora_core.dit.cache`).
     """
@@ -36,6 +39,7 @@ class Request:
     guidance_scale: float | None = None
     seed: int = 0
     canvas: Canvas | None = None
+    references: tuple[Clip, ...] = ()
     cache_threshold: float = 0.0
 
     @property
@@ -78,6 +82,7 @@ class Limits:
         if not 1 <= request.num_inference_steps <= self.max_steps:
             raise InputError(f"num_inference_steps = {request.num_inference_steps}: give 1 to {self.max_steps}")
         self._check_canvas(request)
+        self._check_references(request, compression)
         return grid.num_tokens
 
     def _check_canvas(self, request: Request) -> None:
@@ -85,16 +90,42 @@ class Limits:
             return
         if request.canvas.shape != request.shape:
             raise InputError(f"a canvas of {request.canvas.shape} for a video of {request.shape}: make it of that size")
-        if not self.given and bool(request.canvas.known.any()):
+        if not self.given - {references.KIND} and bool(request.canvas.known.any()):
             raise InputError("this model has not learned to keep what is given: leave the image or the video out")
+
+    def _check_references(self, request: Request, compression: Compression) -> None:
+        if request.references and references.KIND not in self.given:
+            raise InputError("this model was not trained with reference clips: leave the references out")
+        if len(request.references) > references.MAX_REFERENCES:
+            asked = f"{len(request.references)} references: models learn from {references.MAX_REFERENCES} a clip"
+            raise InputError(f"{asked}; leave the others out")
+        for clip in request.references:
+            frames, height, width = clip.shape[:3]
+            longest = compression.pixel_frames(references.MAX_REFERENCE_FRAMES)
+            if compression.latent_frames(frames) > references.MAX_REFERENCE_FRAMES:
+                raise InputError(f"a reference of {frames} frames: give {longest} or fewer")
+            if (
+                height % self.multiple_of
+                or width % self.multiple_of
+                or not 0 < max(height, width) <= self._longest_side
+            ):
+                raise InputError(
+                    f"a reference of {width}x{height}: both sides must be multiples of {self.multiple_of}, "
+                    f"at most {self._longest_side}"
+                )
+
+    @property
+    def _longest_side(self) -> int:
+        return self.max_side_tokens * self.multiple_of
 
 
 @dataclass(slots=True, eq=False)
 class Generation:
     """A request on its way from noise to frames. `Pipeline.step` moves it on; nothing else changes it.
 
-    ``uncond`` is None where no step is guided; ``clip_tokens`` are the tokens of the clip; ``cost`` counts the
-    floating-point operations of all steps; ``caches`` are those of both branches, None without a feature cache.
+    ``uncond`` is None where no step is guided; ``clip_tokens`` are the tokens of the clip, ``reference_tokens`` those
+    of its references, which the unconditional branch does without; ``cost`` counts the floating-point operations of
+    all steps; ``caches`` are those of both branches, None without a feature cache.
     """
 
     request: Request
@@ -104,7 +135,9 @@ class Generation:
     solver: Solver
     cond: Context
     uncond: Context | None
+    references: tuple[Float[Tensor, "c _ _ _"], ...]
     clip_tokens: int
+    reference_tokens: int
     cost: float
     caches: tuple[ClipCache | None, ClipCache | None] = (None, None)
 
@@ -128,13 +161,14 @@ class Generation:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens that the next step adds to a pack: the clip's, twice when guided."""
-        return self.clip_tokens * (2 if self.guided else 1)
+        """Tokens that the next step adds to a pack: the clip's, twice when guided, and its references'."""
+        return self.clip_tokens * (2 if self.guided else 1) + self.reference_tokens
 
     @property
     def tokens_left_out(self) -> int:
         """Tokens that the feature cache has spared the deep blocks so far, counted once a step."""
-        return self.clip_tokens * sum(cache.num_left_out for cache in self.caches if cache is not None)
+        branches = zip(self.caches, (self.clip_tokens + self.reference_tokens, self.clip_tokens), strict=True)
+        return sum(tokens * cache.num_left_out for cache, tokens in branches if cache is not None)
 
     def state(self) -> State:
         """A copy, on the CPU, of how far it came; `Pipeline.resume` goes on from there, bit for bit.

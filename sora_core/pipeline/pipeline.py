@@ -23,7 +23,8 @@ from sora_core.pipeline.frames import fit_frames, to_video
 from sora_core.pipeline.generation import DEFAULT_STEPS, Generation, Limits, Request
 from sora_core.pipeline.open_weights import load_open_weights, opened
 from sora_core.pipeline.parts import EXTRAPOLATION, Parts, load_checkpoint
-from sora_core.shapes import LatentShape
+from sora_core.shapes import LatentShape, fit_area
+from sora_core.training.references import MAX_REFERENCE_FRAMES
 
 
 class Pipeline:
@@ -69,10 +70,14 @@ class Pipeline:
         guidance_scale: float | None = None,
         seed: int = 0,
         image: UInt8[np.ndarray, "hi wi 3"] | None = None,
+        reference: UInt8[np.ndarray, "tr hr wr 3"] | None = None,
         negative_prompt: str = "",
         cache_threshold: float = 0.0,
     ) -> UInt8[np.ndarray, "t h w 3"]:
-        """One video; ``image``, cut to its size, becomes the first frame. InputError for what the model can't do."""
+        """One video; ``image``, cut to its size, becomes the first frame, and the ``reference`` shows its subject.
+
+        InputError for what the model can't do.
+        """
         canvas = None if image is None else first_frame(fit_frames(image[None], height, width)[0], num_frames)
         generation = self.start(
             Request(
@@ -85,6 +90,7 @@ class Pipeline:
                 guidance_scale=guidance_scale,
                 seed=seed,
                 canvas=canvas,
+                references=() if reference is None else (self.fit_reference(reference, height * width),),
                 cache_threshold=cache_threshold,
             )
         )
@@ -106,7 +112,11 @@ class Pipeline:
         strength = 1.0 if request.canvas is None else request.canvas.strength
         levels = sigmas(request.num_inference_steps, self.sampling.shift.shift_for(num_tokens), strength)
         solver = make_solver(self.sampling.solver, levels)
-        work = flops(self.dit.config, [num_tokens] * len(texts), [len(text) for text in texts])
+        patch = self.dit.config.patch
+        references = tuple(self._encode(clip) for clip in request.references)
+        added = sum(patch.grid(LatentShape(*reference.shape)).num_tokens for reference in references)
+        lengths = [num_tokens + added, num_tokens][: len(texts)]
+        work = flops(self.dit.config, lengths, [len(text) for text in texts])
         return Generation(
             request=request,
             latent=given.begin(flow.noise(request.seed, shape.as_tuple()).to(self.device), solver.sigma),
@@ -115,7 +125,9 @@ class Pipeline:
             solver=solver,
             cond=contexts[0],
             uncond=contexts[1] if len(contexts) == 2 else None,
+            references=references,
             clip_tokens=num_tokens,
+            reference_tokens=added,
             cost=work * solver.num_evaluations,
             caches=_caches(request.cache_threshold),
         )
@@ -138,11 +150,11 @@ class Pipeline:
         contexts: list[Context] = []
         caches: list[ClipCache | None] = []
         for generation in generations:
-            branches = [generation.cond]
+            branches = [(generation.cond, generation.references)]
             if generation.guided and generation.uncond is not None:
-                branches.append(generation.uncond)
-            clips += [self._clip(generation)] * len(branches)
-            contexts += branches
+                branches.append((generation.uncond, ()))
+            clips += [self._clip(generation, references) for _, references in branches]
+            contexts += [context for context, _ in branches]
             caches += generation.caches[: len(branches)]
         packed = pack(clips, self.dit.config.patch).to(self.device, self._dtype)
         velocities = iter(unpack(packed, self.dit(packed, Context.join(contexts), caches).float()))
@@ -166,6 +178,12 @@ class Pipeline:
             )
         yield from self.frames.stream(generation.latent)
 
+    def fit_reference(self, frames: UInt8[np.ndarray, "t h w 3"], area: int) -> UInt8[np.ndarray, "_ _ _ 3"]:
+        """The beginning of a clip, or a still, as a reference of at most ``area`` pixels a frame, never stretched."""
+        most = self.vae.compression.pixel_frames(MAX_REFERENCE_FRAMES)
+        fit = fit_area(frames.shape[1], frames.shape[2], area, self.limits.multiple_of)
+        return fit_frames(frames[: self.vae.compression.trim_frames(min(len(frames), most))], fit.height, fit.width)
+
     @property
     def room(self) -> Room:
         """What one window of an edit holds."""
@@ -183,10 +201,11 @@ class Pipeline:
     def _dtype(self) -> torch.dtype:
         return self.dit.proj_out.weight.dtype
 
-    def _clip(self, generation: Generation) -> Clip:
+    def _clip(self, generation: Generation, references: tuple[Tensor, ...]) -> Clip:
         """The clip as the next forward sees it; its text is in the context already."""
         sigma = generation.condition.sigma_tokens(generation.solver.sigma, self.dit.config.patch)
-        return Clip(generation.latent, sigma, generation.latent.new_zeros(0, self.dit.config.text_dim))
+        no_text = generation.latent.new_zeros(0, self.dit.config.text_dim)
+        return Clip(generation.latent, sigma, no_text, references=references)
 
     def _condition(self, canvas: Canvas | None, shape: LatentShape) -> Condition:
         """What of the latents is given. Of a canvas that starts from noise only the beginning is encoded that holds

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from sora_core.errors import InputError
 from sora_core.training.order import Ints, Order, Pool
+from sora_core.training.references import NONE, Drawn, References
 
 _BALANCE_STEPS = 64
 """Packs are sorted by work within so many steps: max over mean work of a step falls under 1.01."""
@@ -51,14 +52,23 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """One step, numbered from 1. ``packs`` hold clip numbers; a clip's slot counts the clips of the step before it."""
+    """One step, numbered from 1. ``packs`` hold clip numbers; a clip's slot counts the clips of the step before it.
+
+    ``references`` say for every clip of a pack which clip is its reference, or `references.NONE`, and how many of that
+    one's latent frames; ``lengths`` are the tokens of every clip with its reference.
+    """
 
     step: int
     window: int
     packs: tuple[Ints, ...]
+    references: tuple[tuple[Ints, Ints], ...]
+    lengths: tuple[Ints, ...]
     work: tuple[float, ...]
-    num_tokens: int
     after: Position
+
+    @property
+    def num_tokens(self) -> int:
+        return int(sum(lengths.sum() for lengths in self.lengths))
 
     @property
     def num_clips(self) -> int:
@@ -80,11 +90,21 @@ class PlannedStep:
         return shares
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """The clips of a window with their references, ``lengths`` in tokens with them, and packs of places among them."""
+
+    clips: Ints
+    references: Drawn
+    lengths: Ints
+    packs: tuple[Ints, ...]
+
+
 class Plan:
     """The plan over clips of the given lengths in tokens, from one pool unless there are several.
 
-    ``stills`` says which clips are single frames, where ``rules.image_share`` asks. InputError when there are no
-    clips, one outgrows a pack, or a share can't be met.
+    ``stills`` says which clips are single frames, where ``rules.image_share`` asks; ``references`` draws what some
+    clips are given beside their own. InputError when there are no clips, one outgrows a pack, or a share can't be met.
     """
 
     def __init__(
@@ -93,6 +113,7 @@ class Plan:
         rules: PlanRules,
         pools: Sequence[Pool] | None = None,
         stills: npt.NDArray[np.bool_] | None = None,
+        references: References | None = None,
     ) -> None:
         if not len(tokens):
             raise InputError("no clip to train on: the manifest lists none in its training split; curate more footage")
@@ -105,6 +126,7 @@ class Plan:
             )
         self._tokens = tokens
         self._rules = rules
+        self._references = references
         pools = pools or [Pool(np.arange(len(tokens) + 1))]
         self.order = Order(pools, rules.seed, self.window_clips, stills, rules.image_share)
 
@@ -121,54 +143,74 @@ class Plan:
         at = start or Position()
         per_step = self._rules.packs_per_step
         while True:
-            packs = self.window(at.window)
-            tokens, work = self._weigh(packs)
-            for first in range((at.step - at.window_start) * per_step, len(packs), per_step):
-                part = slice(first, first + per_step)
-                chosen = tuple(packs[part])
-                at = replace(at, step=at.step + 1, clips=at.clips + sum(map(len, chosen)))
-                yield PlannedStep(at.step, at.window, chosen, tuple(work[part].tolist()), int(tokens[part].sum()), at)
+            window = self.window(at.window)
+            for first in range((at.step - at.window_start) * per_step, len(window.packs), per_step):
+                packs = window.packs[first : first + per_step]
+                at = replace(at, step=at.step + 1, clips=at.clips + sum(map(len, packs)))
+                yield self._step(window, packs, at)
             at = replace(at, window=at.window + 1, window_start=at.step)
 
-    def window(self, window: int) -> list[Ints]:
-        """The packs of a window in order of use: a whole number of steps.
+    def window(self, window: int) -> Window:
+        """A window, its packs in order of use: a whole number of steps.
 
-        Every clip of the window is in it; a few are in it twice, to fill the last packs.
+        Every clip of the window is in them; a few are in them twice, to fill the last packs.
         """
         rng = np.random.default_rng((self._rules.seed, window))
         clips = self.order.clips(window)
-        packs = self._pack_all(clips, rng) if len(clips) else []
-        return [packs[number] for number in self._balance(packs, rng)]
+        lengths = self._tokens[clips].astype(np.int64)
+        drawn = self._draw(window, clips, lengths)
+        lengths += drawn.tokens
+        packs = self._pack_all(lengths, rng) if len(clips) else []
+        return Window(clips, drawn, lengths, tuple(packs[number] for number in self._balance(packs, lengths, rng)))
 
-    def _weigh(self, packs: list[Ints]) -> tuple[Ints, npt.NDArray[np.float64]]:
-        """Tokens and work of each pack."""
+    def _draw(self, window: int, clips: Ints, lengths: Ints) -> Drawn:
+        """The references of a window's clips, each short enough for a pack of its own with its clip."""
+        if self._references is None:
+            none = np.zeros_like(lengths)
+            return Drawn(none + NONE, none, none)
+        return self._references.draw(window, clips, self._rules.pack_tokens - lengths)
+
+    def _step(self, window: Window, packs: tuple[Ints, ...], after: Position) -> PlannedStep:
+        drawn = window.references
+        return PlannedStep(
+            after.step,
+            after.window,
+            tuple(window.clips[pack] for pack in packs),
+            tuple((drawn.clips[pack], drawn.frames[pack]) for pack in packs),
+            tuple(window.lengths[pack] for pack in packs),
+            tuple(self._work(list(packs), window.lengths).tolist()),
+            after,
+        )
+
+    def _work(self, packs: list[Ints], lengths: Ints) -> npt.NDArray[np.float64]:
+        """Work of each pack."""
         first = np.cumsum([0, *map(len, packs)])[:-1]
-        lengths = self._tokens[np.concatenate([*packs, np.zeros(0, np.int64)])].astype(np.int64)
-        work = lengths * (lengths + self._rules.linear_work)
-        return np.add.reduceat(lengths, first), np.add.reduceat(work, first)
+        each = lengths[np.concatenate([*packs, np.zeros(0, np.int64)])]
+        work: npt.NDArray[np.float64] = np.add.reduceat(each * (each + self._rules.linear_work), first)
+        return work
 
-    def _pack_all(self, clips: Ints, rng: np.random.Generator) -> list[Ints]:
+    def _pack_all(self, lengths: Ints, rng: np.random.Generator) -> list[Ints]:
         """The clips of a window in packs, the emptiest filled up, and packs of clips met again to end a step."""
-        packs = best_fit(self._tokens, clips, self._rules.pack_tokens)
-        packs[-1] = self._fill(packs[-1], clips, rng)
+        packs = best_fit(lengths, self._rules.pack_tokens)
+        packs[-1] = self._fill(packs[-1], lengths, rng)
         missing = -len(packs) % self._rules.packs_per_step
-        return packs + [self._fill(clips[:0], clips, rng) for _ in range(missing)]
+        return packs + [self._fill(packs[0][:0], lengths, rng) for _ in range(missing)]
 
-    def _fill(self, pack: Ints, clips: Ints, rng: np.random.Generator) -> Ints:
+    def _fill(self, pack: Ints, lengths: Ints, rng: np.random.Generator) -> Ints:
         """A pack with others of these clips added at random, whatever their length, until one doesn't fit."""
-        room = self._rules.pack_tokens - int(self._tokens[pack].sum())
+        room = self._rules.pack_tokens - int(lengths[pack].sum())
         added: list[int] = []
-        while room >= (length := int(self._tokens[clip := int(clips[rng.integers(len(clips))])])):
-            added.append(clip)
+        while room >= (length := int(lengths[place := int(rng.integers(len(lengths)))])):
+            added.append(place)
             room -= length
         return np.concatenate([pack, np.array(added, dtype=np.int64)])
 
-    def _balance(self, packs: list[Ints], rng: np.random.Generator) -> Ints:
+    def _balance(self, packs: list[Ints], lengths: Ints, rng: np.random.Generator) -> Ints:
         """Pack numbers such that the packs of each step have like work, the steps in random order."""
         per_step = self._rules.packs_per_step
         order = rng.permutation(len(packs))
         if per_step > 1:
-            _, work = self._weigh(packs)
+            work = self._work(packs, lengths)
             span = _BALANCE_STEPS * per_step
             spans = [order[start : start + span] for start in range(0, len(order), span)]
             order = np.concatenate([part[np.argsort(work[part], kind="stable")] for part in spans])
@@ -176,14 +218,13 @@ class Plan:
         return steps[rng.permutation(len(steps))].reshape(-1)
 
 
-def best_fit(tokens: Ints, clips: Ints, budget: int) -> list[Ints]:
-    """Clips in packs of at most ``budget`` tokens: longest first, each into the fullest pack that has room.
+def best_fit(lengths: Ints, budget: int) -> list[Ints]:
+    """Places of these lengths in packs of at most ``budget``: longest first, each into the fullest pack with room.
 
     The packs come with the fullest first.
     """
-    lengths = tokens[clips]
     longest_first = np.argsort(-lengths, kind="stable")
-    ordered = clips[longest_first].tolist()
+    ordered = longest_first.tolist()
     packs: list[list[int]] = []
     room: list[tuple[int, int]] = []  # (tokens left, pack number), ascending
     end = 0

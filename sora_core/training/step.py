@@ -1,7 +1,7 @@
 """The loss of a pack: noise on clean latents, the model's velocity, how far it is off."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -26,17 +26,23 @@ class NonFiniteLoss(SoraError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """A clip as the shards hold it: the posterior of its latent, raw, and its text states."""
+    """A clip as the shards hold it: the posterior of its latent, raw, and its text states; so the mean of another
+    clip's, which is its reference."""
 
     clip_id: str
     latent_mean: Float[Tensor, "c t h w"]
     latent_std: Float[Tensor, "c t h w"]
     text: Float[Tensor, "m d"]
+    reference: Float[Tensor, "c t2 h2 w2"] | None = None
+
+    def referring_to(self, other: "Example", frames: int) -> "Example":
+        """This clip with the first ``frames`` latent frames of another as its reference."""
+        return replace(self, reference=other.latent_mean[:, :frames])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """A noised clip, and the velocity ``(n, p)`` that the model should answer."""
+    """A noised clip, and the velocity ``(n, p)`` that the model should answer; zeros for its reference."""
 
     clip: Clip
     target: Float[Tensor, "n p"]
@@ -69,16 +75,25 @@ class Objective:
         latent = self.clean(example, draw.posterior_seed)
         mask = draw.mask(shape, self.patch)
         given = Condition(mask, latent) if bool(mask.any()) else condition.none(*mask.shape)
-        return self.noised(latent, sigma, draw.noise_seed, given, self.null_text if draw.drop_caption else example.text)
+        text = self.null_text if draw.drop_caption else example.text
+        return self.noised(latent, sigma, draw.noise_seed, given, text, example.reference)
 
     def noised(
-        self, latent: Float[Tensor, "c t h w"], sigma: float, noise_seed: int, given: Condition, text: Tensor
+        self,
+        latent: Float[Tensor, "c t h w"],
+        sigma: float,
+        noise_seed: int,
+        given: Condition,
+        text: Tensor,
+        reference: Float[Tensor, "c t2 h2 w2"] | None = None,
     ) -> Task:
-        """A clean latent as a task at one noise level."""
+        """A clean latent as a task at one noise level; a ``reference`` is raw, as `Example` holds it."""
         noise = flow.noise(noise_seed, latent.shape)
         noisy = given.apply(flow.add_noise(latent, noise, sigma))
-        clip = Clip(noisy, given.sigma_tokens(sigma, self.patch), text.float())
-        return Task(clip, patchify(flow.target(latent, noise), self.patch))
+        references = () if reference is None else (self.whitening.apply(reference.float()),)
+        clip = Clip(noisy, given.sigma_tokens(sigma, self.patch), text.float(), references=references)
+        targets = [flow.target(latent, noise), *map(torch.zeros_like, references)]
+        return Task(clip, torch.cat([patchify(target, self.patch) for target in targets]))
 
 
 def task_losses(

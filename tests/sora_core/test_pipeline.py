@@ -107,7 +107,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         compression=vae.compression,
         fps=12.0,
         max_tokens=48,
-        given=tuple(KINDS),
+        given=(*KINDS, "reference"),
         shift=3.0,
         guidance_scale=2.0,
         base=None,
@@ -165,6 +165,37 @@ def test_a_request_does_not_depend_on_its_neighbours(pipe: Pipeline) -> None:
     for request, together in zip(MIX, finish(pipe, *MIX), strict=True):
         alone = finish(pipe, request)[0].latent
         assert (together.latent - alone).norm() / alone.norm() < 1e-4
+
+
+SUBJECT = np.random.default_rng(3).integers(0, 256, (5, 32, 32, 3), np.uint8)
+
+
+def test_a_reference_steers_the_clip_that_has_it_and_no_other(pipe: Pipeline) -> None:
+    """Beside clips without one in the same packed forward; it is seen, and it is no part of the result."""
+    plain, shown = ask(), ask(references=(SUBJECT,))
+    still = ask(references=(255 - SUBJECT[:1],), canvas=first_frame(SUBJECT[0, :, :16], 5), num_frames=5, width=16)
+    mix = [plain, shown, still, ask(references=(SUBJECT[:1],), guidance_scale=1.0)]
+    together = finish(pipe, *mix)
+    for request, generation in zip(mix, together, strict=True):
+        alone = finish(pipe, request)[0].latent
+        assert (generation.latent - alone).norm() / alone.norm() < 1e-4
+    assert together[0].latent.shape == together[1].latent.shape
+    assert (together[0].latent - together[1].latent).norm() > 1e-2 * together[0].latent.norm()
+
+
+def test_the_tokens_of_a_reference_are_counted_where_they_are_computed(pipe: Pipeline) -> None:
+    plain, shown = pipe.start(ask()), pipe.start(ask(references=(SUBJECT,)))
+    assert shown.reference_tokens == 2 * 4
+    assert shown.num_tokens == plain.num_tokens + 8 == 2 * plain.clip_tokens + 8  # the branch of no prompt sees none
+    assert shown.cost > plain.cost
+
+
+def test_a_reference_is_cut_to_what_was_learned_and_never_stretched(pipe: Pipeline) -> None:
+    long = np.zeros((40, 90, 120, 3), np.uint8)
+    assert pipe.fit_reference(long, 32 * 48).shape == (17, 32, 32, 3)
+    assert pipe.fit_reference(long[:1], 64 * 64).shape == (1, 48, 64, 3)
+    video = pipe(PROMPT, num_frames=1, height=32, width=48, num_inference_steps=1, reference=long[:7])
+    assert video.shape == (1, 32, 48, 3)
 
 
 NOISE = np.random.default_rng(0).integers(0, 256, (17, 32, 48, 3), np.uint8)
@@ -314,6 +345,10 @@ def test_only_what_is_running_steps_and_only_what_is_done_decodes(pipe: Pipeline
         ({"guidance_scale": float("inf")}, "guidance scale inf"),
         ({"num_inference_steps": 0}, "num_inference_steps = 0: give 1 to"),
         ({"canvas": first_frame(np.zeros((32, 32, 3), np.uint8), 9)}, "a canvas of 9x32x32 for a video of 9x32x48"),
+        ({"references": (SUBJECT, SUBJECT)}, "2 references: models learn from 1 a clip"),
+        ({"references": (np.zeros((21, 32, 32, 3), np.uint8),)}, "a reference of 21 frames: give 17 or fewer"),
+        ({"references": (SUBJECT[:4],)}, "4 frames.*use 1 or 5"),
+        ({"references": (SUBJECT[:, :30],)}, "a reference of 32x30: both sides must be multiples of 16"),
     ],
 )
 def test_what_the_model_cannot_do_is_refused_with_the_remedy(
@@ -500,6 +535,16 @@ def test_a_checkpoint_starts_from_an_image_if_it_has_learned_to(
     weights, meta = checkpoint.load_model(str(run))
     checkpoint.save_model(checkpoint.step_uri(str(tmp_path), 7), weights, dataclasses.replace(meta, given=given))
     assert ("first_frame" in supported(load_checkpoint(str(tmp_path), "cpu").given)) is can
+
+
+def test_a_model_that_learned_no_references_refuses_them(run: Path, tmp_path: Path) -> None:
+    weights, meta = checkpoint.load_model(str(run))
+    given = tuple(KINDS)
+    checkpoint.save_model(checkpoint.step_uri(str(tmp_path), 7), weights, dataclasses.replace(meta, given=given))
+    pipe = Pipeline.load(str(tmp_path), "cpu")
+    assert "character" not in supported(pipe.room.given)
+    with pytest.raises(InputError, match="not trained with reference clips"):
+        pipe.start(ask(references=(SUBJECT,)))
 
 
 def test_a_resumed_generation_ends_as_the_uninterrupted_one(pipe: Pipeline) -> None:

@@ -77,7 +77,7 @@ def test_a_power_law_average_spans_the_asked_part_of_the_run(width: float) -> No
 
 def test_an_aligned_step_teaches_the_projector_what_the_features_of_its_own_clips_are() -> None:
     examples = [Example(str(n), torch.randn(4, 1, 4, 4), torch.zeros(4, 1, 4, 4), torch.randn(3, 8)) for n in range(4)]
-    known = ClipSet(examples, [], Whitening((0.0,) * 4, (1.0,) * 4), torch.zeros(2, 8))
+    known = ClipSet(examples, [], Whitening((0.0,) * 4, (1.0,) * 4), torch.zeros(2, 8), np.arange(4))
     recipe = Recipe(pack_tokens=8, given={}, precision=torch.float32)
     trainer = make_trainer(align(fresh(CONFIG, 0), 0, features=6, weight=0.5), known, recipe, AlignedTrainer)
     assert isinstance(trainer, AlignedTrainer)

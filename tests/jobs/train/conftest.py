@@ -42,6 +42,7 @@ class Curated(Protocol):
         num_val: int = 4,
         encoders: tuple[VideoAutoencoder, TextEncoder] | None = None,
         spoilt: int | None = None,
+        per_file: int = 1,
     ) -> Manifest: ...
 
 
@@ -72,10 +73,14 @@ def write(
     num_val: int = 4,
     encoders: tuple[VideoAutoencoder, TextEncoder] | None = None,
     spoilt: int | None = None,
+    per_file: int = 1,
 ) -> Manifest:
     """Small latents for no model in particular, or of the widths of real ``encoders``."""
     channels, text_dim = (encoders[0].channels, encoders[1].dim) if encoders else (CHANNELS, TEXT_DIM)
-    rows = [_row(number, "val" if number < num_val else "train", channels, text_dim) for number in range(clips)]
+    rows = [
+        _row(number, "val" if number < num_val else "train", channels, text_dim, f"{number // per_file}.mp4")
+        for number in range(clips)
+    ]
     if spoilt is not None:
         rows[spoilt].latent_mean[:] = np.nan
     half = max(1, clips // 2)
@@ -101,14 +106,14 @@ def write(
     return manifest
 
 
-def _row(number: int, split: str, channels: int, text_dim: int) -> Row:
+def _row(number: int, split: str, channels: int, text_dim: int, file: str) -> Row:
     rng = np.random.default_rng(number)
     shape = LatentShape(channels, *SIDES[number % len(SIDES)])
     mean = rng.normal(size=shape.as_tuple()).astype(np.float16)
     pixels = Compression().pixels(shape)
     return Row(
         clip_id=f"clip-{number}",
-        uri=f"s3://footage/{number}.mp4",
+        uri=f"s3://footage/{file}",
         etag="e",
         start_s=0.0,
         end_s=1.0,

@@ -20,11 +20,14 @@ from jobs.train.loader import Prefetch
 from jobs.train.loop import train_steps
 from jobs.train.record import Record, StepTiming, read_lines
 from sora_core import checkpoint, storage
-from sora_core.errors import CorruptShard, FingerprintMismatch, StorageError
+from sora_core.errors import CorruptShard, FingerprintMismatch, InputError, StorageError
 from sora_core.shapes import Patch
 from sora_core.training.plan import PlannedStep, PlanRules
+from sora_core.training.step import Example
 from sora_core.training.trainer import ClipLoss, StepResult
 from tests.groups import run
+
+from .conftest import CHANNELS, SMALL, TEXT_DIM
 
 CPU = torch.device("cpu")
 
@@ -100,6 +103,56 @@ def test_workers_read_each_slot_of_a_step_once(small_run: TrainConfig, size: int
     assert {step: sorted(slots) for step, slots in met.items()} == {
         step.step: list(range(step.num_clips)) for step in planned
     }
+
+
+@pytest.mark.parametrize("subject", [None, "number [0-9]?([0-9])$"])
+def test_references_come_with_their_clips_to_whichever_worker(
+    tmp_path: Path, curated: Any, subject: str | None
+) -> None:
+    """Clips of one file have one subject, or those whose captions say so; validation clips are nobody's reference."""
+    curated(str(tmp_path / "data"), clips=24, per_file=3)
+    values = {"data": str(tmp_path / "data"), "output": "o", "given": {"reference": 0.9}, "subject": subject}
+    config = TrainConfig.model_validate(SMALL | values)
+    dataset = config.open_data()
+    rows = RowGroups(dataset, 1 << 30)
+    latents = {row.clip_id: torch.tensor(row.latent_mean) for row in rows.rows(range(24))}
+
+    def same(clip: int, other: int) -> bool:
+        return clip % 10 == other % 10 if subject else clip // 3 == other // 3
+
+    plan = config.plan(dataset, config.model.dit(CHANNELS, TEXT_DIM))
+    planned = list(islice(plan.steps(), 3))
+    by_workers: list[dict[tuple[int, int], Example]] = []
+    for size in (1, 2):
+        batches = [
+            batch for rank in range(size) for batch in Prefetch(iter(planned), dataset.train, rows, rank, size, 2)
+        ]
+        by_workers.append(
+            {(batch.planned.step, slot): clip for batch in batches for pack in batch.packs for slot, clip in pack}
+        )
+    referring = [clip for clip in by_workers[0].values() if clip.reference is not None]
+    assert len(referring) > 10
+    for clip in referring:
+        beginnings = [
+            name
+            for name, latent in latents.items()
+            if torch.equal(latent[:, : clip.reference.shape[1]], clip.reference)
+        ]  # type: ignore[union-attr]
+        [other] = {int(name.removeprefix("clip-")) for name in beginnings}
+        own = int(clip.clip_id.removeprefix("clip-"))
+        assert other != own
+        assert other >= 4
+        assert same(own, other)
+    for place, clip in by_workers[0].items():
+        again = by_workers[1][place]
+        assert (clip.clip_id, clip.reference is None) == (again.clip_id, again.reference is None)
+        assert clip.reference is None or torch.equal(clip.reference, again.reference)  # type: ignore[arg-type]
+
+
+def test_references_without_a_pair_are_refused(small_run: TrainConfig) -> None:
+    config = small_run.model_copy(update={"given": {"reference": 0.5}})
+    with pytest.raises(InputError, match=r"given.reference = 0.5: no two clips have one subject, told by file"):
+        config.plan(config.open_data(), config.model.dit(CHANNELS, TEXT_DIM))
 
 
 def test_storage_that_fails_while_reading_ahead_fails_the_step(small_run: TrainConfig) -> None:

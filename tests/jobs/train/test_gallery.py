@@ -51,7 +51,7 @@ def test_operations_of_a_step_are_three_forwards_of_its_packs_as_torch_counts_th
     latents = [LatentShape(4, frames, 4, 4) for frames in (1, 2, 3, 5)]
     tokens = np.array([config.patch.grid(latent).num_tokens for latent in latents])
     planned = next(Plan(tokens, PlanRules(0, 48, 2, 72.0)).steps())
-    meter = Meter(config, tokens, 3.0, adapter=False, peak_flops=1e9)
+    meter = Meter(config, 3.0, adapter=False, peak_flops=1e9)
     dit = DiT(config)
     counted = 0
     for numbers in planned.packs:

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sora_core.dit.packing import Clip, pack, patchify, unpack, unpatchify
+from sora_core.dit.packing import REFERENCE_TIME, Clip, pack, patchify, unpack, unpatchify
 from sora_core.errors import InputError
 from sora_core.shapes import LatentShape, Patch
 
@@ -48,6 +48,18 @@ def test_sigma_is_one_number_or_one_a_token() -> None:
     packed = pack([Clip(latent, mixed, TEXT), Clip(latent, 0.7, TEXT)])
     torch.testing.assert_close(packed.sigma, torch.cat((mixed, torch.full((4,), 0.7))))
     assert len(packed.levels) == 3
+
+
+def test_references_follow_their_clip_clean_and_far_from_it_in_time() -> None:
+    still, film = torch.randn(4, 1, 4, 4), torch.randn(4, 2, 2, 4)
+    with_both = Clip(torch.randn(4, 2, 2, 2), 0.7, TEXT, references=(still, film))
+    alone = Clip(torch.randn(4, 1, 2, 2), 0.3, TEXT)
+    packed = pack([with_both, alone])
+    assert packed.cu_seqlens.tolist() == [0, 2 + 4 + 4, 11]
+    torch.testing.assert_close(packed.sigma, torch.tensor([0.7] * 2 + [0.0] * 8 + [0.3]))
+    assert packed.position[:, 0].tolist() == [0, 1, *[-REFERENCE_TIME] * 4, *[-2 * REFERENCE_TIME] * 2, -127, -127, 0]
+    for latent, clip in zip(unpack(packed, packed.tokens), (with_both, alone), strict=True):
+        assert torch.equal(latent, clip.latent)
 
 
 def test_wrong_clips_are_refused_with_the_remedy() -> None:

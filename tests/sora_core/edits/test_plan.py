@@ -131,7 +131,7 @@ def test_what_a_model_was_not_trained_for_is_refused() -> None:
     first = frozenset({"first_frame"})
     assert supported(first) == ("first_frame", "extend_forward", "interpolate", "restyle")
     assert supported(()) == ("restyle",)
-    assert supported(KINDS) == tuple(LEARNED_FROM)
+    assert supported((*KINDS, "reference")) == tuple(LEARNED_FROM)
     with pytest.raises(InputError, match=r"extend_backward: this model was not trained for it.*suffix.*first_frame"):
         plan_windows(Extend(4, "backward"), [CLIP], replace(ROOM, given=first))
 

@@ -72,7 +72,7 @@ def train(dit, work):
     how = dict(num_steps=9, ema_decay=0.9, precision=work.precision, device=torch.device("cpu"))
     trainer = Trainer(model, objective, RULES, **how)
     for step in (1, 2):
-        planned = PlannedStep(step, 0, (np.arange(len(clips)),), (1.0,), 0, Position(step))
+        planned = PlannedStep(step, 0, (np.arange(len(clips)),), (), (), (1.0,), Position(step))
         trainer.step(planned, [list(enumerate(clips))], draw_step(DrawRules(0, 0.0), step, len(clips)))
 saving = replace(WORK, checkpointing=True)
 train(replace(DIT, num_layers=1, num_attention_heads=1), replace(saving, shapes=saving.shapes[:1]))

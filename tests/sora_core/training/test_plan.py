@@ -5,6 +5,7 @@ import pytest
 
 from sora_core.errors import InputError
 from sora_core.training.plan import Ints, Plan, PlannedStep, PlanRules, Position, best_fit
+from sora_core.training.references import NONE, References
 
 BUDGET = 8192
 RULES = PlanRules(seed=3, pack_tokens=BUDGET, packs_per_step=4, linear_work=13_568.0)
@@ -80,7 +81,8 @@ def test_another_seed_or_pass_is_another_order() -> None:
     other = Plan(LENGTHS, PlanRules(4, BUDGET, 4, 13_568.0))
     assert flat(list(islice(plan.steps(), 3))) != flat(list(islice(other.steps(), 3)))
     first, second = plan.window(0), plan.window(1)
-    assert [pack.tolist() for pack in first] != [pack.tolist() for pack in second]
+    assert [pack.tolist() for pack in first.packs] != [pack.tolist() for pack in second.packs]
+    assert first.clips.tolist() != second.clips.tolist()
 
 
 def test_fewer_clips_than_a_step_needs_are_met_again_until_it_is_full() -> None:
@@ -91,15 +93,64 @@ def test_fewer_clips_than_a_step_needs_are_met_again_until_it_is_full() -> None:
 
 def test_clips_that_fit_nothing_else_do_not_pile_up() -> None:
     lengths = np.full(5000, int(0.6 * BUDGET))
-    packs = best_fit(lengths, np.arange(5000), BUDGET)
+    packs = best_fit(lengths, BUDGET)
     assert all(len(pack) == 1 for pack in packs)
     met = np.concatenate([pack for planned in one_pass(Plan(lengths, RULES)) for pack in planned.packs])
     assert len(met) == 5000
 
 
 def test_best_fit_puts_a_clip_into_the_fullest_pack_with_room() -> None:
-    packs = best_fit(np.array([6, 5, 4, 3]), np.arange(4), 10)
+    packs = best_fit(np.array([6, 5, 4, 3]), 10)
     assert sorted(sorted(pack.tolist()) for pack in packs) == [[0, 2], [1, 3]]
+
+
+FRAMES = np.where(LENGTHS % 5 == 0, 5, 1)
+SUBJECTS = np.arange(len(LENGTHS)) // 3
+SUBJECTS[:300] = len(LENGTHS) + np.arange(300)  # alone with theirs
+
+
+def with_references(share: float = 0.3) -> Plan:
+    return Plan(LENGTHS, RULES, references=References(SUBJECTS, LENGTHS, FRAMES, share, RULES.seed))
+
+
+def test_packs_hold_their_budget_with_the_references_of_their_clips() -> None:
+    steps = one_pass(with_references())
+    for planned in steps:
+        for pack, (other, frames), lengths in zip(planned.packs, planned.references, planned.lengths, strict=True):
+            added = np.where(other == NONE, 0, frames * (LENGTHS // FRAMES)[other])
+            assert (lengths == LENGTHS[pack] + added).all()
+            assert lengths.sum() <= BUDGET
+    assert np.mean([planned.num_tokens / BUDGET / 4 for planned in steps]) >= 0.99
+    met = np.concatenate([pack for planned in steps for pack in planned.packs])
+    assert set(met.tolist()) == set(range(len(LENGTHS)))
+
+
+def test_a_reference_is_another_clip_of_the_same_subject_at_the_stated_share() -> None:
+    pairs = np.array(
+        [
+            (clip, other, frames)
+            for planned in one_pass(with_references())
+            for pack, (others, counts) in zip(planned.packs, planned.references, strict=True)
+            for clip, other, frames in zip(pack, others, counts, strict=True)
+        ]
+    )
+    clip, other, frames = pairs[pairs[:, 1] != NONE].T
+    assert (SUBJECTS[clip] == SUBJECTS[other]).all()
+    assert (clip != other).all()
+    assert ((frames >= 1) & (frames <= FRAMES[other])).all()
+    assert set(frames[FRAMES[other] == 5].tolist()) == {1, 2, 3, 4, 5}
+    assert clip.min() >= 300
+    assert len(clip) / (pairs[:, 0] >= 300).sum() == pytest.approx(0.3, abs=0.03)  # less for clips that fill a pack
+
+
+def test_references_are_a_function_of_seed_and_step_and_leave_other_plans_as_they_are() -> None:
+    steps = list(islice(with_references().steps(), 8))
+    resumed = list(islice(with_references().steps(steps[3].after), 4))
+    for planned, again in zip(steps[4:], resumed, strict=True):
+        assert np.array_equal(np.concatenate(planned.references, 1), np.concatenate(again.references, 1))
+    assert flat(list(islice(with_references(share=0.0).steps(), 8))) == flat(
+        list(islice(Plan(LENGTHS, RULES).steps(), 8))
+    )
 
 
 def test_a_clip_longer_than_a_pack_is_refused_with_numbers() -> None:

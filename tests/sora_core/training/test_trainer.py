@@ -1,5 +1,6 @@
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,8 +72,26 @@ def slots(planned: PlannedStep, clips: Sequence[Example] = EXAMPLES) -> list[Slo
     ]
 
 
+KINDS = ("nothing", "first_frame")
+
+
 def draw(u: float = 0.5, kind: str = "nothing") -> Draw:
     return Draw(u=u, drop_caption=False, mask_kind=kind, mask_seed=1, noise_seed=2, posterior_seed=3)
+
+
+def test_a_reference_is_learned_from_and_not_learned() -> None:
+    subject = trainer()
+    torch.nn.init.normal_(subject.dit.proj_out.weight, std=0.3)
+    torch.nn.init.normal_(subject.dit.condition_embedder.time_proj.weight, std=0.3)
+    plain, shown = EXAMPLES[1], EXAMPLES[1].referring_to(EXAMPLES[2], frames=2)
+    tasks = [subject.objective.task(example, draw(kind=kind)) for example in (plain, shown) for kind in KINDS]
+    assert len(tasks[-1].target) == len(tasks[0].target) + 2 * 6
+    losses = task_losses(subject.dit, tasks, Patch(), CPU, torch.float32)
+    alone = [task_losses(subject.dit, [task], Patch(), CPU, torch.float32) for task in tasks]
+    torch.testing.assert_close(losses, torch.cat(alone))
+    assert not torch.allclose(losses[: len(KINDS)], losses[len(KINDS) :])
+    off = replace(tasks[-1], target=torch.cat([tasks[-1].target[:-12], tasks[-1].target[-12:] + 9]))
+    assert task_losses(subject.dit, [off], Patch(), CPU, torch.float32) == alone[-1]
 
 
 def test_training_lowers_the_loss() -> None:
