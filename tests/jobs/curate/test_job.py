@@ -39,7 +39,7 @@ Verdicts = dict[str, tuple[str, str | None]]
 def start(cluster: LocalCluster, source: str, output: str, sources_per_part: int = 3) -> subprocess.Popen[str]:
     settings = [
         f"source={source}", f"output={output}", f"sources_per_part={sources_per_part}", "clips_per_batch=2",
-        "num_encoders=1", "captioner=none",
+        "num_encoders=1", "captioner=none", "models.text=", "models.indecency=",
     ]  # fmt: skip
     return subprocess.Popen(
         [sys.executable, "-m", "jobs.curate", "--set", *settings],
