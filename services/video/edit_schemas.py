@@ -73,8 +73,8 @@ class FromVideo(Wish):
 class EditVideo(FromVideo):
     """The body of ``POST /v1/videos/edits``.
 
-    With a mask or boxes these are painted anew, with another size or aspect what lies around the source, with
-    interpolation what lies between its frames; otherwise all of it, by the prompt.
+    With a mask or boxes these are painted anew, with another size or aspect what lies around the source, with nothing
+    but interpolation what lies between its frames; otherwise all of it, by the prompt.
     """
 
     strength: Strength | None = None
@@ -90,8 +90,6 @@ class EditVideo(FromVideo):
     remove_bars: bool = Field(default=False, description="paint black bars anew")
     size: Size | None = None
     aspect_ratio: AspectRatio | None = None
-    enable_frame_interpolation: bool = Field(default=False, description="make frames between the source's")
-    frame_interpolation_exp: int = Field(default=1, ge=1, le=4, description="times that the frame rate doubles")
 
 
 class ExtendVideo(FromVideo):

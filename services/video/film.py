@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sora_core.edits import Edit, Plan, Room, from_json, plan_windows, to_json
+from sora_core.edits import Edit, Interpolate, Plan, Room, from_json, plan_windows, to_json
 from sora_core.shapes import Compression, Patch, PixelShape
 
 
@@ -18,7 +18,8 @@ class StoredClip:
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """``sound`` is where the samples of the whole film are stored, None for silence.
+    """``sound`` is where the samples of the whole film are stored, None for silence. In the end the film's rate grows
+    by ``factor``.
 
     The room is that of the day when the job was accepted: another one would give other windows.
     """
@@ -27,16 +28,21 @@ class Film:
     clips: tuple[StoredClip, ...]
     room: Room
     sound: str | None = None
+    factor: int = 1
 
-    def plan(self) -> Plan:
-        """The film and its windows; the same whenever it is asked."""
-        return plan_windows(self.edit, [clip.shape for clip in self.clips], self.room)
+    def stages(self) -> tuple[Plan, ...]:
+        """The film and its windows, then those that raise its rate; the same whenever they are asked."""
+        first = plan_windows(self.edit, [clip.shape for clip in self.clips], self.room)
+        if self.factor == 1:
+            return (first,)
+        return first, plan_windows(Interpolate(self.factor), [first.film], self.room)
 
     def to_json(self) -> dict[str, Any]:
         """As the job's parameters hold it; `from_json` inverts it."""
         room = asdict(self.room) | {"given": sorted(self.room.given)}
         clips = [asdict(clip) for clip in self.clips]
-        return {"edit": to_json(self.edit), "clips": clips, "room": room, "sound": self.sound}
+        edit = to_json(self.edit)
+        return {"edit": edit, "clips": clips, "room": room, "sound": self.sound, "factor": self.factor}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Film":
@@ -53,4 +59,5 @@ class Film:
                 }
             ),
             sound=values["sound"],
+            factor=values.get("factor", 1),  # films from before it was offered have none
         )

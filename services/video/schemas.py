@@ -25,7 +25,7 @@ Size = Annotated[str, Field(pattern=r"^\d{1,5}x\d{1,5}$", description="WIDTHxHEI
 AspectRatio = Annotated[str, Field(pattern=r"^\d{1,4}:\d{1,4}$", description="W:H; size wins over it")]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 NumFrames = Annotated[int, Field(ge=1, le=LARGEST_INT)]
-Fps = Annotated[float, Field(ge=0.1, le=120, description="rate at which the video plays")]
+Fps = Annotated[float, Field(ge=0.1, le=120, description="rate at which the video plays, before interpolation")]
 Steps = Annotated[int, Field(ge=1, le=LARGEST_INT)]
 GuidanceScale = Annotated[float, Field(ge=0, le=100, description="1 leaves guidance out")]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -46,6 +46,13 @@ class Wish(BaseModel):
     n: int = Field(default=1, ge=1, le=LARGEST_INT, description="videos to make, from consecutive seeds")
     priority: Priority = 0
     enhance_prompt: bool = Field(default=False, description="a language model first writes the prompt out")
+    enable_frame_interpolation: bool = Field(default=False, description="in the end make frames between the video's")
+    frame_interpolation_exp: int = Field(default=1, ge=1, le=4, description="times that the frame rate doubles")
+
+    @property
+    def rate_factor(self) -> int:
+        """By how much the frame rate grows."""
+        return 2**self.frame_interpolation_exp if self.enable_frame_interpolation else 1
 
 
 class FrameImage(BaseModel):
@@ -149,9 +156,17 @@ class Video(BaseModel):
             guidance_scale=params["guidance_scale"],
             num_inference_steps=params["num_inference_steps"],
             priority=job.priority,
-            edit=params["film"] and params["film"]["edit"]["kind"],
+            edit=_edit_of(params["film"]),
             started_at=_whole(job.started_at),
         )
+
+
+def _edit_of(film: dict[str, Any] | None) -> str | None:
+    """The kind of edit of a film; None for one of words alone."""
+    if film is None or film["edit"].get("indices") == []:
+        return None
+    kind: str = film["edit"]["kind"]
+    return kind
 
 
 def _whole(time_s: float | None) -> int | None:

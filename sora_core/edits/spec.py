@@ -27,7 +27,10 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Keyframes:
-    """Stills, each a source of one frame, at these frames of a new film; index 0 alone is image to video."""
+    """Stills, each a source of one frame, at these frames of a new film.
+
+    Index 0 alone is image to video; without any it is a film of words alone.
+    """
 
     indices: tuple[int, ...]
     film: PixelShape
@@ -128,9 +131,11 @@ LEARNED_FROM: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 
 
-def ability(edit: Edit) -> str:
-    """The name, among those of `LEARNED_FROM`, of what an edit asks of a model."""
+def ability(edit: Edit) -> str | None:
+    """The name, among those of `LEARNED_FROM`, of what an edit asks of a model; None for one of words alone."""
     if isinstance(edit, Keyframes):
+        if not edit.indices:
+            return None
         if edit.indices == (0,):
             return "first_frame"
         return "last_frame" if edit.indices == (edit.film.frames - 1,) else "keyframes"
@@ -147,7 +152,7 @@ def supported(given: Collection[str]) -> tuple[str, ...]:
 def check_learned(edit: Edit, given: Collection[str]) -> None:
     """InputError when a model that learned these kinds of given latents was not trained for the edit."""
     name = ability(edit)
-    if name not in supported(given):
+    if name is not None and name not in supported(given):
         needed, learned = " or ".join(sorted(LEARNED_FROM[name])), ", ".join(sorted(given)) or "none"
         raise InputError(
             f"{name}: this model was not trained for it; it needs given latents of the kind {needed} and learned "

@@ -150,6 +150,35 @@ def test_what_is_kept_is_the_sources_own_and_sounds_at_its_time(
         assert (loud[0], loud[-1]) == pytest.approx((begin_s, begin_s + NUM_FRAMES / FPS), abs=0.05)
 
 
+def test_a_film_at_twice_its_rate_holds_the_same_film(
+    editor: LiveService, films: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Whatever made it: its own frames lie between the new ones, and its sound at its time."""
+    sent = {"video": films(sound=True).read_bytes()}
+    asked: list[tuple[str, dict[str, Any], dict[str, Any], str | None]] = [
+        ("", {}, {"size": "48x32", "num_frames": NUM_FRAMES}, None),
+        ("/extensions", sent, {"num_frames": 8}, "extend"),
+    ]
+    for path, files, data, kind in asked:
+        plain, faster = (
+            ask(editor, path, files, seed=7, **data, **more) for more in ({}, {"enable_frame_interpolation": True})
+        )
+        once, twice = done(editor, plain), done(editor, faster)
+        assert (once["edit"], twice["edit"]) == (kind, kind)
+        assert (twice["fps"], twice["num_frames"]) == (2 * once["fps"], 2 * once["num_frames"] - 1)
+        assert float(twice["seconds"]) == pytest.approx(twice["num_frames"] / twice["fps"], abs=1e-3)
+        costs = [job.num_steps for job in map(editor.ledger.get, (plain, faster)) if job is not None]
+        assert costs[1] > costs[0]
+        film = frames_of(editor, faster, tmp_path)
+        assert len(film) == twice["num_frames"]
+        assert away(film[::2], frames_of(editor, plain, tmp_path)) < 6  # noise, encoded with others around it
+        if files:
+            heard = media.decode_sound(film_of(editor, faster, tmp_path), 0.0, 3.0)
+            assert heard is not None
+            loud = np.flatnonzero(np.abs(heard.astype(int)).max(axis=1) > 2000) / media.SOUND_HZ
+            assert (loud[0], loud[-1]) == pytest.approx((0.0, NUM_FRAMES / FPS), abs=0.05)
+
+
 def test_a_video_is_edited_after_it_was_deleted(editor: LiveService, tmp_path: Path) -> None:
     made = ask(editor, "", size="48x32", num_frames=NUM_FRAMES, seed=5)
     done(editor, made)
@@ -211,6 +240,20 @@ def refusing(tmp_path_factory: pytest.TempPathFactory, learned: str) -> Iterator
         ("/edits", {"start_s": 3}, "start_s", "invalid_value", "1.125 s"),
         ("/edits", {"fps": 119}, "video", "too_long", "more than 120 frames"),
         ("/extensions", {}, "seconds", "missing_parameter", "required"),
+        (
+            "/extensions",
+            {"num_frames": 30, "enable_frame_interpolation": True, "frame_interpolation_exp": 2},
+            "frame_interpolation_exp",
+            "too_long",
+            "153 frames: at most 120",
+        ),
+        (
+            "/extensions",
+            {"num_frames": 8, "loop": True, "enable_frame_interpolation": True},
+            "enable_frame_interpolation",
+            "invalid_value",
+            "a loop's last frame",
+        ),
         ("/extensions", {"seconds": 60}, "seconds", "too_long", "at most 120"),
         ("/extensions", {"num_frames": 4, "direction": "up"}, "direction", "invalid_value", "forward"),
     ],

@@ -27,13 +27,16 @@ from services.video.kept import Kept
 from services.video.ledger import Ledger
 from services.video.ledger.rates import Charge, OverRate, charges_of
 from services.video.schemas import CreateVideo, ModelCard, Wish
-from sora_core import edits, media, storage
+from sora_core import media, storage
+from sora_core.edits import Edit, Interpolate
+from sora_core.edits.plan import Layer
 from sora_core.edits.spec import ability
 from sora_core.errors import InputError
 from sora_core.shapes import PixelShape
 
 _MAX_KEY_CHARS = 255
 _KEEP_S = 1.0
+_INTERPOLATION = "enable_frame_interpolation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +122,17 @@ class Intake:
         if material is None:
             assert words is not None
             return _Decided(words, None, None, [], remixed_from)
-        _check_learned(material, card, asked)
+        _check_learned(material.edit, card, asked.starts_from)
+        if material.factor > 1:
+            _check_learned(Interpolate(material.factor), card, _INTERPOLATION)
         clips = tuple(StoredClip("", part.shape) for part in material.parts)
-        film = Film(material.edit, clips, room(request, card))
+        film = Film(material.edit, clips, room(request, card), factor=material.factor)
         try:
-            windows = film.plan()
+            stages = film.stages()
         except InputError as error:
             raise refused(asked.starts_from, str(error)) from error
-        decided = plan_film(windows, material.fps, request, card, limits)
-        sound = _sound(material, windows)
+        decided = plan_film(stages, material.fps * material.factor, request, card, limits)
+        sound = _sound(material, stages[0].layers, decided.num_frames / decided.fps)
         return _Decided(decided, film, sound, [part.path for part in material.parts], remixed_from)
 
     def _jobs(self, asked: Asked, decided: _Decided, kind: Kind, revised: str | None) -> list[NewJob]:
@@ -212,18 +217,18 @@ class Intake:
                 storage.delete_prefix(job_folder(self._config.output, job.id))
 
 
-def _check_learned(material: Material, card: ModelCard, asked: Asked) -> None:
-    name = ability(material.edit)
-    if name not in card.edits:
+def _check_learned(edit: Edit, card: ModelCard, param: str) -> None:
+    name = ability(edit)
+    if name is not None and name not in card.edits:
         message = f"{name}: model {card.id!r} was not trained for it; it can do: {', '.join(card.edits) or 'no edits'}"
-        raise refused(asked.starts_from, message, "unsupported")
+        raise refused(param, message, "unsupported")
 
 
-def _sound(material: Material, windows: edits.Plan) -> Int16[np.ndarray, "n 2"] | None:
+def _sound(material: Material, layers: Sequence[Layer], seconds: float) -> Int16[np.ndarray, "n 2"] | None:
     """The sources' sound where their time is in the film, and silence elsewhere; None when they have none."""
-    samples = np.zeros((round(windows.film.frames / material.fps * media.SOUND_HZ), 2), np.int16)
+    samples = np.zeros((round(seconds * media.SOUND_HZ), 2), np.int16)
     heard = False
-    for part, layer in zip(material.parts, windows.layers, strict=False):
+    for part, layer in zip(material.parts, layers, strict=False):
         if part.sound is not None:
             begin = round(layer.at / material.fps * media.SOUND_HZ)
             own = part.sound[: len(samples) - begin]

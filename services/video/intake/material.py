@@ -1,7 +1,7 @@
 """From a request to what its edit works on: parts in local files, and the edit in the frames and pixels of its film."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from services.video.config import ApiSettings
@@ -25,11 +25,12 @@ JOINED = ("videos[0]", "videos[1]")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Material:
-    """An edit, its parts in the order in which it takes them, and the rate of the film."""
+    """An edit, its parts in the order in which it takes them, and the film's rate, which in the end grows so much."""
 
     edit: Edit
     parts: Sequence[Part]
     fps: float
+    factor: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,15 @@ class Materials:
 
     def of(self, asked: Asked, shape: PixelShape | None) -> Material | None:
         """The material of a request, None for one of words alone; ``shape`` is that of a video to create."""
+        material = self._read(asked, shape)
+        if material is None or isinstance(material.edit, Interpolate):
+            return material
+        if asked.wish.enable_frame_interpolation and isinstance(material.edit, Loop):
+            why = "nothing would be made between a loop's last frame and its first: leave it out"
+            raise refused("enable_frame_interpolation", why)
+        return replace(material, factor=asked.wish.rate_factor)
+
+    def _read(self, asked: Asked, shape: PixelShape | None) -> Material | None:
         match asked.wish:
             case CreateVideo() as wish:
                 assert shape is not None
@@ -83,7 +93,8 @@ class Materials:
         fps = asked.card.fps if wish.fps is None else wish.fps
         stills = self._stills.at_places(wish, asked.files, shape, asked.folder)
         if not wish.loop:
-            return Material(Keyframes(tuple(stills), shape), list(stills.values()), fps) if stills else None
+            of_words = not stills and not wish.enable_frame_interpolation
+            return None if of_words else Material(Keyframes(tuple(stills), shape), list(stills.values()), fps)
         if stills:
             raise refused("loop", "a loop is made from words alone: leave the stills out, or extend a video with loop")
         step = asked.card.frame_multiple
@@ -100,9 +111,8 @@ class Materials:
             wish.boxes or wish.mask or wish.mask_video or wish.remove_bars or {MASK, MASK_VIDEO} & {*asked.files}
         )
         resizes = bool(wish.size or wish.aspect_ratio)
-        if paints + resizes + wish.enable_frame_interpolation > 1:
-            message = "one edit at a time: a mask or boxes, another size or aspect, or frame interpolation"
-            raise refused("size" if resizes else "enable_frame_interpolation", message)
+        if paints and resizes:
+            raise refused("size", "one edit at a time: a mask or boxes, or another size or aspect")
         if resizes:
             return self._outpainted(asked, wish)
         clip = self._source(asked, wish)

@@ -1,6 +1,7 @@
 """From what a client asks for to a shape that the model can make, or a refusal with the numbers and the remedy."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.video.config import ApiSettings
@@ -71,21 +72,25 @@ def room(request: Wish, card: ModelCard) -> Room:
     )
 
 
-def plan_film(film: edits.Plan, fps: float, request: Wish, card: ModelCard, limits: ApiSettings) -> Plan:
-    """An edit, whose windows are known, as a request decided."""
+def plan_film(stages: Sequence[edits.Plan], fps: float, request: Wish, card: ModelCard, limits: ApiSettings) -> Plan:
+    """An edit, whose windows are known, as a request decided; ``fps`` is the rate that it ends with."""
     num_steps, guidance = _sampling(request, card, limits)
-    shapes = [window.shape for window in film.windows]
+    film = stages[-1].film
+    if len(stages) > 1 and film.frames > limits.max_video_frames:
+        message = f"the video would have {film.frames} frames: at most {limits.max_video_frames}"
+        raise refused("frame_interpolation_exp", message, "too_long")
+    shapes = [window.shape for stage in stages for window in stage.windows]
     tokens = max(clip_grid(card, shape.frames, shape.height, shape.width).num_tokens for shape in shapes)
     return Plan(
-        num_frames=film.film.frames,
-        height=film.film.height,
-        width=film.film.width,
+        num_frames=film.frames,
+        height=film.height,
+        width=film.width,
         fps=fps,
-        seconds=f"{round(film.film.frames / fps, 3):g}",
+        seconds=f"{round(film.frames / fps, 3):g}",
         num_steps=num_steps,
         guidance_scale=guidance,
         batch_tokens=tokens * _branches(guidance),
-        num_evaluations=len(shapes) * math.ceil(round(num_steps * film.strength, 6)),
+        num_evaluations=sum(len(stage.windows) * math.ceil(round(num_steps * stage.strength, 6)) for stage in stages),
         num_made=sum(shape.frames for shape in shapes),
         num_windows=len(shapes),
     )

@@ -143,10 +143,10 @@ class Decoder:
             self._finish(job, itertools.chain.from_iterable(self._frames.stream(latent)), None, watch)
             return
         window = film.settled(self._decoded(latent, watch))
-        if film.is_last:
+        if film.is_last and film.is_last_stage:
             self._finish(job, film.assembled(window), film.sound, watch)
         else:
-            self._advance(job, window, folder)
+            self._advance(job, film.assembled(window) if film.is_last else window, folder)
             latents.discard(saved)
 
     def _decoded(self, latent: Float[Tensor, "c t h w"], watch: "_Watch") -> UInt8[np.ndarray, "t h w 3"]:
@@ -168,10 +168,10 @@ class Decoder:
             raise Dropped
         self._renderer.discard_earlier(job)
 
-    def _advance(self, job: Job, window: UInt8[np.ndarray, "t h w 3"], folder: Path) -> None:
-        """Store a window of a film that has further ones, and leave the job to the samplers."""
-        path, uri = folder / "window", window_file(self._config.output, job)
-        media.write_film(path, window)
+    def _advance(self, job: Job, made: Iterable[UInt8[np.ndarray, "h w 3"]], folder: Path) -> None:
+        """Store what further windows build on, a window or a whole film, and leave the job to the samplers."""
+        path, uri = folder / "made", window_file(self._config.output, job)
+        media.write_film(path, made)
         self._patience.call(lambda: storage.upload(path, uri))
         if not self._patience.call(lambda: self._ledger.advance(job.lease, [*(job.made or ()), uri])):
             raise Dropped

@@ -2,28 +2,33 @@
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from jaxtyping import Int, Int16, UInt8
 
-from services.video.film import Film
+from services.video.film import Film, StoredClip
 from services.video.job import Job
 from sora_core import media, storage
 from sora_core.edits import Canvas, Clip, Plan, Window, assemble, make_canvas, settle
 from sora_core.edits.plan import Layer
 from sora_core.pipeline import Request
 from sora_core.pipeline.editing import window_request
+from sora_core.pipeline.generation import MAX_SEED
 from sora_core.shapes import PixelShape
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenFilm:
-    """A film at one of its windows; frames are mapped from files and take no memory until they are read."""
+    """A film at one of its windows; frames are mapped from files and take no memory until they are read.
+
+    ``window`` counts those of the plan, before which others may have been made whose film is its source.
+    """
 
     plan: Plan
+    is_last_stage: bool
     window: int
     sources: Sequence[Clip]
     made: Sequence[Clip]
@@ -39,23 +44,24 @@ class OpenFilm:
         if job.params["film"] is None:
             return None
         film = Film.from_json(job.params["film"])
-        plan, at_hand = film.plan(), job.window
+        plan, clips, ready = _stage_at_hand(film, job.made or ())
+        at_hand = len(ready)
         shown = _Shown.by(plan, None if to_assemble and at_hand + 1 == len(plan.windows) else plan.windows[at_hand])
-        layers = [*plan.layers, *(Layer(clip.shape) for clip in film.clips[len(plan.layers) :])]  # the last for a mask
+        layers = [*plan.layers, *(Layer(clip.shape) for clip in clips[len(plan.layers) :])]  # the last for a mask
         sources = [
             _frames(clip.uri, clip.shape, folder / f"clip-{index}", shown.of(layer.at, clip.shape.frames, layer.step))
-            for index, (clip, layer) in enumerate(zip(film.clips, layers, strict=True))
+            for index, (clip, layer) in enumerate(zip(clips, layers, strict=True))
         ]
         made = [
             _frames(uri, window.shape, folder / f"window-{index}", shown.of(window.start, window.shape.frames))
-            for index, (uri, window) in enumerate(zip(job.made or (), plan.windows, strict=False))
+            for index, (uri, window) in enumerate(zip(ready, plan.windows, strict=False))
         ]
         sound = None if film.sound is None else np.load(io.BytesIO(storage.read_bytes(film.sound)))
-        return cls(plan, at_hand, sources, made, sound)
+        return cls(plan, plan == film.stages()[-1], at_hand, sources, made, sound)
 
     @property
     def is_last(self) -> bool:
-        """Whether the window at hand completes the film."""
+        """Whether the window at hand completes the plan's film."""
         return self.window + 1 == len(self.plan.windows)
 
     def canvas(self) -> Canvas:
@@ -69,6 +75,15 @@ class OpenFilm:
     def assembled(self, last: Clip) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         """The frames of the whole film, given its last window as it counts."""
         return assemble(self.plan, self.sources, [*self.made, last])
+
+
+def _stage_at_hand(film: Film, made: Sequence[str]) -> tuple[Plan, Sequence[StoredClip], Sequence[str]]:
+    """What is made next, from which clips, and what of it is ready: the last file of a stage holds its whole film."""
+    first, *later = film.stages()
+    done = len(first.windows)
+    if len(made) < done:
+        return first, film.clips, made
+    return later[0], (StoredClip(made[done - 1], first.film),), made[done:]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,4 +133,7 @@ def request_of(job: Job, cache_threshold: float) -> Request:
     )
     with TemporaryDirectory(prefix="sora-") as folder:
         film = OpenFilm.of(job, Path(folder), to_assemble=False)
-        return request if film is None else window_request(request, film.plan, film.window, film.canvas())
+        if film is None:
+            return request
+        request = replace(request, seed=(request.seed + job.window - film.window) % MAX_SEED)
+        return window_request(request, film.plan, film.window, film.canvas())
