@@ -22,7 +22,6 @@ from jobs.curate.config import CurateConfig
 from jobs.curate.examine import look
 from jobs.curate.rows import Scores
 from jobs.launch import load_config
-from sora_core import media
 
 # What the damage is called, the score that shows it, and whether more of that is worse.
 SCORES = {
@@ -55,7 +54,7 @@ def measure(footage: Path, made: Path, config: CurateConfig) -> list[Measured]:
     """The scores of every excerpt in every variant."""
     found = []
     for item, variant, path in variants(footage, made / "damaged"):
-        meter = look(path, media.probe(path), config).meter
+        meter = look(path, config).meter
         half = EXCERPTS.index(item) % 2
         found.append(Measured(item.file, half, item.has, variant.name, variant.finds, meter.scores(0, np.inf)))
     return found
@@ -124,7 +123,7 @@ def show_shots(footage: Path, made: Path, config: CurateConfig) -> None:
     """Boundaries found, and found where there is none, by how the shots were joined and by half."""
     found = {(how.name, half): [0, 0, 0] for how in JOINS for half in (0, 1)}
     for number, how, path, boundary in joined(footage, made / "joined"):
-        shots = look(path, media.probe(path), config).shots
+        shots = look(path, config).shots
         ends = [(before[1], after[0]) for before, after in pairwise(shots)]
         hits = [end for end in ends if boundary and end[0] <= boundary[1] + 0.2 and end[1] >= boundary[0] - 0.2]
         counts = found[how.name, number % 2]

@@ -3,6 +3,7 @@
 Its captions are better than none, and named as what they are: `CAPTIONER` stands in each row that has one.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -59,29 +60,31 @@ def movement(flow: np.ndarray, elapsed_s: float) -> Movement:
     """What dense flow ``(h, w, 2)`` in pixels says of camera and things: a fit of shift, zoom and turn that forgives a
     minority of other motion."""
     height, width = flow.shape[:2]
-    step = max(1, min(height, width) // 24)
-    design = _design(height, width, step)
-    seen = np.concatenate([flow[::step, ::step, axis].ravel() for axis in (0, 1)]).astype(np.float64)
-    weight = np.ones(len(seen) // 2)
+    step, diagonal = max(1, min(height, width) // 24), math.hypot(height, width)
+    place = _places(height, width, step)
+    moved = flow[::step, ::step, 0].astype(np.float64) + 1j * flow[::step, ::step, 1]
+    weight = np.ones(place.shape)
     for _ in range(4):  # iteratively reweighted least squares, towards the smallest sum of distances
-        weighted = design * np.concatenate([weight, weight])[:, None]
-        fit, *_ = np.linalg.lstsq(weighted.T @ design, weighted.T @ seen, rcond=None)
-        rest = np.hypot(*np.split(seen - design @ fit, 2))
+        share = weight / weight.sum()
+        middle, mean = (share * place).sum(), (share * moved).sum()
+        away = place - middle
+        spread = max(float((share * np.abs(away) ** 2).sum()), 1e-12)
+        turned = (share * away.conj() * (moved - mean)).sum() / spread
+        rest = np.abs(moved - mean - turned * away)
         weight = 1 / np.maximum(rest, 0.05)
-    diagonal = np.hypot(height, width)
-    scale = float(100 / diagonal / elapsed_s)
-    right, down, outward, turn = (float(value) * scale for value in fit)
+    straight = mean - turned * middle
+    scale = 100 / diagonal / elapsed_s
+    right, down, outward, turn = (float(v) * scale for v in (straight.real, straight.imag, turned.real, turned.imag))
     return Movement(right, down, outward, turn, float(rest.mean()) * scale)
 
 
 @lru_cache(maxsize=8)
-def _design(height: int, width: int, step: int) -> np.ndarray:
-    """What shift, zoom and turn do to every ``step``-th pixel, first to the right, then down: ``(2 n, 4)``."""
-    y, x = np.mgrid[0:height:step, 0:width:step].astype(np.float64)
-    half = np.hypot(height, width) / 2
-    x, y = (x.ravel() - width / 2) / half, (y.ravel() - height / 2) / half
-    one, none = np.ones_like(x), np.zeros_like(x)
-    return np.concatenate([np.stack([one, none, x, -y], 1), np.stack([none, one, y, x], 1)])
+def _places(height: int, width: int, step: int) -> np.ndarray:
+    """Every ``step``-th pixel's place from the middle, in half diagonals, as a complex number: what moves by ``s + t *
+    place`` is shifted by ``s``, grows by ``t``'s real part and turns by the other."""
+    y, x = np.mgrid[0:height:step, 0:width:step]
+    places: np.ndarray = ((x - width / 2) + 1j * (y - height / 2)) / (math.hypot(height, width) / 2)
+    return places
 
 
 def describe(

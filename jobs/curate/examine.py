@@ -22,7 +22,7 @@ from jobs.curate.split import Cut, Span, cut_out, divide
 from jobs.curate.transnet import TransNet
 from sora_core import media
 from sora_core.errors import InputError, MissingObject
-from sora_core.media import MediaInfo, ShotFinder
+from sora_core.media import Frame, MediaInfo, ShotFinder
 
 _PREVIEW_SIDE = 112
 _PREVIEW_FRAMES = 5
@@ -38,8 +38,7 @@ def examine(source: Source, config: CurateConfig) -> Examined:
     try:
         source = bind_caption(source, config)
         with fetched(source) as path:
-            info = media.probe(path)
-            row = judged(_measured(source, path, info, config), config)
+            row = judged(_measured(source, path, config), config)
     except Exception as error:  # noqa: BLE001 - it becomes the source's row
         row = _unreadable(source, reason_of(error, source.uri))
     return replace(row, examine_s=time.monotonic() - started)
@@ -68,24 +67,24 @@ def bind_caption(source: Source, config: CurateConfig) -> Source:
     return replace(source, caption=caption, captioner=captioner, licence=said.licence or source.licence)
 
 
-def _measured(source: Source, path: Path, info: MediaInfo, config: CurateConfig) -> Examined:
+def _measured(source: Source, path: Path, config: CurateConfig) -> Examined:
     """The clips of a file with their scores, not yet judged."""
-    if info.kind == "image":
+    image = media.probe_image(path)
+    if image:
         picture = media.decode_image(path)
         preview = media.to_webp([picture], max_side=_PREVIEW_SIDE)
-        seen = Seen([], look_at_image(picture, load(config.models)), Pictures([(0.0, picture)]))
-        clip = _clip(source, info, config, Span(0.0, 0.0, 1), config.fps or 1.0, seen, preview)
-        return Examined(source, info.kind, "kept", None, [clip])
-    seen = look(path, info, config)
-    clips = [
-        _clip(source, info, config, span, fps, seen, seen.preview(span)) for fps, span in _spans(seen, info, config)
-    ]
-    return Examined(source, info.kind, "kept", None, clips, decoded_frames=len(seen.meter.times_s))
+        pictures = Pictures([(0.0, cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))])
+        seen = Seen(image, [], look_at_image(picture, load(config.models)), pictures)
+        clip = _clip(source, config, Span(0.0, 0.0, 1), config.fps or 1.0, seen, preview)
+        return Examined(source, image.kind, "kept", None, [clip])
+    seen = look(path, config)
+    clips = [_clip(source, config, span, fps, seen, seen.preview(span)) for fps, span in _spans(seen, config)]
+    return Examined(source, seen.info.kind, "kept", None, clips, decoded_frames=len(seen.meter.times_s))
 
 
-def _spans(seen: "Seen", info: MediaInfo, config: CurateConfig) -> Iterator[tuple[float, Span]]:
+def _spans(seen: "Seen", config: CurateConfig) -> Iterator[tuple[float, Span]]:
     """The clips' rate and each one's place; a video of one frame is a photograph."""
-    fps = config.fps or info.fps or 1.0
+    fps = config.fps or seen.info.fps or 1.0
     for start_s, end_s in seen.shots:
         if len(seen.meter.times_s) == 1:
             yield fps, Span(start_s, start_s, 1)
@@ -93,10 +92,9 @@ def _spans(seen: "Seen", info: MediaInfo, config: CurateConfig) -> Iterator[tupl
             yield from ((fps, span) for span in divide(start_s, end_s, fps, config.max_frames, config.min_frames))
 
 
-def _clip(
-    source: Source, info: MediaInfo, config: CurateConfig, span: Span, fps: float, seen: "Seen", preview: bytes
-) -> Clip:
+def _clip(source: Source, config: CurateConfig, span: Span, fps: float, seen: "Seen", preview: bytes) -> Clip:
     """A span with its size, not yet judged."""
+    info = seen.info
     bars = seen.meter.bars(span.start_s, span.end_s)
     top, bottom, left, right = bars
     try:
@@ -124,8 +122,9 @@ def _clip(
 
 @dataclass(slots=True)
 class Seen:
-    """What one pass over a video left: its shots, its measures, and a few small pictures."""
+    """What one pass over a file left: its facts, shots and measures, and a few small pictures."""
 
+    info: MediaInfo
     shots: list[tuple[float, float]]
     meter: Meter
     pictures: Pictures
@@ -141,23 +140,28 @@ class Seen:
         return media.to_webp(inside[::step], max_side=_PREVIEW_SIDE, fps=_PREVIEW_FPS)
 
 
-def look(path: Path, info: MediaInfo, config: CurateConfig) -> Seen:
+def look(path: Path, config: CurateConfig) -> Seen:
     """Decode a video once, frame by frame; memory doesn't grow with its length but for a few numbers a frame."""
+    with media.play(path) as (info, frames):
+        return _watched(info, frames, config)
+
+
+def _watched(info: MediaInfo, frames: Iterator[Frame], config: CurateConfig) -> Seen:
     arbiter = _transnet() if config.models.transitions == "transnetv2" else None
     finder = ShotFinder(info.fps or 1.0, arbiter)
     meter, pictures = Meter(load(config.models)), Pictures()
     keyframes: list[tuple[float, np.ndarray]] = []
     every_s = _KEYFRAME_EVERY_S
-    for frame in media.source_frames(path):
+    for frame in frames:
         meter.add(frame)
         finder.add(frame.time_s, frame.rgb(SMALL_HEIGHT))
         if pictures.is_due(frame.time_s):
-            pictures.add(frame.time_s, frame.rgb(SAMPLE_HEIGHT))
+            pictures.add(frame.time_s, frame.grey(SAMPLE_HEIGHT))
         if not keyframes or frame.time_s - keyframes[-1][0] >= every_s:
             keyframes.append((frame.time_s, _shrunk(frame.rgb(SAMPLE_HEIGHT), _PREVIEW_SIDE)))
             if len(keyframes) == _MAX_KEYFRAMES:
                 keyframes, every_s = keyframes[::2], 2 * every_s
-    return Seen(finder.shots(1 / (info.fps or 1.0)), meter, pictures, keyframes)
+    return Seen(info, finder.shots(1 / (info.fps or 1.0)), meter, pictures, keyframes)
 
 
 @lru_cache(maxsize=1)

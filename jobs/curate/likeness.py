@@ -58,9 +58,8 @@ class Pictures:
         return not self._kept or time_s - self._kept[-1][0] >= self._every_s - 1e-6
 
     def add(self, time_s: float, frame: np.ndarray) -> None:
-        """The next frame that is due, uint8 RGB ``(h, w, 3)``."""
-        small = cv2.resize(frame, (_KEPT_SIDE, _KEPT_SIDE), interpolation=cv2.INTER_AREA)
-        self._kept.append((time_s, cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)))
+        """The next frame that is due, uint8 luma ``(h, w)``."""
+        self._kept.append((time_s, cv2.resize(frame, (_KEPT_SIDE, _KEPT_SIDE), interpolation=cv2.INTER_AREA)))
         if len(self._kept) == _MAX_KEPT:
             self._kept, self._every_s = self._kept[::2], 2 * self._every_s
 

@@ -6,10 +6,10 @@ Frames are uint8 ``(h, w, 3)`` RGB as a viewer sees them: rotation metadata appl
 from sora_core.media.decode import clip_frames, decode_clip
 from sora_core.media.encode import Mp4Writer, encode_mp4
 from sora_core.media.film import read_film, write_film
-from sora_core.media.frames import Frame, SourceFrame, StillFrame, iter_frames, source_frames
+from sora_core.media.frames import Frame, SourceFrame, StillFrame, iter_frames, play
 from sora_core.media.picture import decode_image, decode_transparency
 from sora_core.media.preview import contact_sheet, to_webp, write_image, write_thumbnail
-from sora_core.media.probe import MediaInfo, probe
+from sora_core.media.probe import MediaInfo, probe, probe_image
 from sora_core.media.shots import ShotFinder
 from sora_core.media.sound import SOUND_HZ, decode_sound
 
@@ -29,9 +29,10 @@ __all__ = [
     "decode_transparency",
     "encode_mp4",
     "iter_frames",
+    "play",
     "probe",
+    "probe_image",
     "read_film",
-    "source_frames",
     "to_webp",
     "write_film",
     "write_image",

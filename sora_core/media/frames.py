@@ -1,8 +1,11 @@
 """The frames of a file as they pass by once, each converted when it is asked for, in the size that is asked for."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,30 +13,38 @@ from av.video.reformatter import Interpolation
 
 from sora_core.errors import UnreadableMedia
 from sora_core.media.planes import luma_of
-from sora_core.media.stream import Converter, geometry, timed_frames
+from sora_core.media.probe import MediaInfo, described
+from sora_core.media.stream import Converter, TimedFrame, geometry, open_video
 
 
-class Frame(Protocol):
-    """A picture and its time."""
+class Frame(ABC):
+    """A picture and its time. What was converted once is kept with it."""
 
-    @property
-    def time_s(self) -> float: ...
+    def __init__(self, time_s: float) -> None:
+        self.time_s = time_s
+        self._greys: dict[int, np.ndarray] = {}
 
+    @abstractmethod
     def rgb(self, height: int) -> np.ndarray:
         """uint8 ``(h, w, 3)`` as a viewer sees it, scaled down to ``height`` (never up)."""
-        ...
 
+    @abstractmethod
     def stored_luma(self) -> np.ndarray:
         """uint8 ``(h, w)`` of the stored pixels, full range, neither scaled nor turned: what the codec's blocks lie
         in."""
-        ...
+
+    def grey(self, height: int) -> np.ndarray:
+        """uint8 ``(h, w)``: luma of `rgb`."""
+        if height not in self._greys:
+            self._greys[height] = cv2.cvtColor(self.rgb(height), cv2.COLOR_RGB2GRAY)
+        return self._greys[height]
 
 
-class SourceFrame:
+class SourceFrame(Frame):
     """A decoded frame of a video."""
 
     def __init__(self, time_s: float, frame: Any, displayed: tuple[int, int], converters: dict[int, Converter]) -> None:
-        self.time_s = time_s
+        super().__init__(time_s)
         self._frame = frame
         self._displayed = displayed
         self._converters = converters
@@ -51,11 +62,11 @@ class SourceFrame:
         return luma_of(self._frame)
 
 
-class StillFrame:
+class StillFrame(Frame):
     """A frame that lies in memory, uint8 RGB ``(h, w, 3)``."""
 
     def __init__(self, time_s: float, pixels: np.ndarray) -> None:
-        self.time_s = time_s
+        super().__init__(time_s)
         self._pixels = pixels
 
     def rgb(self, height: int) -> np.ndarray:
@@ -76,15 +87,22 @@ def _scaled_down(full: tuple[int, int], height: int) -> tuple[int, int]:
     return max(1, round(full_height * scale)), max(1, round(full_width * scale))
 
 
-def source_frames(path: Path | str) -> Iterator[SourceFrame]:
-    """Every frame that decodes, one at a time. UnreadableMedia when none does."""
-    displayed: tuple[int, int] | None = None
+@contextmanager
+def play(path: Path | str) -> Iterator[tuple[MediaInfo, Iterator[SourceFrame]]]:
+    """What `probe` says of a video, then each frame that decodes, one at a time. UnreadableMedia when none does."""
+    with open_video(path) as video:
+        frames = video.frames()
+        first = next(frames, None)
+        if first is None:
+            raise UnreadableMedia(f"{Path(path).name}: no frame of it decodes", reason="no_decodable_frames")
+        displayed = geometry(video.stream, first[1]).displayed
+        yield described(video, first[1]), _converted(chain([first], frames), displayed)
+
+
+def _converted(frames: Iterator[TimedFrame], displayed: tuple[int, int]) -> Iterator[SourceFrame]:
     converters: dict[int, Converter] = {}
-    for video, time_s, frame in timed_frames(path):
-        displayed = displayed or geometry(video.stream, frame).displayed
+    for time_s, frame in frames:
         yield SourceFrame(time_s, frame, displayed, converters)
-    if displayed is None:
-        raise UnreadableMedia(f"{Path(path).name}: no frame of it decodes", reason="no_decodable_frames")
 
 
 def iter_frames(path: Path | str, *, height: int) -> Iterator[tuple[float, np.ndarray]]:
@@ -92,4 +110,5 @@ def iter_frames(path: Path | str, *, height: int) -> Iterator[tuple[float, np.nd
 
     One frame in memory at a time. UnreadableMedia when none decodes.
     """
-    return ((frame.time_s, frame.rgb(height)) for frame in source_frames(path))
+    with play(path) as (_, frames):
+        yield from ((frame.time_s, frame.rgb(height)) for frame in frames)

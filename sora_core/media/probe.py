@@ -36,31 +36,42 @@ class MediaInfo:
 
 def probe(path: Path | str) -> MediaInfo:
     """Facts about a file. UnreadableMedia with a reason when no picture of it decodes."""
-    path = Path(path)
-    image = open_image(path) if path.is_file() else None
+    image = probe_image(path)
     if image is not None:
-        return MediaInfo(
-            kind="image",
-            width=image.width,
-            height=image.height,
-            fps=None,
-            duration_s=None,
-            num_frames=1,
-            rotation=image.rotation,
-            sample_aspect=1.0,
-            pix_fmt=image.mode,
-            codec=image.format,
-            transfer=None,
-            has_audio=False,
-        )
+        return image
     with open_video(path) as video:
         first = next(video.frames(), None)
         if first is None:
-            raise UnreadableMedia(f"{path.name}: no frame of it decodes; upload it again", reason="no_decodable_frames")
-        return _describe(video, first[1])
+            raise UnreadableMedia(
+                f"{Path(path).name}: no frame of it decodes; upload it again", reason="no_decodable_frames"
+            )
+        return described(video, first[1])
 
 
-def _describe(video: OpenVideo, frame: Any) -> MediaInfo:
+def probe_image(path: Path | str) -> MediaInfo | None:
+    """Facts about a still picture; None for anything else."""
+    path = Path(path)
+    image = open_image(path) if path.is_file() else None
+    if image is None:
+        return None
+    return MediaInfo(
+        kind="image",
+        width=image.width,
+        height=image.height,
+        fps=None,
+        duration_s=None,
+        num_frames=1,
+        rotation=image.rotation,
+        sample_aspect=1.0,
+        pix_fmt=image.mode,
+        codec=image.format,
+        transfer=None,
+        has_audio=False,
+    )
+
+
+def described(video: OpenVideo, frame: Any) -> MediaInfo:
+    """Facts about a video that is open, whose first picture is ``frame``."""
     stream, container = video.stream, video.container
     height, width = geometry(stream, frame).displayed
     return MediaInfo(

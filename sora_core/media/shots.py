@@ -73,7 +73,7 @@ class ShotFinder:
     def shots(self, frame_s: float) -> list[tuple[float, float]]:
         """``(start_s, end_s)`` of each shot, the last frame of which lasts ``frame_s``; transitions are left out."""
         self._decide(len(self._times_s))
-        times_s = [*self._times_s, self._times_s[-1] + frame_s] if self._times_s else []
+        times_s = self._times_s + array("d", [self._times_s[-1] + frame_s] if self._times_s else [])
         starts = [0, *(item.last for item in self._found)]
         ends = [*(item.first for item in self._found), len(self._times_s)]
         shots = [(times_s[start], times_s[end]) for start, end in zip(starts, ends, strict=True) if start < end]

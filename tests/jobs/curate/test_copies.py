@@ -42,7 +42,9 @@ def copied(frames: np.ndarray) -> dict[str, tuple[np.ndarray, int]]:
 
 
 def fingerprint(frames: np.ndarray) -> np.ndarray:
-    pictures = Pictures((t / 8, frame) for t, frame in enumerate(frames))
+    pictures = Pictures(
+        (t / 8, cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)) for t, frame in enumerate(frames)
+    )
     return opened(pictures.fingerprint(0.0, 10.0, (0.0, 0.0, 0.0, 0.0)))
 
 
@@ -63,7 +65,7 @@ def test_likeness_tells_copies_from_strangers(footage: Path) -> None:
 
 
 def test_pictures_stay_few_however_long_a_file_is() -> None:
-    frame = np.zeros((8, 8, 3), np.uint8)
+    frame = np.zeros((8, 8), np.uint8)
     pictures = Pictures((t / 4, frame) for t in range(20_000))
     assert len(pictures.fingerprint(0, 5000, (0, 0, 0, 0))) == 8 * 24 * 24
     assert len(pictures._kept) < 8192

@@ -171,7 +171,7 @@ def test_the_camera_is_told_from_the_picture_s_flow(matrix: np.ndarray, expected
     meter = Meter()
     for number in range(3):
         meter.add(StillFrame(number / 3.9, moved if number % 2 else still))
-        meter._previous = StillFrame(0, still), meter._previous[1]
+        meter._previous = StillFrame(0, still)
     long, _ = meter.describe(0.2, 0.4)
     assert expected in long
     said = [
