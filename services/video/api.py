@@ -15,7 +15,7 @@ from services.video.intake.intake import Intake
 from services.video.kept import Kept
 from services.video.ledger import Ledger
 from services.video.metrics import LedgerCollector
-from services.video.routes import content, edits, images, unsupported, videos
+from services.video.routes import characters, content, edits, images, unsupported, videos
 from services.video.routes.access import Service, TheService, keyed_router
 from services.video.schemas import Model, ModelCardList, ModelList
 from services.video.webhooks.courier import Courier
@@ -50,6 +50,7 @@ def create_app(
     for router in (
         models,
         unsupported.router,
+        characters.router,
         edits.router,
         videos.router,
         content.router,

@@ -66,6 +66,7 @@ class ApiSettings(Settings):
     max_video_pixels: int = Field(default=4096 * 2304, ge=1, description="of a source's frame")
     max_video_s: float = Field(default=60.0, gt=0, description="of a source, once cut to its time range")
     max_video_frames: int = Field(default=2000, ge=1, description="of a source, at the rate at which it is edited")
+    max_characters_per_key: int = Field(default=100, ge=0)
     fetch_urls: bool = Field(default=False, description="whether input_reference may be an http(s) URL")
     outbound: OutboundSettings = OutboundSettings()
     prompt_endpoint: PromptEndpoint | None = Field(default=None, description="who answers enhance_prompt")

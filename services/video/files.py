@@ -29,6 +29,21 @@ def work_folder(output: str, job_id: str) -> str:
     return storage.join(job_folder(output, job_id), "work")
 
 
+def reference_file(output: str, job_id: str, index: int) -> str:
+    """Where a job's own copy of a character's clip lies."""
+    return storage.join(work_folder(output, job_id), f"reference-{index}.mkv")
+
+
+def character_folder(output: str, character_id: str) -> str:
+    """Where everything of a character is stored."""
+    return storage.join(output, "characters", character_id)
+
+
+def character_file(output: str, character_id: str) -> str:
+    """Where the clip lies that shows a character."""
+    return storage.join(character_folder(output, character_id), "clip.mkv")
+
+
 def clip_file(output: str, job_id: str, index: int) -> str:
     """Where a clip lies that a job's edit works on."""
     return storage.join(work_folder(output, job_id), f"clip-{index}.mkv")

@@ -40,9 +40,9 @@ class NewJob:
     """What the API decides about a job before the ledger has it.
 
     ``tokens`` is its load on a batch and ``num_steps`` how often; ``queued_as`` the Unix time that its place in the
-    queue counts from, earlier than now for a raised priority; ``made`` is empty for an edit, None for a video of words
-    alone; ``expires_at`` when a result is removed in any case. One
-    that isn't done at ``deadline_at`` fails.
+    queue counts from, earlier than now for a raised priority; ``made`` is empty for what has files to work on, None for
+    a video of words alone; ``expires_at`` when a result is removed in any case. One that isn't done at ``deadline_at``
+    fails.
     """
 
     id: str

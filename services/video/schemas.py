@@ -78,6 +78,20 @@ def from_text(value: Any) -> Any:
         raise ValueError("nested too deeply") from error
 
 
+class CharacterReference(BaseModel):
+    """A character of the same key."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+
+
+def as_characters(value: Any) -> Any:
+    """Characters by their ids; also one as a form's field writes it, ``characters[][id]``."""
+    listed = from_text(value)
+    listed = [listed[""]] if isinstance(listed, dict) and set(listed) == {""} else listed
+    return [{"id": one} if isinstance(one, str) else one for one in listed] if isinstance(listed, list) else listed
+
+
 class CreateVideo(Wish):
     """The body of ``POST /v1/videos``."""
 
@@ -93,6 +107,11 @@ class CreateVideo(Wish):
         list[FrameImage], BeforeValidator(from_text), Field(description="stills at places of the video", max_length=16)
     ] = []
     loop: bool = Field(default=False, description="whether the last frame leads to the first")
+    characters: Annotated[
+        tuple[CharacterReference, ...],
+        BeforeValidator(as_characters),
+        Field(description="who is seen; the prompt calls them by their names"),
+    ] = ()
 
 
 class VideoError(BaseModel):
@@ -129,6 +148,7 @@ class Video(BaseModel):
     edit: str | None = Field(default=None, description="the kind of edit that it is")
     started_at: int | None
     siblings: list[str] = Field(default=[], description="the other videos of a request with n > 1")
+    characters: list[str] = Field(default=[], description="the characters that it shows, by their ids")
 
     @classmethod
     def of(cls, job: Job) -> "Video":
@@ -158,6 +178,7 @@ class Video(BaseModel):
             priority=job.priority,
             edit=_edit_of(params["film"]),
             started_at=_whole(job.started_at),
+            characters=params.get("characters", []),  # jobs from before they were offered have none
         )
 
 
@@ -207,7 +228,7 @@ class ModelCard(BaseModel):
     ``max_tokens`` bounds one clip, ``max_side_tokens`` each of its sides and its length, ``token_budget`` a packed
     forward, where guidance counts a clip twice. What is longer than ``usual_tokens``, a clip of its training, is edited
     in windows. ``edits`` are those that it was trained for, ``given`` the kinds of given latents that it has learned;
-    no model is trained for ``characters`` yet.
+    ``characters``: whether with reference clips of a subject.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -219,7 +240,7 @@ class ModelCard(BaseModel):
     inputs: tuple[Literal["text", "image"], ...]
     edits: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
-    characters: Literal[False] = False
+    characters: bool = False
     fps: float
     size_multiple: int
     frame_multiple: int

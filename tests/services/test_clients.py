@@ -5,14 +5,17 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
+from sora_core.pipeline import Pipeline
+
 from .clients.journey import journey
-from .live import KEYS, LiveService
+from .live import KEYS, LiveService, config_in
 from .test_api import picture
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
@@ -20,7 +23,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning"
 HERE = Path(__file__).parent / "clients"
 FIRST_PYTHON = "2.3.0"
 NODE = "6.49.0"
-UNSUPPORTED = {"class": "BadRequestError", "code": "unsupported", "param": None, "named": True}
 
 
 def run(command: list[str], folder: Path, **environment: str) -> str:
@@ -67,14 +69,17 @@ def check(seen: dict[str, Any], version: str) -> None:
         assert (video["status"], video["edit"], video["num_frames"]) == ("completed", edit, num_frames)
         assert video["remixed_from_video_id"] == source_id
     assert source.startswith("video_")
-    assert seen["refusals"] == {name: expected.get(name, UNSUPPORTED) for name in seen["refusals"]}
+    assert seen["character"] == {"name": "Bo", "alike": True, "status": "completed", "shown": True}
+    assert seen["refusals"] == expected
 
 
 @pytest.fixture
-def own(idle: LiveService) -> LiveService:
-    """A service at work with a ledger of its own."""
-    idle.work()
-    return idle
+def own(tmp_path: Path, learned: str, unused_port: int) -> Iterator[LiveService]:
+    """A service at work with a ledger of its own, and a model that has learned everything."""
+    with LiveService(config_in(tmp_path, learned), Pipeline.load(learned, "cpu"), unused_port) as service:
+        service.publish()
+        service.work()
+        yield service
 
 
 def test_the_newest_python_client_passes(own: LiveService) -> None:
@@ -123,7 +128,7 @@ def test_calls_that_are_not_offered_are_refused_with_the_reason(door: LiveServic
     reasons = {
         "trained with reference clips": (
             lambda: client.videos.create_character(name="x", video=file),
-            lambda: client.videos.get_character("char_1"),
+            lambda: client.videos.create(prompt="x", extra_body={"characters": [{"id": "char_1"}]}),
         ),
         "from a prompt": (lambda: client.images.create_variation(image=file),),
     }

@@ -7,7 +7,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ from jaxtyping import Int16
 
 from services.video.config import ServiceConfig
 from services.video.errors import ApiError, refused, unavailable
-from services.video.files import clip_file, job_folder, sound_file
+from services.video.files import clip_file, job_folder, reference_file, sound_file
 from services.video.film import Film, StoredClip
 from services.video.intake.admission import check_queue, over_rate
+from services.video.intake.characters import Characters
 from services.video.intake.material import Asked, Material, Materials
 from services.video.intake.prompts import Prompts
-from services.video.intake.sizing import Plan, plan, plan_film, room
+from services.video.intake.sizing import Plan, clip_grid, plan, plan_film, room
+from services.video.intake.sources import Part
 from services.video.job import Idempotency, IdempotencyConflict, Job, Kind, NewJob, new_id
 from services.video.kept import Kept
 from services.video.ledger import Ledger
@@ -41,12 +43,16 @@ _INTERPOLATION = "enable_frame_interpolation"
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """A request as its jobs will hold it, but for the places of its clips; ``remixed_from`` is the video's id."""
+    """A request as its jobs will hold it, but for the places of its clips; ``remixed_from`` is the video's id.
+
+    ``cast`` are the clips of its characters.
+    """
 
     plan: Plan
     film: Film | None
     sound: Int16[np.ndarray, "n 2"] | None
     paths: Sequence[Path]
+    cast: Sequence[Part]
     remixed_from: str | None
 
 
@@ -57,6 +63,7 @@ class Intake:
         self._config = config
         self._ledger = ledger
         self._clock = clock
+        self.characters = Characters(config, ledger, clock)
         self._materials = Materials(config.api, ledger)
         self._prompts = Prompts(config.api)
         self._cards = Kept(self._ask_cards, _KEEP_S)
@@ -115,25 +122,29 @@ class Intake:
         """The shape of a request, and the windows of its edit."""
         request, card, limits = asked.wish, asked.card, self._config.api
         words, shape = None, None
+        cast = self.characters.of(asked)
+        beside = sum(
+            clip_grid(card, clip.shape.frames, clip.shape.height, clip.shape.width).num_tokens for clip in cast
+        )
         if isinstance(request, CreateVideo):
-            words = plan(request, card, limits)
+            words = plan(request, card, limits, beside)
             shape = PixelShape(words.num_frames, words.height, words.width)
         material = self._materials.of(asked, shape)
         if material is None:
             assert words is not None
-            return _Decided(words, None, None, [], remixed_from)
+            return _Decided(words, None, None, [], cast, remixed_from)
         _check_learned(material.edit, card, asked.starts_from)
         if material.factor > 1:
             _check_learned(Interpolate(material.factor), card, _INTERPOLATION)
         clips = tuple(StoredClip("", part.shape) for part in material.parts)
-        film = Film(material.edit, clips, room(request, card), factor=material.factor)
+        film = Film(material.edit, clips, room(request, card, beside), factor=material.factor)
         try:
             stages = film.stages()
         except InputError as error:
             raise refused(asked.starts_from, str(error)) from error
-        decided = plan_film(stages, material.fps * material.factor, request, card, limits)
+        decided = plan_film(stages, material.fps * material.factor, request, card, limits, beside)
         sound = _sound(material, stages[0].layers, decided.num_frames / decided.fps)
-        return _Decided(decided, film, sound, [part.path for part in material.parts], remixed_from)
+        return _Decided(decided, film, sound, [part.path for part in material.parts], cast, remixed_from)
 
     def _jobs(self, asked: Asked, decided: _Decided, kind: Kind, revised: str | None) -> list[NewJob]:
         now, limits, request = self._clock(), self._config.api, asked.wish
@@ -151,7 +162,7 @@ class Intake:
                     tokens=decided.plan.batch_tokens,
                     num_steps=decided.plan.num_evaluations,
                     priority=request.priority,
-                    made=None if decided.film is None else [],
+                    made=None if decided.film is None and not decided.cast else [],
                     queued_as=now - request.priority * limits.priority_boost_s,
                     expires_at=now + limits.image_lifetime_s if kind is Kind.IMAGE else None,
                     deadline_at=deadline_at,
@@ -166,6 +177,7 @@ class Intake:
             clips = [replace(clip, uri=clip_file(output, job_id, index)) for index, clip in enumerate(film.clips)]
             sound = None if decided.sound is None else sound_file(output, job_id)
             film = replace(film, clips=tuple(clips), sound=sound)
+        cast = [StoredClip(reference_file(output, job_id, index), one.shape) for index, one in enumerate(decided.cast)]
         return {
             "prompt": request.prompt,
             "revised_prompt": revised,
@@ -181,6 +193,8 @@ class Intake:
             "num_windows": planned.num_windows,
             "film": film and film.to_json(),
             "remixed_from": decided.remixed_from,
+            "characters": [one.id for one in request.characters] if isinstance(request, CreateVideo) else [],
+            "references": [asdict(clip) for clip in cast],
         }
 
     def _put(
@@ -205,6 +219,8 @@ class Intake:
     def _store(self, job: NewJob, decided: _Decided) -> None:
         for index, path in enumerate(decided.paths):
             storage.upload(path, clip_file(self._config.output, job.id, index))
+        for index, clip in enumerate(decided.cast):
+            storage.upload(clip.path, reference_file(self._config.output, job.id, index))
         if decided.sound is not None:
             samples = io.BytesIO()
             np.save(samples, decided.sound)
@@ -212,7 +228,7 @@ class Intake:
 
     def _discard(self, new: list[NewJob], decided: _Decided) -> None:
         """Remove the clips of jobs that did not come to be."""
-        if decided.paths:
+        if decided.paths or decided.cast:
             for job in new:
                 storage.delete_prefix(job_folder(self._config.output, job.id))
 

@@ -15,7 +15,8 @@ from sora_core.shapes import Compression, Patch, PixelShape, TokenGrid
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A request, decided. ``batch_tokens`` is its load on a packed step: guidance counts the clip twice.
+    """A request, decided. ``batch_tokens`` is its load on a packed step: guidance counts the clip twice, not what it
+    refers to.
 
     An edit is made in ``num_windows``, of which ``batch_tokens`` is the largest and ``num_made`` the frames of all;
     ``num_steps`` are asked for in each, and ``num_evaluations`` are those of all windows.
@@ -34,15 +35,18 @@ class Plan:
     num_windows: int = 1
 
 
-def plan(request: CreateVideo, card: ModelCard, limits: ApiSettings) -> Plan:
-    """The shape of a request on this model; ApiError 400 that names the parameter, the numbers and what would do."""
+def plan(request: CreateVideo, card: ModelCard, limits: ApiSettings, beside: int = 0) -> Plan:
+    """The shape of a request on this model, with so many tokens of references ``beside`` its clip.
+
+    ApiError 400 that names the parameter, the numbers and what would do.
+    """
     fps = request.fps if request.fps is not None else card.fps
     num_frames = _frames(request, card, fps)
     width, height = _size(request, card)
     num_steps, guidance = _sampling(request, card, limits)
     grid = clip_grid(card, num_frames, height, width)
     branches = _branches(guidance)
-    _check_room(request, card, PixelShape(num_frames, height, width), grid, branches)
+    _check_room(request, card, PixelShape(num_frames, height, width), grid, _room(card, branches, beside))
     seconds = request.seconds if request.seconds is not None and request.num_frames is None else num_frames / fps
     return Plan(
         num_frames=num_frames,
@@ -52,28 +56,31 @@ def plan(request: CreateVideo, card: ModelCard, limits: ApiSettings) -> Plan:
         seconds=f"{round(seconds, 3):g}",
         num_steps=num_steps,
         guidance_scale=guidance,
-        batch_tokens=grid.num_tokens * branches,
+        batch_tokens=grid.num_tokens * branches + beside,
         num_evaluations=num_steps,
         num_made=num_frames,
     )
 
 
-def room(request: Wish, card: ModelCard) -> Room:
-    """What one window of an edit may hold on this model."""
+def room(request: Wish, card: ModelCard, beside: int = 0) -> Room:
+    """What one window of an edit may hold on this model, with so many tokens of references ``beside`` it."""
     guidance = card.default_guidance_scale if request.guidance_scale is None else request.guidance_scale
-    budget = card.token_budget // _branches(guidance)
+    most = _room(card, _branches(guidance), beside)
     return Room(
         compression=Compression(card.frame_multiple, card.size_multiple // card.patch[1]),
         patch=Patch(*card.patch),
-        usual_tokens=min(card.usual_tokens, budget),
-        max_tokens=min(card.max_tokens, budget),
+        usual_tokens=min(card.usual_tokens, most),
+        max_tokens=most,
         max_side_tokens=card.max_side_tokens,
         given=frozenset(card.given),
     )
 
 
-def plan_film(stages: Sequence[edits.Plan], fps: float, request: Wish, card: ModelCard, limits: ApiSettings) -> Plan:
-    """An edit, whose windows are known, as a request decided; ``fps`` is the rate that it ends with."""
+def plan_film(
+    stages: Sequence[edits.Plan], fps: float, request: Wish, card: ModelCard, limits: ApiSettings, beside: int = 0
+) -> Plan:
+    """An edit, whose windows are known, as a request decided; ``fps`` is the rate that it ends with, ``beside`` the
+    tokens of its references."""
     num_steps, guidance = _sampling(request, card, limits)
     film = stages[-1].film
     if len(stages) > 1 and film.frames > limits.max_video_frames:
@@ -89,7 +96,7 @@ def plan_film(stages: Sequence[edits.Plan], fps: float, request: Wish, card: Mod
         seconds=f"{round(film.frames / fps, 3):g}",
         num_steps=num_steps,
         guidance_scale=guidance,
-        batch_tokens=tokens * _branches(guidance),
+        batch_tokens=tokens * _branches(guidance) + beside,
         num_evaluations=sum(len(stage.windows) * math.ceil(round(num_steps * stage.strength, 6)) for stage in stages),
         num_made=sum(shape.frames for shape in shapes),
         num_windows=len(shapes),
@@ -177,9 +184,13 @@ def _near(side: float, step: int) -> int:
     return max(step, round(side / step) * step)
 
 
-def _check_room(request: CreateVideo, card: ModelCard, shape: PixelShape, grid: TokenGrid, branches: int) -> None:
+def _room(card: ModelCard, branches: int, beside: int) -> int:
+    """Tokens that a clip may have."""
+    return min(card.max_tokens, (card.token_budget - beside) // branches)
+
+
+def _check_room(request: CreateVideo, card: ModelCard, shape: PixelShape, grid: TokenGrid, room: int) -> None:
     """Refuse at the door what no batch would ever hold, and sides beyond the positions that the model knows."""
-    room = min(card.max_tokens, card.token_budget // branches)
     per_frame, most = grid.height * grid.width, card.max_side_tokens
     if max(grid.height, grid.width) > most:
         longest_side = most * card.size_multiple

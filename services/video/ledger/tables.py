@@ -116,6 +116,19 @@ webhook_deliveries = sa.Table(
     sa.Index("webhook_deliveries_by_time", "due_at"),
 )
 
+characters = sa.Table(
+    "characters",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("frames", sa.Integer, nullable=False),
+    sa.Column("height", sa.Integer, nullable=False),
+    sa.Column("width", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.Float(53), nullable=False),
+    sa.Index("characters_by_owner", "owner", "id"),
+)
+
 allowances = sa.Table(
     "allowances",
     metadata,

@@ -10,7 +10,6 @@ from services.video.routes.access import keyed_router
 router = keyed_router(in_schema=False)
 
 
-_CHARACTERS = "no model is served here that was trained with reference clips of characters"
 _IMAGES = "images are made from a prompt (POST /images/generations), or from an image and one (POST /images/edits)"
 
 
@@ -21,9 +20,5 @@ def _refused(why: str) -> Callable[[Request], None]:
     return refuse
 
 
-for _method, _path, _why in (
-    ("POST", "/videos/characters", _CHARACTERS),
-    ("GET", "/videos/characters/{character_id}", _CHARACTERS),
-    ("POST", "/images/variations", _IMAGES),
-):
+for _method, _path, _why in (("POST", "/images/variations", _IMAGES),):
     router.add_api_route(_path, _refused(_why), methods=[_method])

@@ -27,6 +27,7 @@ def model_card(pipeline: Pipeline, config: ServiceConfig) -> ModelCard:
         checkpoint=config.checkpoint,
         inputs=("text", "image") if "first_frame" in abilities else ("text",),
         edits=abilities,
+        characters="character" in abilities,
         given=tuple(sorted(pipeline.room.given)),
         fps=pipeline.fps,
         size_multiple=pipeline.limits.multiple_of,

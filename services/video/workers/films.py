@@ -117,6 +117,16 @@ def _frames(uri: str, shape: PixelShape, place: Path, wanted: range) -> Clip:
         return media.read_film(path, place, shape, wanted)
 
 
+def _references(job: Job, folder: Path) -> tuple[Clip, ...]:
+    """The clips of a job's characters; jobs from before they were offered have none."""
+    stored = [StoredClip(clip["uri"], PixelShape(**clip["shape"])) for clip in job.params.get("references", [])]
+    shown = [
+        _frames(clip.uri, clip.shape, folder / f"reference-{index}", range(clip.shape.frames))
+        for index, clip in enumerate(stored)
+    ]
+    return tuple(np.array(clip) for clip in shown)  # they outlive the folder
+
+
 def request_of(job: Job, cache_threshold: float) -> Request:
     """What the pipeline is asked for in the window at hand. StorageError when a clip can't be read."""
     params = job.params
@@ -132,6 +142,7 @@ def request_of(job: Job, cache_threshold: float) -> Request:
         cache_threshold=cache_threshold,
     )
     with TemporaryDirectory(prefix="sora-") as folder:
+        request = replace(request, references=_references(job, Path(folder)))
         film = OpenFilm.of(job, Path(folder), to_assemble=False)
         if film is None:
             return request

@@ -62,7 +62,16 @@ const images = [
 ];
 const models = [];
 for await (const model of client.models.list()) models.push(model.id);
-const clip = () => toFile(fs.createReadStream(picture), "a.mp4", { type: "video/mp4" });
+const kept = await client.videos.createCharacter({ name: "Bo", video: await toFile(film, "a.mp4", { type: "video/mp4" }) });
+const same = await client.videos.getCharacter(kept.id);
+const wish = { prompt: "Bo moves left", characters: [{ id: kept.id }], ...small };
+const shown = await poll((await client.videos.create(wish)).id);
+const character = {
+  name: same.name,
+  alike: same.id === kept.id && same.created_at === kept.created_at,
+  status: shown.status,
+  shown: shown.characters[0] === kept.id,
+};
 
 console.log(
   JSON.stringify({
@@ -71,6 +80,7 @@ console.log(
     seed: polled.seed,
     variants,
     edited,
+    character,
     listed: JSON.stringify(listed) === JSON.stringify([...edited.map((video) => video.id).reverse(), third.id, again.id, made.id]),
     deleted: [deleted.id === again.id, deleted.deleted],
     models,
@@ -78,8 +88,6 @@ console.log(
     refusals: {
       unknown: await refusal(() => client.videos.create({ prompt: "x", guidence: 1 })),
       gone: await refusal(() => client.videos.retrieve(again.id)),
-      get_character: await refusal(() => client.videos.getCharacter("char_1")),
-      character: await refusal(async () => client.videos.createCharacter({ name: "x", video: await clip() })),
       key: await refusal(() => new OpenAI({ baseURL, apiKey: "sk-eve" }).videos.retrieve(made.id)),
     },
   }),

@@ -1,0 +1,109 @@
+"""Characters: from a file to a clip that a model reads as its reference, and from their ids to such clips."""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from services.video.config import ServiceConfig
+from services.video.errors import ApiError, refused, unavailable
+from services.video.files import character_file, character_folder
+from services.video.intake.material import VIDEO, Asked
+from services.video.intake.sizing import clip_grid
+from services.video.intake.sources import Part, Sources, Wanted, usual
+from services.video.ledger import Ledger
+from services.video.ledger.cast import CHARACTER_ID, Cast, Character
+from services.video.schemas import CreateVideo, ModelCard
+from sora_core import media, storage
+from sora_core.errors import InputError, MissingObject
+from sora_core.shapes import Compression, PixelShape
+from sora_core.training.references import MAX_REFERENCE_FRAMES, MAX_REFERENCES
+
+CHARACTERS = "characters"
+
+
+class Characters:
+    """Keeps and finds the characters of known owners; safe to use from several threads."""
+
+    def __init__(self, config: ServiceConfig, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
+        self._config = config
+        self._cast = Cast(ledger, clock)
+        self._sources = Sources(config.api, ledger)
+
+    def create(self, owner: str, name: str, data: bytes, cards: Sequence[ModelCard]) -> Character:
+        """Keep the beginning of a video, at the rate and size of the first model that can use it."""
+        if not cards:
+            raise unavailable("the model is still loading: try again soon", retry_after_s=5)
+        able = [card for card in cards if card.characters]
+        if not able:
+            message = "no model is served here that was trained with reference clips of characters"
+            raise ApiError(400, message, code="unsupported")
+        if len(data) > self._config.api.max_video_bytes:
+            raise refused(VIDEO, f"{len(data)} bytes: at most {self._config.api.max_video_bytes}", "too_large")
+        with tempfile.TemporaryDirectory(prefix="sora-") as folder:
+            path, shape = self._beginning(data, able[0], Path(folder))
+            character = self._cast.new(owner, name, shape)
+            storage.upload(path, character_file(self._config.output, character.id))
+        most = self._config.api.max_characters_per_key
+        if not self._cast.add(character, most):
+            self._discard(character.id)
+            raise refused("name", f"the key has {most} characters already: delete one", "too_many")
+        return character
+
+    def get(self, character_id: str, owner: str, param: str | None = None) -> Character:
+        """A character of the same key. ApiError 404 when there is none."""
+        known = CHARACTER_ID.fullmatch(character_id) is not None
+        character = self._cast.get(character_id, owner) if known else None
+        if character is None:
+            message = f"no character {character_id!r}: it never was, was deleted, or is another key's"
+            raise ApiError(404, message, param=param, code="not_found")
+        return character
+
+    def all(self, owner: str) -> list[Character]:
+        """The owner's, newest first."""
+        return self._cast.all(owner)
+
+    def remove(self, character: Character) -> None:
+        """Forget a character; videos that were asked for with it have a copy of their own."""
+        self._cast.remove(character.id, character.owner)
+        self._discard(character.id)
+
+    def of(self, asked: Asked) -> list[Part]:
+        """The clips of the characters that a request names, as local files; ApiError that says what is wrong."""
+        ids = [one.id for one in asked.wish.characters] if isinstance(asked.wish, CreateVideo) else []
+        if not ids:
+            return []
+        if not asked.card.characters:
+            message = f"model {asked.card.id!r} was not trained with reference clips of characters: leave them out"
+            raise refused(CHARACTERS, message, "unsupported")
+        if len(ids) > MAX_REFERENCES:
+            raise refused(CHARACTERS, f"{len(ids)} characters: at most {MAX_REFERENCES} in a video")
+        return [self._clip(asked, self.get(character_id, asked.owner, CHARACTERS)) for character_id in ids]
+
+    def _clip(self, asked: Asked, character: Character) -> Part:
+        if character.name.casefold() not in asked.wish.prompt.casefold():
+            message = f"the prompt doesn't name {character.name!r}: say what the character does"
+            raise refused("prompt", message, "character_not_named")
+        try:
+            clip_grid(asked.card, character.shape.frames, character.shape.height, character.shape.width)
+            uri = character_file(self._config.output, character.id)
+            return Part(storage.download(uri, asked.folder / character.id), character.shape)
+        except InputError as error:
+            message = f"{character.id} was kept for another model ({error}): create it again"
+            raise refused(CHARACTERS, message) from error
+        except MissingObject as error:
+            message = f"the clip of {character.id} is not in the storage any more"
+            raise ApiError(404, message, param=CHARACTERS, code="not_found") from error
+
+    def _beginning(self, data: bytes, card: ModelCard, folder: Path) -> tuple[Path, PixelShape]:
+        """The first frames of a file, as many as a reference may have, as a local file."""
+        compression = Compression(card.frame_multiple)
+        most = compression.pixel_frames(MAX_REFERENCE_FRAMES)
+        (folder / VIDEO).write_bytes(data)
+        clip = self._sources.read(folder / VIDEO, VIDEO, Wanted(usual(card), card.fps, 0.0, most / card.fps))
+        frames = media.read_film(clip.path, folder / "frames", clip.shape)
+        kept = folder / "clip"
+        return kept, media.write_film(kept, frames[: compression.trim_frames(min(most, len(frames)))])
+
+    def _discard(self, character_id: str) -> None:
+        storage.delete_prefix(character_folder(self._config.output, character_id))

@@ -1,0 +1,55 @@
+"""The routes of characters: subjects that prompts name and a clip shows."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
+
+from services.video.character_schemas import Character, CharacterList, CreateCharacter, DeletedCharacter
+from services.video.errors import refused
+from services.video.intake.material import VIDEO
+from services.video.ledger.cast import Character as Kept
+from services.video.routes.access import Owner, TheService, keyed_router
+from services.video.routes.forms import read_body
+from services.video.routes.parameters import body_schema, parse
+
+router = keyed_router("/videos/characters")
+
+
+def _own_character(character_id: str, service: TheService, owner: Owner) -> Kept:
+    return service.intake.characters.get(character_id, owner)
+
+
+OwnCharacter = Annotated[Kept, Depends(_own_character)]
+
+
+@router.post("", openapi_extra=body_schema(CreateCharacter, files=(VIDEO,)))
+async def create_character(request: Request, service: TheService, owner: Owner) -> Character:
+    """Keep the beginning of a video as what a name stands for in prompts."""
+    body = await read_body(request, service.config.api.max_video_bytes)
+    name = parse(CreateCharacter, body, files=(VIDEO,)).name
+    if VIDEO not in body.files:
+        raise refused(VIDEO, f"parameter {VIDEO!r} is required: a file", "missing_parameter")
+    cards = service.intake.cards()
+    return Character.of(
+        await run_in_threadpool(service.intake.characters.create, owner, name, body.files[VIDEO], cards)
+    )
+
+
+@router.get("")
+def list_characters(service: TheService, owner: Owner) -> CharacterList:
+    """The key's characters, newest first."""
+    return CharacterList(data=[Character.of(kept) for kept in service.intake.characters.all(owner)])
+
+
+@router.get("/{character_id}")
+def retrieve_character(character: OwnCharacter) -> Character:
+    """One character."""
+    return Character.of(character)
+
+
+@router.delete("/{character_id}")
+def delete_character(character: OwnCharacter, service: TheService) -> DeletedCharacter:
+    """Forget a character and its clip; videos made with it stay."""
+    service.intake.characters.remove(character)
+    return DeletedCharacter(id=character.id)
