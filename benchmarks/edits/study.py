@@ -11,12 +11,13 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 
-from benchmarks.edits.cases import NUM_SCENES, cases
+from benchmarks.edits.cases import NUM_SCENES, Case, cases
 from benchmarks.edits.flowedit import flow_edit
 from benchmarks.edits.footage import HELD_OUT, LONG, WINDOW, read
 from benchmarks.edits.measures import jump, kept_identity, psnr, through_mp4
@@ -42,6 +43,7 @@ from sora_core.edits import (
 from sora_core.pipeline import Pipeline, edit
 from sora_core.pipeline.frames import to_frames, to_video
 from sora_core.shapes import PixelShape
+from sora_core.vae.metrics import ssim
 from sora_core.world.readback import read as look
 from sora_core.world.readback import score
 from sora_core.world.scene import Attributes, caption
@@ -53,6 +55,7 @@ SIZE = PixelShape(WINDOW, 64, 64)
 NEW = LONG - WINDOW
 EXTENSIONS = 5
 _OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
+REFRESHED = (2, 4, NUM_STEPS)
 STRENGTHS = (0.1, 0.2, 0.3, 0.5, 0.7)
 Numbers = dict[str, list[float]]
 
@@ -256,6 +259,36 @@ def seams(run: Editor, found: Numbers) -> None:
             found[f"{label}: dB of the next 4 frames"].append(psnr(window[5:9], truth[5:9]))
 
 
+def refresh(run: Editor, found: Numbers) -> None:
+    """Kept tokens computed at some steps only, against every step: what is made, in the worst scene."""
+    box = Region(0, WINDOW, 16, 16, 32, 32)
+    inside = np.s_[:, box.top : box.top + box.height, box.left : box.left + box.width]
+    edits: dict[str, tuple[Edit, Callable[[Case], list[Clip]], Any]] = {
+        "still as first frame": (Keyframes((0,), SIZE), lambda case: [case.source[:1]], np.s_[1:]),
+        "first and last frame": (
+            Keyframes((0, WINDOW - 1), SIZE), lambda case: [case.source[:1], case.source[-1:]], np.s_[1 : WINDOW - 1],
+        ),
+        "extend": (Extend(12), lambda case: [case.source], np.s_[WINDOW:]),
+        "repaint": (Repaint((box,)), lambda case: [case.source], inside),
+    }  # fmt: skip
+    for name, (asked, sources, new) in edits.items():
+        for number, case in enumerate(cases()[: NUM_SCENES // 2]):
+            films = {
+                every: edit(
+                    run.pipe, asked, sources(case), case.prompt, num_inference_steps=NUM_STEPS, seed=number,
+                    refresh_given_every=every,
+                )[new]
+                for every in (1, *REFRESHED)
+            }  # fmt: skip
+            for every in REFRESHED:
+                pair = [to_video(np.ascontiguousarray(films[one]))[None] for one in (1, every)]
+                label = f"{name}, every {every}" if every < NUM_STEPS else f"{name}, once"
+                found[f"{label}: dB"].append(psnr(films[every], films[1]))
+                found[f"{label}: SSIM"].append(ssim(*pair).mean().item())
+    for label, values in list(found.items()):
+        found[f"{label}, worst"] = [min(values)]
+
+
 def _identity(found: Numbers, film: Clip, truth: Clip) -> None:
     for name, value in kept_identity(film, truth).items():
         found[name].append(value)
@@ -272,7 +305,7 @@ STUDIES: Mapping[str, Callable[[Editor, Numbers], None]] = {
     study.__name__: study
     for study in (
         text, image, ends, extend, extend_back, loop, transition, interpolate, restyle, repaint, outpaint, drift,
-        real, seams,
+        real, seams, refresh,
     )
 }  # fmt: skip
 

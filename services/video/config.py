@@ -127,6 +127,9 @@ class SamplerSettings(Settings):
         default=600.0, ge=0, description="how long a finished video waits for storage or ledger"
     )
     feature_cache: bool = Field(default=False, description="leave out steps that say little; see jobs.calibrate")
+    refresh_given_every: int = Field(
+        default=1, ge=1, description="what an edit keeps is computed at every so many steps; 1: exactly, at each"
+    )
     save_every_s: float | None = Field(
         default=30.0, ge=0, description="latents are saved this often, so that another replica goes on; None: never"
     )

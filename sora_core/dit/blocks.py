@@ -13,6 +13,9 @@ from sora_core.nn.attention import Segments, attention
 from sora_core.nn.layers import FeedForward, RMSNorm, affine_norm, modulated_norm
 from sora_core.nn.rope import rotate
 
+Join = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Segments]]
+"""From a pass's own keys and values to those that its queries see."""
+
 
 @dataclass(frozen=True, slots=True)
 class Modulation:
@@ -105,12 +108,15 @@ class SelfAttention(Attention):
     """Every token of a clip with every other of that clip."""
 
     def forward(
-        self, x: Float[Tensor, "l d"], turns: Float[Tensor, "l f 2"], segments: Segments
+        self, x: Float[Tensor, "l d"], turns: Float[Tensor, "l f 2"], segments: Segments, join: Join | None = None
     ) -> Float[Tensor, "l d"]:
-        query, key, value = self.to_q(x), self.to_k(x), self.to_v(x)
+        query, key, value = self.to_q(x), self.to_k(x), self.heads(self.to_v(x))
         query = rotate(self.heads(self.norm_q(query)), turns).to(value.dtype)
         key = rotate(self.heads(self.norm_k(key)), turns).to(value.dtype)
-        mixed = self.attend(query, key, self.heads(value), segments, segments)
+        keys = segments
+        if join is not None:
+            key, value, keys = join(key, value)
+        mixed = self.attend(query, key, value, segments, keys)
         out: Tensor = self.to_out[0](mixed.flatten(1))
         return out
 
@@ -191,9 +197,10 @@ class Block(nn.Module):
         turns: Float[Tensor, "l f 2"],
         segments: Segments,
         memory: TextStates | KeyValues,
+        join: Join | None = None,
     ) -> Float[Tensor, "l d"]:
         shift, factor, gate, ffn_shift, ffn_factor, ffn_gate = modulation.per_token(self.scale_shift_table)
-        mixed = self.attn1(modulated_norm(x, factor, shift, self.eps), turns, segments)
+        mixed = self.attn1(modulated_norm(x, factor, shift, self.eps), turns, segments, join)
         x = (x.float() + mixed * gate).to(x.dtype)
         read = x if self.norm2 is None else affine_norm(self.norm2, x)
         x = x + self.attn2(read, memory, segments)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 import torch
@@ -12,10 +13,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from sora_core.dit.blocks import Block, KeyValues, Modulation, TextStates
+from sora_core.dit.blocks import Block, Join, KeyValues, Modulation, TextStates
 from sora_core.dit.cache import ClipCache, decide, finish
 from sora_core.dit.config import DiTConfig
 from sora_core.dit.embedders import ConditionEmbedder
+from sora_core.dit.given import GivenStates, Recall
 from sora_core.dit.packing import Pack
 from sora_core.errors import ConfigError, InputError
 from sora_core.nn.attention import Segments
@@ -62,6 +64,10 @@ def _join_layer(parts: Sequence[KeyValues]) -> KeyValues:
         cat([part.image_value for part in parts]),
         segments([part.image_segments for part in parts]),
     )
+
+
+def _join(recall: Recall | None, layer: int) -> Join | None:
+    return None if recall is None else partial(recall.join, layer)
 
 
 # Kept in float32 beside weights of lower precision, as the open code does: they decide scale, not work.
@@ -139,15 +145,32 @@ class DiT(nn.Module):
         return Context(layers, self.condition_embedder.pooled(text, segments))
 
     def forward(
-        self, pack: Pack, context: Context | None = None, caches: Sequence[ClipCache | None] | None = None
+        self,
+        pack: Pack,
+        context: Context | None = None,
+        caches: Sequence[ClipCache | None] | None = None,
+        given: Sequence[GivenStates | None] | None = None,
     ) -> Float[Tensor, "l p"]:
         """Velocity (noise minus data) of every token, its values in the order of ``pack.tokens``.
 
         ``context`` is the joined `context` of the pack's clips; without it the pack's own texts are read. ``caches``,
         one for each clip or None for those that have none, let clips leave after the first block; it needs ``context``.
+        ``given``, likewise for clips without a cache, let given tokens be left out, whose velocity is 0 then.
         InputError for a pack that this model can't take: other channels, other text, a side beyond its positions.
         """
         self._check(pack, context)
+        if given is None or not any(given):
+            return self._velocity(pack, context, caches, None)
+        recall = Recall.begin(pack, given)
+        return recall.finish(self._velocity(recall.pack, context, caches, recall))
+
+    def _velocity(
+        self,
+        pack: Pack,
+        context: Context | None,
+        caches: Sequence[ClipCache | None] | None,
+        recall: Recall | None,
+    ) -> Float[Tensor, "l p"]:
         x = self.patch_embedding(pack.tokens)
         if context is None:
             states = self._text_states(pack.text, pack.text_segments, pack.image, pack.image_segments)
@@ -163,13 +186,13 @@ class DiT(nn.Module):
             # Else the compiler takes the side of 2 for the same as anything else that is 2 in the first pack.
             torch._dynamo.mark_static(turns, 2)
         if context is not None and caches is not None and any(caches):
-            x = self._through_cache(x, modulation, turns, pack.segments, context, caches)
+            x = self._through_cache(x, modulation, turns, pack.segments, context, caches, recall)
             return self._head(x, embedded, pack)
-        for block, read in zip(self.blocks, memory, strict=True):
+        for layer, (block, read) in enumerate(zip(self.blocks, memory, strict=True)):
             if self.activation_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, modulation, turns, pack.segments, read, use_reentrant=False)
             else:
-                x = block(x, modulation, turns, pack.segments, read)
+                x = block(x, modulation, turns, pack.segments, read, _join(recall, layer))
         return self._head(x, embedded, pack)
 
     def _through_cache(
@@ -180,9 +203,10 @@ class DiT(nn.Module):
         segments: Segments,
         context: Context,
         caches: Sequence[ClipCache | None],
+        recall: Recall | None,
     ) -> Float[Tensor, "l d"]:
         """All blocks for the clips that have moved, the first alone for the others."""
-        first = self.blocks[0](x, modulation, turns, segments, context.layers[0])
+        first = self.blocks[0](x, modulation, turns, segments, context.layers[0], _join(recall, 0))
         split = decide(first - x, segments, caches)
         if not split.running:
             return finish(first, first[:0], split, segments, caches)
@@ -190,8 +214,10 @@ class DiT(nn.Module):
         out = first if whole else first[split.rows]
         part = modulation if whole else Modulation(modulation.values, modulation.level[split.rows])
         part_turns = turns if whole else turns[split.rows]
-        for block, read in zip(self._blocks()[1:], context.layers[1:], strict=True):
-            out = block(out, part, part_turns, split.segments, read if whole else read.of_clips(split.running))
+        part_recall = recall if whole or recall is None else recall.of_clips(split.running, split.segments)
+        for layer, (block, read) in enumerate(zip(self._blocks()[1:], context.layers[1:], strict=True), start=1):
+            seen = read if whole else read.of_clips(split.running)
+            out = block(out, part, part_turns, split.segments, seen, _join(part_recall, layer))
         return finish(first, out, split, segments, caches)
 
     def _head(self, x: Float[Tensor, "l d"], embedded: Float[Tensor, "r d"], pack: Pack) -> Float[Tensor, "l p"]:

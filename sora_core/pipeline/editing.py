@@ -34,6 +34,7 @@ def edit(
     guidance_scale: float | None = None,
     negative_prompt: str = "",
     seed: int = 0,
+    refresh_given_every: int = 1,
 ) -> UInt8[np.ndarray, "t h w 3"]:
     """The film of an edit. InputError, before any work, for what the model can't do."""
     fitted = fit_sources(asked, sources)
@@ -47,6 +48,7 @@ def edit(
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
         seed=seed,
+        refresh_given_every=refresh_given_every,
     )
     made: list[Clip] = []
     for index in range(len(plan.windows)):

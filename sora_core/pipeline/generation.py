@@ -10,6 +10,7 @@ from sora_core.diffusion.guidance import Guidance
 from sora_core.diffusion.multistep import State
 from sora_core.diffusion.solvers import Solver
 from sora_core.dit.cache import ClipCache
+from sora_core.dit.given import GivenStates
 from sora_core.dit.model import Context
 from sora_core.edits import Canvas, Clip
 from sora_core.errors import InputError
@@ -28,6 +29,8 @@ class Request:
     ``references`` show its subject: clips of any size, clean and no part of the video (`frames.fit_reference`).
 
     ``cache_threshold`` above 0 lets steps leave after the first block that change it by less (`sora_core.dit.cache`).
+    ``refresh_given_every`` above 1 computes given tokens at every so many steps only (`sora_core.dit.given`); a clip
+    with such tokens goes without the feature cache.
     """
 
     prompt: str
@@ -41,6 +44,7 @@ class Request:
     canvas: Canvas | None = None
     references: tuple[Clip, ...] = ()
     cache_threshold: float = 0.0
+    refresh_given_every: int = 1
 
     @property
     def shape(self) -> PixelShape:
@@ -125,7 +129,8 @@ class Generation:
 
     ``uncond`` is None where no step is guided; ``clip_tokens`` are the tokens of the clip, ``reference_tokens`` those
     of its references, which the unconditional branch does without; ``cost`` counts the floating-point operations of
-    all steps; ``caches`` are those of both branches, None without a feature cache.
+    all steps; ``caches`` are those of both branches, None without a feature cache, as are ``given_states``, None where
+    given tokens are computed at every step.
     """
 
     request: Request
@@ -140,6 +145,7 @@ class Generation:
     reference_tokens: int
     cost: float
     caches: tuple[ClipCache | None, ClipCache | None] = (None, None)
+    given_states: tuple[GivenStates | None, GivenStates | None] = (None, None)
 
     @property
     def step(self) -> int:
@@ -173,7 +179,7 @@ class Generation:
     def state(self) -> State:
         """A copy, on the CPU, of how far it came; `Pipeline.resume` goes on from there, bit for bit.
 
-        A feature cache is no part of it: the first step after it runs whole.
+        A feature cache and states of given tokens are no part of it: the first step after it runs whole.
         """
         state = self.solver.state() | {_LATENT: self.latent}
         return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}

@@ -1,6 +1,7 @@
 """A loaded model: text encoder, transformer and autoencoder, and the sampling that joins them."""
 
 from collections.abc import Iterator, Sequence
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from sora_core.diffusion.multistep import State
 from sora_core.diffusion.solvers import make_solver, sigmas
 from sora_core.dit.cache import ClipCache
 from sora_core.dit.cost import flops
+from sora_core.dit.given import GivenStates
 from sora_core.dit.model import Context
 from sora_core.dit.packing import Clip, pack, unpack
 from sora_core.edits import Canvas, Room, first_frame, latent_mask
@@ -25,6 +27,11 @@ from sora_core.pipeline.open_weights import load_open_weights, opened
 from sora_core.pipeline.parts import EXTRAPOLATION, Parts, load_checkpoint
 from sora_core.shapes import LatentShape, fit_area
 from sora_core.training.references import MAX_REFERENCE_FRAMES
+
+
+class _Kept(TypedDict, total=False):
+    caches: tuple[ClipCache, ClipCache]
+    given_states: tuple[GivenStates, GivenStates]
 
 
 class Pipeline:
@@ -129,7 +136,7 @@ class Pipeline:
             clip_tokens=num_tokens,
             reference_tokens=added,
             cost=work * solver.num_evaluations,
-            caches=_caches(request.cache_threshold),
+            **_kept(request, bool(given.mask.any()) or bool(references)),
         )
 
     def resume(self, request: Request, state: State) -> Generation:
@@ -149,6 +156,7 @@ class Pipeline:
         clips: list[Clip] = []
         contexts: list[Context] = []
         caches: list[ClipCache | None] = []
+        states: list[GivenStates | None] = []
         for generation in generations:
             branches = [(generation.cond, generation.references)]
             if generation.guided and generation.uncond is not None:
@@ -156,8 +164,9 @@ class Pipeline:
             clips += [self._clip(generation, references) for _, references in branches]
             contexts += [context for context, _ in branches]
             caches += generation.caches[: len(branches)]
+            states += generation.given_states[: len(branches)]
         packed = pack(clips, self.dit.config.patch).to(self.device, self._dtype)
-        velocities = iter(unpack(packed, self.dit(packed, Context.join(contexts), caches).float()))
+        velocities = iter(unpack(packed, self.dit(packed, Context.join(contexts), caches, states).float()))
         for generation in generations:
             velocity = next(velocities)
             if generation.guided:
@@ -228,6 +237,11 @@ class Pipeline:
         return latent
 
 
-def _caches(threshold: float) -> tuple[ClipCache | None, ClipCache | None]:
-    """Those of a request's two branches."""
-    return (ClipCache(threshold), ClipCache(threshold)) if threshold > 0 else (None, None)
+def _kept(request: Request, has_given: bool) -> _Kept:
+    """What is kept from step to step of each of a request's two branches."""
+    if has_given and request.refresh_given_every > 1:
+        every = request.refresh_given_every
+        return {"given_states": (GivenStates(every), GivenStates(every))}
+    if request.cache_threshold > 0:
+        return {"caches": (ClipCache(request.cache_threshold), ClipCache(request.cache_threshold))}
+    return {}

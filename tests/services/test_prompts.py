@@ -85,7 +85,7 @@ def test_a_prompt_is_written_out_in_the_style_of_captions(service: LiveService, 
     assert STYLE in writer.asked[0][0]["content"]
     job = service.ledger.get(video["id"])
     assert job is not None
-    assert request_of(job, 0.0).prompt == "In warm light, a red ball rolls."
+    assert request_of(job, 0.0, 1).prompt == "In warm light, a red ball rolls."
 
 
 def test_nobody_is_asked_unless_the_client_wants_it(service: LiveService, writer: Writer) -> None:
@@ -94,7 +94,7 @@ def test_nobody_is_asked_unless_the_client_wants_it(service: LiveService, writer
     assert writer.asked == []
     job = service.ledger.get(video["id"])
     assert job is not None
-    assert request_of(job, 0.0).prompt == "a red ball"
+    assert request_of(job, 0.0, 1).prompt == "a red ball"
 
 
 def test_nonsense_makes_no_video(service: LiveService, writer: Writer) -> None:

@@ -302,7 +302,7 @@ def test_another_sampler_goes_on_at_the_step_where_the_first_stopped(bench: Benc
 def test_a_job_that_was_saved_after_its_last_step_is_handed_over_and_not_stepped(bench: Bench) -> None:
     job = bench.put(num_steps=3)
     (held,) = bench.ledger.claim([job.id], "stopped", 30.0)
-    done = bench.pipeline.start(request_of(held, 0.0))
+    done = bench.pipeline.start(request_of(held, 0.0, 1))
     while not done.done:
         bench._step([done])
     uri = latents.place(bench.config.output, held, done.step)

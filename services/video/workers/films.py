@@ -127,7 +127,7 @@ def _references(job: Job, folder: Path) -> tuple[Clip, ...]:
     return tuple(np.array(clip) for clip in shown)  # they outlive the folder
 
 
-def request_of(job: Job, cache_threshold: float) -> Request:
+def request_of(job: Job, cache_threshold: float, refresh_given_every: int) -> Request:
     """What the pipeline is asked for in the window at hand. StorageError when a clip can't be read."""
     params = job.params
     request = Request(
@@ -140,6 +140,7 @@ def request_of(job: Job, cache_threshold: float) -> Request:
         guidance_scale=params["guidance_scale"],
         seed=params["seed"],
         cache_threshold=cache_threshold,
+        refresh_given_every=refresh_given_every,
     )
     with TemporaryDirectory(prefix="sora-") as folder:
         request = replace(request, references=_references(job, Path(folder)))

@@ -137,7 +137,8 @@ class Sampler:
 
     def _start(self, job: Job) -> None:
         try:
-            self._engine.start(job.id, request_of(job, self._cache_threshold), self._saved_state(job))
+            request = request_of(job, self._cache_threshold, self._settings.refresh_given_every)
+            self._engine.start(job.id, request, self._saved_state(job))
         except StorageUnavailable as error:
             log.warning("%s waits for the storage: %s", job.id, error)
             self._admit_after = time.monotonic() + _PAUSE_S
