@@ -1,4 +1,4 @@
-"""Prompts to the token states that a DiT attends to. The only module that knows transformers."""
+"""Prompts to the token states that a DiT attends to."""
 
 import hashlib
 import html
@@ -128,19 +128,28 @@ def _load_pair(folder: Path, words: Path, source: str, dtype: torch.dtype) -> tu
     """Model and tokenizer of a folder, strictly: missing or surplus weights are an error that lists them."""
     import transformers
 
+    what = f"text encoder {source!r}"
     try:
         config = transformers.AutoConfig.from_pretrained(folder)
-        encoders = {"t5": transformers.T5EncoderModel, "umt5": transformers.UMT5EncoderModel}
-        kind = encoders.get(config.model_type, transformers.AutoModel)
-        with _no_progress_bar():
-            model, report = kind.from_pretrained(folder, dtype=dtype, output_loading_info=True, local_files_only=True)
         tokenizer = transformers.AutoTokenizer.from_pretrained(words, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"text encoder {source!r} can't be loaded: {error}") from error
-    faults = {what: sorted(map(str, report[what])) for what in ("missing_keys", "unexpected_keys", "mismatched_keys")}
+        raise CheckpointError(f"{what} can't be loaded: {error}") from error
+    encoders = {"t5": transformers.T5EncoderModel, "umt5": transformers.UMT5EncoderModel}
+    return load_strictly(encoders.get(config.model_type, transformers.AutoModel), folder, what, dtype), tokenizer
+
+
+def load_strictly(kind: Any, folder: Path, what: str, dtype: torch.dtype) -> nn.Module:
+    """A model of one of transformers' classes; CheckpointError lists weights that are missing or too many."""
+    try:
+        with _no_progress_bar():
+            model, report = kind.from_pretrained(folder, dtype=dtype, output_loading_info=True, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{what} can't be loaded: {error}") from error
+    faults = {name: sorted(map(str, report[name])) for name in ("missing_keys", "unexpected_keys", "mismatched_keys")}
     if any(faults.values()):
-        raise CheckpointError(f"text encoder {source!r} doesn't fit its config.json: {faults}; fetch it again")
-    return model, tokenizer
+        raise CheckpointError(f"{what} doesn't fit its config.json: {faults}; fetch it again")
+    loaded: nn.Module = model
+    return loaded
 
 
 @contextmanager

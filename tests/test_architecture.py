@@ -25,7 +25,7 @@ FLOORS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"sora_core.shards", "sora_core.text", "sora_core.vae", "sora_core.dit", "sora_core.diffusion"}),
-    frozenset({"sora_core.training", "sora_core.checkpoint", "sora_core.shard_reader"}),
+    frozenset({"sora_core.training", "sora_core.checkpoint", "sora_core.shard_reader", "sora_core.vision"}),
     frozenset({"sora_core.pipeline"}),
     frozenset({"jobs.launch"}),
 )
@@ -36,7 +36,7 @@ LIBRARY_FENCES = {
     "starlette": ("services",),
     "sqlalchemy": ("services",),
     "alembic": ("services",),
-    "transformers": ("sora_core.text",),
+    "transformers": ("sora_core.text", "sora_core.vision"),
     "diffusers": ("sora_core.vae",),
     "av": ("sora_core.media",),
     "boto3": ("sora_core.storage",),

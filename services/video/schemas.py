@@ -227,8 +227,9 @@ class ModelCard(BaseModel):
 
     ``max_tokens`` bounds one clip, ``max_side_tokens`` each of its sides and its length, ``token_budget`` a packed
     forward, where guidance counts a clip twice. What is longer than ``usual_tokens``, a clip of its training, is edited
-    in windows. ``edits`` are those that it was trained for, ``given`` the kinds of given latents that it has learned;
-    ``characters``: whether with reference clips of a subject.
+    in windows. Without ``text`` among its ``inputs`` it makes nothing from words alone. ``edits`` are those that it was
+    trained for, ``given`` the kinds of given latents that it has learned; ``characters``: whether with reference clips
+    of a subject.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

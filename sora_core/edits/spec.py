@@ -117,6 +117,7 @@ LEARNED_FROM: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "first_frame": _BEGINNINGS,
         "last_frame": frozenset({"last_frame", "suffix"}),
+        "both_ends": frozenset({"both_ends", "keyframes"}),
         "keyframes": frozenset({"keyframes"}),
         "extend_forward": _BEGINNINGS,
         "extend_backward": frozenset({"suffix"}),
@@ -138,7 +139,8 @@ def ability(edit: Edit) -> str | None:
             return None
         if edit.indices == (0,):
             return "first_frame"
-        return "last_frame" if edit.indices == (edit.film.frames - 1,) else "keyframes"
+        last = edit.film.frames - 1
+        return {(last,): "last_frame", (0, last): "both_ends"}.get(edit.indices, "keyframes")
     if isinstance(edit, Extend):
         return f"extend_{edit.direction}"
     return next(name for name, kind in _KINDS.items() if isinstance(edit, kind))

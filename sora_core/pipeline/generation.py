@@ -130,7 +130,7 @@ class Generation:
     ``uncond`` is None where no step is guided; ``clip_tokens`` are the tokens of the clip, ``reference_tokens`` those
     of its references, which the unconditional branch does without; ``cost`` counts the floating-point operations of
     all steps; ``caches`` are those of both branches, None without a feature cache, as are ``given_states``, None where
-    given tokens are computed at every step.
+    given tokens are computed at every step; ``beside`` are channels that the model sees and that never change.
     """
 
     request: Request
@@ -146,6 +146,7 @@ class Generation:
     cost: float
     caches: tuple[ClipCache | None, ClipCache | None] = (None, None)
     given_states: tuple[GivenStates | None, GivenStates | None] = (None, None)
+    beside: Float[Tensor, "m t h w"] | None = None
 
     @property
     def step(self) -> int:

@@ -9,14 +9,19 @@ from typing import Any
 
 from sora_core import storage
 from sora_core.diffusion.flow import ShiftLaw
+from sora_core.dit.config import DiTConfig
 from sora_core.dit.convert import load_wan
 from sora_core.errors import CheckpointError
 from sora_core.pipeline.parts import Parts, Sampling, compute_precision
+from sora_core.pipeline.shown import Shown
 from sora_core.text import TextEncoder
 from sora_core.vae import VideoAutoencoder
 from sora_core.vae.whitening import Whitening
+from sora_core.vision import ImageEncoder
 
 _INDEX = "model_index.json"
+# The kind of given latents that a model has learned, by the frames that it is always shown.
+_LEARNED = {(0,): "first_frame", (0, -1): "both_ends"}
 _CLASSES = ("WanPipeline", "WanImageToVideoPipeline")
 _GUIDANCE = 5.0
 # 81 frames at 720p, the longest clip that these models were published for.
@@ -65,32 +70,44 @@ def _fetch(hub_id: str, *patterns: str) -> Path:
 
 
 def load_open_weights(folder: Path, uri: str, device: str) -> Parts:
-    """The parts of a text-to-video folder, or of one whose tokens have their own timesteps (text and image to video).
+    """The parts of a text-to-video folder, of one whose tokens have their own timesteps (text and image to video), or
+    of one of Wan 2.1 that sees a first frame, or a first and a last one, beside the noise.
 
-    CheckpointError for a layout that needs more than one transformer or image channels, and for a part that is
-    missing or doesn't fit.
+    CheckpointError for a layout that needs more than one transformer, and for a part that is missing or doesn't fit.
     """
     index = _read(folder / _INDEX)
     _check_index(index, folder)
     dtype = compute_precision(device)
     dit = load_wan(folder, dtype=dtype, device=device)
-    if dit.config.in_channels != dit.config.out_channels:
-        raise CheckpointError(
-            f"{folder}: a transformer with {dit.config.in_channels} channels in and {dit.config.out_channels} out: "
-            f"image channels are not served; use a text-to-video or TI2V folder"
-        )
+    vae = VideoAutoencoder.load(str(folder), device=device)
+    shown = _shown(folder, dit.config, vae, device)
     token_times = bool(index.get("expand_timesteps"))
     return Parts(
         name=storage.name(uri),
         dit=dit,
-        vae=VideoAutoencoder.load(str(folder), device=device),
+        vae=vae,
         text_encoder=TextEncoder.load(str(folder), device, dtype),
         whitening=_whitening(folder / "vae" / "config.json"),
         sampling=Sampling(ShiftLaw(_shift(folder / "scheduler" / "scheduler_config.json")), _GUIDANCE),
         fps=_FPS_TOKEN_TIMES if token_times else _FPS,
         max_tokens=_MAX_TOKENS,
-        given=frozenset({"first_frame"}) if token_times else frozenset(),
+        given=frozenset({_LEARNED[shown.places]} if shown else {"first_frame"} if token_times else ()),
+        shown=shown,
     )
+
+
+def _shown(folder: Path, config: DiTConfig, vae: VideoAutoencoder, device: str) -> Shown | None:
+    """What the transformer sees beside the noise; positions of image tokens tell a last frame's from a first one's."""
+    beside = config.in_channels - config.out_channels
+    if not beside:
+        return None
+    if config.image_dim is None or beside != vae.compression.time + vae.channels:
+        raise CheckpointError(
+            f"{folder}: a transformer with {config.in_channels} channels in, {config.out_channels} out and image_dim = "
+            f"{config.image_dim}: of those with image channels only Wan 2.1 I2V and FLF2V are served"
+        )
+    places = (0,) if config.pos_embed_seq_len is None else (0, -1)
+    return Shown(places, ImageEncoder.load(folder, device, compute_precision(device)))
 
 
 def _check_index(index: dict[str, Any], folder: Path) -> None:
@@ -100,7 +117,7 @@ def _check_index(index: dict[str, Any], folder: Path) -> None:
     if index.get("boundary_ratio") is not None:
         raise CheckpointError(
             f"{folder}: boundary_ratio = {index['boundary_ratio']}: models of two transformers are not served; "
-            f"use Wan 2.1 T2V or Wan 2.2 TI2V-5B"
+            f"use Wan 2.1 or Wan 2.2 TI2V-5B"
         )
 
 

@@ -11,6 +11,7 @@ from sora_core.dit.config import DiTConfig
 from sora_core.dit.convert import load_strictly
 from sora_core.dit.model import DiT
 from sora_core.errors import FingerprintMismatch
+from sora_core.pipeline.shown import Shown
 from sora_core.shards import Encoder
 from sora_core.text import TextEncoder
 from sora_core.vae import VideoAutoencoder
@@ -35,7 +36,7 @@ class Parts:
     """Everything that a pipeline is made of.
 
     ``max_tokens`` is the longest clip it may be asked for; ``given`` are the kinds of given latents
-    that it has learned.
+    that it has learned; ``shown`` is what it sees beside the noise, None for nothing.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Parts:
     fps: float
     max_tokens: int
     given: frozenset[str]
+    shown: Shown | None = None
 
 
 def load_checkpoint(uri: str, device: str) -> Parts:

@@ -46,6 +46,7 @@ class Pipeline:
         self.text_encoder = parts.text_encoder
         self.whitening = parts.whitening
         self.sampling = parts.sampling
+        self.shown = parts.shown
         self.device = device
         self.frames = FrameDecoder(parts.name, parts.vae, parts.whitening, device)
         patch, compression = self.dit.config.patch, self.vae.compression
@@ -114,7 +115,8 @@ class Pipeline:
         guidance = Guidance(scale)
         prompts = [request.prompt] if guidance.scale == 1 else [request.prompt, request.negative_prompt]
         texts = self.text_encoder.encode(prompts)
-        contexts = [self.dit.context(text.to(self.device, self._dtype)) for text in texts]
+        image, beside = self._show(request.canvas)
+        contexts = [self.dit.context(text.to(self.device, self._dtype), image) for text in texts]
         given = self._condition(request.canvas, shape)
         strength = 1.0 if request.canvas is None else request.canvas.strength
         levels = sigmas(request.num_inference_steps, self.sampling.shift.shift_for(num_tokens), strength)
@@ -137,6 +139,7 @@ class Pipeline:
             reference_tokens=added,
             cost=work * solver.num_evaluations,
             **_kept(request, bool(given.mask.any()) or bool(references)),
+            beside=beside,
         )
 
     def resume(self, request: Request, state: State) -> Generation:
@@ -214,14 +217,25 @@ class Pipeline:
         """The clip as the next forward sees it; its text is in the context already."""
         sigma = generation.condition.sigma_tokens(generation.solver.sigma, self.dit.config.patch)
         no_text = generation.latent.new_zeros(0, self.dit.config.text_dim)
-        return Clip(generation.latent, sigma, no_text, references=references)
+        beside = generation.beside
+        latent = generation.latent if beside is None else torch.cat([generation.latent, beside])
+        return Clip(latent, sigma, no_text, references=references)
+
+    def _show(self, canvas: Canvas | None) -> tuple[Float[Tensor, "k e"] | None, Float[Tensor, "m t h w"] | None]:
+        """The image tokens and the channels of what the model sees beside the noise."""
+        if self.shown is None:
+            return None, None
+        seen = self.shown.check(canvas)
+        tokens = self.shown.tokens(seen).to(self.device, self._dtype)
+        return tokens, self.shown.channels(seen, self.vae.compression, self._encode_video)
 
     def _condition(self, canvas: Canvas | None, shape: LatentShape) -> Condition:
         """What of the latents is given. Of a canvas that starts from noise only the beginning is encoded that holds
         known parts: later frames never change earlier latents."""
         if canvas is None:
             return condition.none(shape.frames, shape.height, shape.width)
-        mask = torch.from_numpy(latent_mask(canvas.known, self.vae.compression, self.dit.config.patch))
+        known = canvas.known if self.shown is None else np.zeros_like(canvas.known)
+        mask = torch.from_numpy(latent_mask(known, self.vae.compression, self.dit.config.patch))
         if canvas.strength < 1:
             latent = self._encode(canvas.frames)
             return Condition(mask, latent, start=latent)
@@ -233,7 +247,10 @@ class Pipeline:
         return Condition(mask, given)
 
     def _encode(self, frames: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "c k i j"]:
-        latent: Tensor = self.whitening.apply(self.vae.encode(to_video(frames)[None].to(self.device)).mean[0]).float()
+        return self._encode_video(to_video(frames))
+
+    def _encode_video(self, video: Float[Tensor, "3 f i j"]) -> Float[Tensor, "c t h w"]:
+        latent: Tensor = self.whitening.apply(self.vae.encode(video[None].to(self.device)).mean[0]).float()
         return latent
 
 

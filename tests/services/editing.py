@@ -1,10 +1,12 @@
 """Edits asked for over HTTP, and what they start from."""
 
+import io
 import json
 from typing import Any
 
 import httpx
 import numpy as np
+from PIL import Image
 
 from sora_core import media
 
@@ -23,6 +25,12 @@ def moving(num_frames: int = NUM_FRAMES, size: tuple[int, int] = SIZE) -> np.nda
     for number in range(num_frames):
         frames[number, 8:24, number : number + 16] = (220, 40, 40)
     return frames
+
+
+def png(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def tone(seconds: float) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Videos from videos through the real API: every edit in one batch, sources of every kind, and what is refused."""
 
 import base64
-import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,13 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from PIL import Image
 
 from services.video.files import work_folder
 from services.video.job import Status
 from sora_core import media
 from sora_core.pipeline import Generation, Pipeline
 
-from .editing import AUTH, NUM_FRAMES, SIZE, ask, moving, post
+from .editing import AUTH, NUM_FRAMES, SIZE, ask, moving, png, post
 from .live import LiveService, config_in, eventually
 from .postgres import free_port
 from .tiny_model import FPS
@@ -59,12 +57,6 @@ def film_of(service: LiveService, video_id: str, folder: Path) -> Path:
 def away(a: np.ndarray, b: np.ndarray) -> float:
     """The mean distance of two clips' pixels, of 255; what the encoder of the film costs is about 3."""
     return float(np.abs(a.astype(int) - b.astype(int)).mean())
-
-
-def png(pixels: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
-    return stream.getvalue()
 
 
 def white_box(top: int, left: int, height: int, width: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from sora_core import storage
 from sora_core.edits import Restyle
 from sora_core.pipeline import Pipeline, edit
 
-from .editing import SIZE, moving
+from .editing import SIZE, moving, png
 from .live import KEYS, LiveService, config_in, eventually
 from .postgres import free_port
 
@@ -31,11 +31,9 @@ def opened(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data))
 
 
-def png(pixels: np.ndarray) -> tuple[str, bytes, str]:
-    """A file to send."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
-    return "a.png", stream.getvalue(), "image/png"
+def sent(pixels: np.ndarray) -> tuple[str, bytes, str]:
+    """A file as the clients send it."""
+    return "a.png", png(pixels), "image/png"
 
 
 def with_hole(size: tuple[int, int] = SIZE) -> np.ndarray:
@@ -162,7 +160,7 @@ def painter(tmp_path_factory: pytest.TempPathFactory, learned: str) -> Iterator[
 
 def test_what_a_mask_does_not_leave_open_comes_back_pixel_for_pixel(painter: LiveService) -> None:
     own, hole = moving()[0], np.s_[8:24, 16:32]
-    answer = painter.client().images.edit(prompt="x", image=png(own), mask=png(with_hole()), n=2, extra_body=FEW)
+    answer = painter.client().images.edit(prompt="x", image=sent(own), mask=sent(with_hole()), n=2, extra_body=FEW)
     one, other = pixels_of(answer)
     assert answer.size == "48x32"
     for made in (one, other):
@@ -177,11 +175,11 @@ def test_what_a_mask_does_not_leave_open_comes_back_pixel_for_pixel(painter: Liv
 def test_without_a_mask_all_of_an_image_is_made_anew_from_itself(painter: LiveService) -> None:
     own = moving()[0]
     body = FEW | {"strength": 0.5}
-    (served,) = pixels_of(painter.client().images.edit(prompt="x", image=[png(own)], extra_body=body))
+    (served,) = pixels_of(painter.client().images.edit(prompt="x", image=[sent(own)], extra_body=body))
     steps = {"num_inference_steps": 3, "guidance_scale": 2.0, "seed": 5}
     alone = edit(painter.pipeline, Restyle(0.5), [own[None]], "x", **steps)[0]
     assert np.abs(served.astype(int) - alone).max() <= 1
-    sized = painter.client().images.edit(prompt="x", image=png(own), size="32x32", extra_body=body)  # type: ignore[call-overload]
+    sized = painter.client().images.edit(prompt="x", image=sent(own), size="32x32", extra_body=body)  # type: ignore[call-overload]
     assert pixels_of(sized)[0].shape == (32, 32, 3)
 
 
@@ -201,9 +199,9 @@ def test_without_a_mask_all_of_an_image_is_made_anew_from_itself(painter: LiveSe
 def test_an_edit_of_an_image_that_cannot_be_made_is_refused_by_name(
     door: LiveService, files: dict[str, np.ndarray], data: dict[str, str], param: str, says: str
 ) -> None:
-    sent = {name: png(pixels) for name, pixels in files.items()}
+    uploads = {name: sent(pixels) for name, pixels in files.items()}
     answer = httpx.post(
-        f"{door.url}/v1/images/edits", data={"prompt": "x"} | data, files=sent or {"user": (None, "u")}, headers=AUTH
+        f"{door.url}/v1/images/edits", data={"prompt": "x"} | data, files=uploads or {"user": (None, "u")}, headers=AUTH
     )
     error = answer.json()["error"]
     assert (answer.status_code, error["param"]) == (400, param), error

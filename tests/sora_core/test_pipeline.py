@@ -19,14 +19,11 @@ from diffusers import (
     WanPipeline,
     WanTransformer3DModel,
 )
-from transformers import AutoTokenizer, UMT5EncoderModel
+from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPVisionModel, UMT5EncoderModel
 
 from sora_core import checkpoint, storage
 from sora_core.checkpoint import DataSummary, Meta
 from sora_core.diffusion import flow
-from sora_core.dit.config import DiTConfig
-from sora_core.dit.convert import save_wan
-from sora_core.dit.model import DiT
 from sora_core.edits import (
     Canvas,
     Clip,
@@ -57,37 +54,9 @@ from sora_core.vae import VideoAutoencoder
 from sora_core.vae.folder import new_model, write_model
 from sora_core.vae.whitening import Whitening
 
-from .umt5 import DIM, write_umt5
+from .wan_folder import CHANNELS, VAE, random_dit, write_wan
 
-CHANNELS = 4
-VAE = {
-    "base_dim": 8,
-    "z_dim": CHANNELS,
-    "dim_mult": [1, 1, 1],
-    "num_res_blocks": 1,
-    "temperal_downsample": [True, True],
-    "patch_size": 2,
-    "in_channels": 12,
-    "out_channels": 12,
-}
-DIT: dict[str, Any] = {
-    "num_attention_heads": 2,
-    "attention_head_dim": 16,
-    "in_channels": CHANNELS,
-    "out_channels": CHANNELS,
-    "ffn_dim": 32,
-    "num_layers": 2,
-}
 PROMPT = "a red ball moves left"
-
-
-def random_dit(**changes: Any) -> DiT:
-    dit = DiT(DiTConfig(**(DIT | changes)))
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in dit.parameters():
-            parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
-    return dit
 
 
 @pytest.fixture(scope="module")
@@ -413,19 +382,7 @@ def test_a_still_of_another_aspect_is_cut_not_stretched() -> None:
 def published(tmp_path: Path) -> Callable[..., Path]:
     """A small random model as a published Wan pipeline folder."""
 
-    def write(**changes: Any) -> Path:
-        write_umt5(tmp_path)
-        save_wan(random_dit(text_dim=DIM, text_padding_len=512), tmp_path / "transformer")
-        torch.manual_seed(0)
-        statistics = {"latents_mean": [0.2] * CHANNELS, "latents_std": [0.7] * CHANNELS}
-        new_model(**VAE, **statistics).save_pretrained(tmp_path / "vae")
-        (tmp_path / "scheduler").mkdir()
-        (tmp_path / "scheduler" / "scheduler_config.json").write_text('{"flow_shift": 5.0}')
-        index = {"_class_name": "WanPipeline", "expand_timesteps": True, "boundary_ratio": None} | changes
-        (tmp_path / "model_index.json").write_text(json.dumps(index))
-        return tmp_path
-
-    return write
+    return lambda **changes: write_wan(tmp_path, **changes)
 
 
 def test_a_published_folder_is_served(published: Callable[..., Path]) -> None:
@@ -462,6 +419,35 @@ class PlainGrid(FlowMatchEulerDiscreteScheduler):
         super().set_timesteps(sigmas=levels.tolist(), device=device)
 
 
+def frames_of_peer(kind: Any, folder: Path, request: Request, **pictures: PIL.Image.Image) -> np.ndarray:
+    """What diffusers makes of the request from the same noise, in [0, 1]."""
+    parts = {
+        "tokenizer": AutoTokenizer,
+        "text_encoder": UMT5EncoderModel,
+        "transformer": WanTransformer3DModel,
+        "vae": AutoencoderKLWan,
+        "image_encoder": CLIPVisionModel,
+        "image_processor": CLIPImageProcessorPil,
+    }
+    loaded = {name: part.from_pretrained(folder / name) for name, part in parts.items() if (folder / name).is_dir()}
+    token_times = json.loads((folder / "model_index.json").read_text())["expand_timesteps"]
+    peer = kind(**loaded, scheduler=PlainGrid(shift=5.0), expand_timesteps=token_times)
+    peer.set_progress_bar_config(disable=True)
+    frames: np.ndarray = peer(
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        height=request.height,
+        width=request.width,
+        num_frames=request.num_frames,
+        num_inference_steps=request.num_inference_steps,
+        guidance_scale=request.guidance_scale,
+        latents=flow.noise(request.seed, (CHANNELS, 3, 4, 6))[None],
+        output_type="np",
+        **pictures,
+    ).frames[0]
+    return frames
+
+
 @pytest.mark.parametrize("with_image", [False, True], ids=["text", "text and image"])
 def test_videos_equal_the_open_pipelines(published: Callable[..., Path], with_image: bool) -> None:
     """From the same prompt, noise and Euler steps, guided: diffusers' own pipelines give the same frames."""
@@ -471,31 +457,43 @@ def test_videos_equal_the_open_pipelines(published: Callable[..., Path], with_im
     request = ask(negative_prompt="blue square", guidance_scale=3.0, canvas=canvas)
     pipe = Pipeline.load(str(folder), "cpu")
     pipe.sampling = dataclasses.replace(pipe.sampling, solver="euler")
-    generation = finish(pipe, request)[0]
-    peer = (WanImageToVideoPipeline if with_image else WanPipeline)(
-        tokenizer=AutoTokenizer.from_pretrained(folder / "tokenizer"),
-        text_encoder=UMT5EncoderModel.from_pretrained(folder / "text_encoder"),
-        transformer=WanTransformer3DModel.from_pretrained(folder / "transformer"),
-        vae=AutoencoderKLWan.from_pretrained(folder / "vae"),
-        scheduler=PlainGrid(shift=5.0),
-        expand_timesteps=True,
-    )
-    peer.set_progress_bar_config(disable=True)
-    theirs = peer(
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt,
-        height=32,
-        width=48,
-        num_frames=9,
-        num_inference_steps=4,
-        guidance_scale=3.0,
-        latents=flow.noise(request.seed, (CHANNELS, 3, 4, 6))[None],
-        output_type="np",
-        **({"image": PIL.Image.fromarray(image)} if with_image else {}),
-    ).frames[0]
-    ours = pipe.decode(generation).astype(np.float64) / 255
+    ours = pipe.decode(finish(pipe, request)[0]).astype(np.float64) / 255
+    kind = WanImageToVideoPipeline if with_image else WanPipeline
+    theirs = frames_of_peer(kind, folder, request, **({"image": PIL.Image.fromarray(image)} if with_image else {}))
     assert ours.std() > 0.01
     assert np.abs(ours - theirs).max() < 1.01 / 255
+
+
+@pytest.mark.parametrize("places", [(0,), (0, 8)], ids=["first frame", "first and last frame"])
+def test_frames_beside_the_noise_equal_the_open_pipeline(
+    published: Callable[..., Path], places: tuple[int, ...]
+) -> None:
+    """Wan 2.1's image to video: mask channels, latents of the stills and image tokens, from the one canvas."""
+    folder = published(num_shown=len(places))
+    stills = np.random.default_rng(0).integers(0, 255, (len(places), 32, 48, 3), np.uint8)
+    pipe = Pipeline.load(str(folder), "cpu")
+    pipe.sampling = dataclasses.replace(pipe.sampling, solver="euler")
+    plan = plan_windows(Keyframes(places, PixelShape(9, 32, 48)), [PixelShape(1, 32, 48)] * len(places), pipe.room)
+    canvas = make_canvas(plan, 0, [still[None] for still in stills], [])
+    request = ask(negative_prompt="blue square", guidance_scale=3.0, canvas=canvas)
+    ours = pipe.decode(finish(pipe, request)[0]).astype(np.float64) / 255
+    pictures = dict(zip(("image", "last_image"), map(PIL.Image.fromarray, stills), strict=False))
+    theirs = frames_of_peer(WanImageToVideoPipeline, folder, request, **pictures)
+    assert ours.std() > 0.01
+    assert np.abs(ours - theirs).max() < 1.01 / 255
+
+
+def test_a_model_that_is_shown_frames_needs_them_and_can_be_edited_with(published: Callable[..., Path]) -> None:
+    pipe = Pipeline.load(str(published(num_shown=1)), "cpu")
+    assert supported(pipe.room.given) == ("first_frame", "extend_forward", "interpolate", "restyle")
+    source = np.random.default_rng(0).integers(0, 255, (5, 32, 48, 3), np.uint8)
+    steps: dict[str, Any] = {"num_inference_steps": 2, "guidance_scale": 1.0}
+    for asked, kept in ((Extend(8), np.s_[:5]), (Interpolate(2), np.s_[::2])):
+        film = edit(pipe, asked, [source], PROMPT, **steps)
+        np.testing.assert_array_equal(film[kept], source)
+    for refused in (ask(), ask(canvas=Canvas(source[:1].repeat(9, 0), *np.zeros((2, 9, 32, 48), bool), strength=0.5))):
+        with pytest.raises(InputError, match="from words alone: give the first frame"):
+            pipe.start(refused)
 
 
 @pytest.mark.slow

@@ -130,6 +130,9 @@ class Intake:
             words = plan(request, card, limits, beside)
             shape = PixelShape(words.num_frames, words.height, words.width)
         material = self._materials.of(asked, shape)
+        if "text" not in card.inputs and (material is None or ability(material.edit) is None):
+            message = f"model {card.id!r} makes nothing from words alone; it can do: {', '.join(card.edits)}"
+            raise refused(asked.starts_from, message, "unsupported")
         if material is None:
             assert words is not None
             return _Decided(words, None, None, [], cast, remixed_from)

@@ -2,6 +2,7 @@
 
 import math
 import time
+from typing import Literal
 
 from services.video.config import ServiceConfig
 from services.video.intake.sizing import nearest_frames
@@ -20,12 +21,15 @@ _MOST_TOKENS_A_FRAME = 80 * 45  # 1280x720 in patches of 16 pixels
 def model_card(pipeline: Pipeline, config: ServiceConfig) -> ModelCard:
     """The card of a pipeline under a config. ConfigError when the default shape is one that it can't make."""
     num_frames, size = default_shape(pipeline)
-    patch, abilities = pipeline.dit.config.patch, supported(pipeline.room.given)
+    patch, words = pipeline.dit.config.patch, pipeline.shown is None
+    # Restyling keeps no frame that a model could be shown.
+    abilities = tuple(name for name in supported(pipeline.room.given) if words or name != "restyle")
+    images: tuple[Literal["image"], ...] = ("image",) if {"first_frame", "both_ends"} & {*abilities} else ()
     card = ModelCard(
         id=pipeline.name,
         created=int(time.time()),
         checkpoint=config.checkpoint,
-        inputs=("text", "image") if "first_frame" in abilities else ("text",),
+        inputs=("text", *images) if words else images,
         edits=abilities,
         characters="character" in abilities,
         given=tuple(sorted(pipeline.room.given)),
