@@ -28,6 +28,7 @@ from sora_core.vae import VideoAutoencoder
 from sora_core.vae.whitening import Whitening
 
 STEPS = 8
+REFRESHED = 4  # what benchmarks.edits.study finds inside 30 dB
 SIDE, FRAMES = 256, 17
 TENTH = round((0.1 * SIDE**2) ** 0.5)
 
@@ -103,10 +104,10 @@ def main() -> None:
     rows = [
         Row(f"extend {FRAMES} frames by 12", Extend(12), short),
         Row(f"extend {5 * FRAMES} frames by 12", Extend(12), [source], of=0),
-        Row(f"extend {FRAMES} frames by 12, kept tokens computed once", Extend(12), short, every=STEPS, of=0),
+        Row(f"extend {FRAMES} frames by 12, kept tokens at every 4th step", Extend(12), short, every=REFRESHED, of=0),
         Row("repaint all of the picture", Repaint((Region(0, FRAMES, 0, 0, SIDE, SIDE),)), short),
         Row("repaint a tenth of it", tenth, short, of=3),
-        Row("repaint a tenth of it, kept tokens computed once", tenth, short, every=STEPS, of=4),
+        Row("repaint a tenth of it, kept tokens at every 4th step", tenth, short, every=REFRESHED, of=4),
     ]
     print(f"{SIDE}x{SIDE} pixels, {STEPS} steps\n")
     print("| edit | CPU seconds | of them denoising | GFLOP, all tokens at every step | of |\n|---|---|---|---|---|")

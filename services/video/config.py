@@ -128,7 +128,9 @@ class SamplerSettings(Settings):
     )
     feature_cache: bool = Field(default=False, description="leave out steps that say little; see jobs.calibrate")
     refresh_given_every: int = Field(
-        default=1, ge=1, description="what an edit keeps is computed at every so many steps; 1: exactly, at each"
+        default=1,
+        ge=1,
+        description="what an edit keeps is computed at every so many steps; 1: exactly, at each (docs/EDITS.md)",
     )
     save_every_s: float | None = Field(
         default=30.0, ge=0, description="latents are saved this often, so that another replica goes on; None: never"
