@@ -22,8 +22,9 @@ def blockiness(luma: np.ndarray) -> float | None:
 
 def _across(luma: np.ndarray) -> float:
     """The same for steps from left to right."""
-    steps = cv2.absdiff(np.ascontiguousarray(luma[:, 1:]), np.ascontiguousarray(luma[:, :-1]))
+    steps = cv2.absdiff(luma[:, 1:], luma[:, :-1])
     beside = cv2.add(cv2.max(steps[:, :-2], steps[:, 2:]), _STANDS_OUT)
-    stands_out = (steps[:, 1:-1] > beside).mean(axis=0)
-    by_phase = stands_out[: len(stands_out) // _BLOCK * _BLOCK].reshape(-1, _BLOCK).mean(axis=0)
+    stands_out = cv2.compare(steps[:, 1:-1], beside, cv2.CMP_GT) & 1
+    share = cv2.reduce(stands_out, 0, cv2.REDUCE_AVG, dtype=cv2.CV_64F)[0]
+    by_phase = share[: len(share) // _BLOCK * _BLOCK].reshape(-1, _BLOCK).mean(axis=0)
     return float(by_phase.max() - np.median(by_phase))

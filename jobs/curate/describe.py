@@ -5,8 +5,8 @@ Its captions are better than none, and named as what they are: `CAPTIONER` stand
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -28,8 +28,7 @@ _STILL, _LIVELY = 1.0, 12.0
 _DARK, _BRIGHT = 60.0, 170.0
 
 
-@dataclass(frozen=True, slots=True)
-class Movement:
+class Movement(NamedTuple):
     """Flow between two frames, in percent of the diagonal a second: the camera's share, and what is left of things.
 
     ``right`` and ``down`` are where the picture moves, ``outward`` how fast its border leaves the middle, ``turn`` how

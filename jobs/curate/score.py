@@ -19,7 +19,7 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -50,7 +50,7 @@ _DUPLICATES_S = 0.2
 
 def _samples() -> Track:
     """What the frames of `_SAMPLE_EVERY_S` measured."""
-    vectors = ("borders", 4), ("colours", len(COLOURS)), ("movement", len(Movement.__dataclass_fields__))
+    vectors = ("borders", 4), ("colours", len(COLOURS)), ("movement", len(Movement._fields))
     return Track("sharpness", "luma", "contrast", "motion", *vectors)
 
 
@@ -105,7 +105,7 @@ class Meter:
             motion=motion,
             borders=black_borders(luma),
             colours=colour_shares(frame.rgb(SAMPLE_HEIGHT)),
-            movement=astuple(moved) if moved else None,
+            movement=moved,
         )
 
     def _motion(self, frame: Frame, repeats: bool) -> tuple[float | None, Movement | None]:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from sora_core.media.cuts import CutFinder
-from sora_core.media.transitions import MAX_REACH, Transition, dissolve_at, may_dissolve, reaches
+from sora_core.media.transitions import MAX_REACH, Transition, differ, dissolve_at, may_dissolve, reaches
 
 # Size of the pictures that transitions are judged on, and how many of them an arbiter sees.
 THUMB_HEIGHT, THUMB_WIDTH = 27, 48
@@ -40,7 +40,7 @@ class ShotFinder:
         self._reaches = reaches(fps)
         self._times_s = array("d")
         self._frames: list[np.ndarray] = []
-        self._greys = np.zeros((_KEPT, THUMB_HEIGHT, THUMB_WIDTH), np.float32)
+        self._greys = np.zeros((_KEPT, THUMB_HEIGHT, THUMB_WIDTH), np.uint8)
         self._open: list[Transition] = []
         self._found: list[Transition] = []
 
@@ -63,10 +63,10 @@ class ShotFinder:
         first = number - 2 * reach
         if first < 0:
             return
-        before, middle, after = (self._greys[place % _KEPT] for place in (first, first + reach, number))
-        if not may_dissolve(before, middle, after):
+        before, after = self._greys[first % _KEPT], self._greys[number % _KEPT]
+        if not differ(before, after) or not may_dissolve(before, self._greys[(first + reach) % _KEPT], after):
             return
-        dissolve = dissolve_at(self._greys[self._kept(first, number + 1)], first)
+        dissolve = dissolve_at(self._pictures(first, number + 1), first)
         if dissolve:
             self._see(dissolve)
 
@@ -84,8 +84,13 @@ class ShotFinder:
         newest = len(self._times_s) - 1
         return np.clip(np.arange(first, end), max(0, newest - _KEPT + 1), newest) % _KEPT
 
+    def _pictures(self, first: int, end: int) -> np.ndarray:
+        """Grey thumbnails of some frames, float32 ``(end - first, h, w)``."""
+        pictures: np.ndarray = self._greys[self._kept(first, end)].astype(np.float32)
+        return pictures
+
     def _jump(self, cut: int) -> float:
-        before, after = self._greys[self._kept(cut - 1, cut + 1)]
+        before, after = self._pictures(cut - 1, cut + 1)
         return float(np.abs(after - before).mean())
 
     def _see(self, seen: Transition) -> None:
@@ -117,7 +122,7 @@ class ShotFinder:
         return bool(len(inside) and inside.max() >= _LEAST_PROBABILITY)
 
     def _is_flash(self, cut: int) -> bool:
-        before, after, *rest = self._greys[self._kept(cut - 1, cut + 1 + self._flash_frames)]
+        before, after, *rest = self._pictures(cut - 1, cut + 1 + self._flash_frames)
         jump = float(np.abs(after - before).mean())
         back = min(float(np.abs(later - before).mean()) for later in rest)
         return back < _IS_BACK * jump and abs(float(after.mean() - before.mean())) > _MOSTLY_LIGHT * jump

@@ -39,12 +39,18 @@ def reaches(fps: float) -> tuple[int, ...]:
     return tuple(min(MAX_REACH, max(_MIN_REACH, round(reach_s * fps))) for reach_s in _REACHES_S)
 
 
+def differ(before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether two pictures are no one scene: the cheap question, asked of every frame."""
+    return bool(cv2.norm(after, before, cv2.NORM_L1) >= _LEAST_CHANGE * after.size)
+
+
 def may_dissolve(before: np.ndarray, middle: np.ndarray, after: np.ndarray) -> bool:
-    """Whether one picture is much of a mean of two others that differ: the cheap question, asked of every frame."""
+    """Whether one picture is much of a mean of two others, uint8 or float."""
     change = cv2.norm(after, before, cv2.NORM_L1)
-    if change < _LEAST_CHANGE * middle.size:
-        return False
-    return bool(cv2.norm(2 * middle, before + after, cv2.NORM_L1) < 2 * _POSSIBLE_BEND * change)
+    bend = cv2.norm(
+        cv2.addWeighted(before, 0.5, after, 0.5, 0, dtype=cv2.CV_32F), middle.astype(np.float32), cv2.NORM_L1
+    )
+    return bool(bend < _POSSIBLE_BEND * change)
 
 
 def dissolve_at(pictures: np.ndarray, first: int) -> Transition | None:

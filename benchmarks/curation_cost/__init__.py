@@ -1,0 +1,1 @@
+"""What curation costs: against decoding alone, by stage, and in memory."""
