@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.edits.footage import LONG, WINDOW
 from sora_core.edits import Clip
 from sora_core.world.render import render
-from sora_core.world.scene import Attributes, Mix, Scene, caption, sample
+from sora_core.world.scene import BACKGROUNDS, DIRECTIONS, Attributes, Mix, Scene, caption, sample
 
 NUM_SCENES = 24
 
@@ -36,6 +36,14 @@ class Case:
             new = replace(sample(mix, int(rng.integers(2**31))).attributes, direction=told.direction)
             if new.colour != told.colour and new.background != told.background and new.shape != told.shape:
                 return new
+
+    def elsewhere(self) -> Scene:
+        """The same object on another ground, moving otherwise."""
+        told, rng = self.scene.attributes, np.random.default_rng(self.scene.seed)
+        grounds = [ground for ground in BACKGROUNDS if ground != told.background]
+        directions = [direction for direction in DIRECTIONS if direction not in ("still", told.direction)]
+        new = replace(told, background=str(rng.choice(grounds)), direction=str(rng.choice(directions)))
+        return Scene(new, replace(self.scene.size, frames=WINDOW), int(rng.integers(2**31)))
 
 
 def cases(*, still: bool = False) -> list[Case]:

@@ -30,7 +30,7 @@ _NAMED = 3
 _SYLLABLES = [first + second for first in "bdfgjklmnprstvz" for second in "aeiou"]
 
 
-def name(rng: np.random.Generator) -> str:
+def new_name(rng: np.random.Generator) -> str:
     """A name that says nothing: three syllables."""
     return "".join(rng.choice(_SYLLABLES, 3)).capitalize()
 
@@ -55,7 +55,7 @@ def worlds(seed: int, count: int) -> Iterator[Footage]:
             frames = frames[start : start + WINDOW]
         told, subject = caption(scene.attributes), None
         if number % _NAMED == 0:
-            told = named(scene.attributes, name(rng))
+            told = named(scene.attributes, new_name(rng))
             subject = f"{scene.attributes.colour} {scene.attributes.shape}"
         yield Footage(f"{seed}-{number}", told, frames, subject)
 

@@ -47,13 +47,14 @@ _LONG = PixelShape(33, 64, 64)
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """An edit to show: its sources, and the first frame of the sources in the film."""
+    """An edit to show: its sources, the first frame of the sources in the film, and what shows its subject."""
 
     name: str
     asked: Edit
     sources: list[Clip]
     prompt: str
     at: int = 0
+    reference: Clip | None = None
 
 
 def scene(prompt: str, seed: int, shape: PixelShape = _SHAPE) -> Clip:
@@ -89,6 +90,8 @@ def pieces() -> Iterator[Piece]:
     box = Region(0, 17, 10, 16, 36, 38)
     yield Piece("repaint", Repaint((box,)), [still], "a magenta square stays still over sand")
     yield Piece("repaint", Repaint((Region(4, 17, 16, 48, 32, 24),)), [toy], "")
+    for shown, prompt in ((b, "Bomila moves up over sand"), (a[:1], "Tarusi moves left over water")):
+        yield Piece("character", Keyframes((), _SHAPE), [], prompt, reference=shown)
     yield Piece("outpaint", Outpaint(64, 96, 0, 16), [still], ring)
     yield Piece("outpaint", Outpaint(64, toy.shape[2], 0, 0), [toy], "")
 
@@ -138,8 +141,9 @@ def sheet(shown: list[tuple[Piece, Clip]]) -> np.ndarray:
     rows = []
     for piece, film in shown:
         rows.append(_words(f"prompt: {piece.prompt or 'none'}", film.shape[2]))
-        if isinstance(piece.asked, Restyle | Repaint):
-            rows.append(labelled(Piece("", Extend(1), piece.sources, ""), piece.sources[0]))
+        apart = piece.sources[0] if isinstance(piece.asked, Restyle | Repaint) else piece.reference
+        if apart is not None:
+            rows.append(labelled(Piece("", Extend(1), [apart], ""), apart))
         rows.append(labelled(piece, film))
     width = max(row.shape[1] for row in rows)
     return np.concatenate(
@@ -179,7 +183,10 @@ def main() -> None:
     pipe = load()
 
     def run(piece: Piece, seed: int) -> Clip:
-        return edit(pipe, piece.asked, piece.sources, piece.prompt, num_inference_steps=NUM_STEPS, seed=seed)
+        return edit(
+            pipe, piece.asked, piece.sources, piece.prompt, num_inference_steps=NUM_STEPS, seed=seed,
+            reference=piece.reference,
+        )  # fmt: skip
 
     with torch.autocast("cpu", torch.bfloat16):
         make(run)

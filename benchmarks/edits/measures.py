@@ -41,9 +41,14 @@ def kept_identity(film: Clip, truth: Clip) -> dict[str, float]:
     drift = measure(film, truth)
     with np.errstate(all="ignore"):
         return {
-            "hue off, degrees": float(np.nanmean(drift.hue)) if not np.isnan(drift.hue).all() else float("nan"),
+            "hue off, degrees": _mean(drift.hue),
             "outline": float(np.nan_to_num(drift.outline).mean()),
-            "off its place, sides": float(np.nanmean(drift.position)),
+            "off its place, sides": _mean(drift.position),
             "ground off": float(drift.ground.mean()),
             "lost": float(drift.lost.mean()),
         }
+
+
+def _mean(values: np.ndarray) -> float:
+    """Of the numbers among them; NaN when there is none."""
+    return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")

@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.edits.cases import NUM_SCENES, Case, cases
 from benchmarks.edits.flowedit import flow_edit
-from benchmarks.edits.footage import HELD_OUT, LONG, WINDOW, read
+from benchmarks.edits.footage import HELD_OUT, LONG, WINDOW, named, new_name, read
 from benchmarks.edits.measures import jump, kept_identity, psnr, through_mp4
 from benchmarks.edits.model import load
 from benchmarks.scaling.judge import NUM_STEPS, objects
@@ -46,6 +46,7 @@ from sora_core.shapes import PixelShape
 from sora_core.vae.metrics import ssim
 from sora_core.world.readback import read as look
 from sora_core.world.readback import score
+from sora_core.world.render import render
 from sora_core.world.scene import Attributes, caption
 
 logger = logging.getLogger(__name__)
@@ -214,6 +215,27 @@ def drift(run: Editor, found: Numbers) -> None:
                 found[f"{name}, extension {number + 1}"].append(value)
 
 
+def character(run: Editor, found: Numbers) -> None:
+    """The prompt says a name that no training saw, a ground and a direction; the object is shown elsewhere, or not."""
+    size = {"num_frames": WINDOW, "height": 64, "width": 64, "num_inference_steps": NUM_STEPS}
+    for number, case in enumerate(cases()):
+        told, elsewhere = case.scene.attributes, case.elsewhere()
+        prompt = named(told, new_name(np.random.default_rng(number)))
+        shown = render(elsewhere)
+        for label, reference in (("a clip", shown), ("a still", shown[:1]), ("nothing", None)):
+            part: Numbers = defaultdict(list)
+            film = run.pipe(prompt, **size, seed=number, reference=reference)
+            _hits(part, film, told, ("colour", "shape", "background", "direction"))
+            hits = score(look(film), elsewhere.attributes)
+            part["the reference's ground"].append(float(hits["background"]))
+            part["the reference's direction"].append(float(hits["direction"]))
+            identity = kept_identity(film, shown)
+            for what in ("hue off, degrees", "outline", "lost"):
+                part[what].append(identity[what])
+            for what, values in part.items():
+                found[f"shown {label}: {what}"] += values
+
+
 def real(run: Editor, found: Numbers) -> None:
     """Real footage that no training saw."""
     for name in HELD_OUT:
@@ -306,7 +328,7 @@ STUDIES: Mapping[str, Callable[[Editor, Numbers], None]] = {
     study.__name__: study
     for study in (
         text, image, ends, extend, extend_back, loop, transition, interpolate, restyle, repaint, outpaint, drift,
-        real, seams, refresh,
+        character, real, seams, refresh,
     )
 }  # fmt: skip
 

@@ -35,8 +35,10 @@ def edit(
     negative_prompt: str = "",
     seed: int = 0,
     refresh_given_every: int = 1,
+    reference: Clip | None = None,
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """The film of an edit. InputError, before any work, for what the model can't do."""
+    """The film of an edit, whose subject a ``reference`` may show. InputError, before any work, for what the model
+    can't do."""
     fitted = fit_sources(asked, sources)
     plan = plan_windows(asked, [PixelShape(*source.shape[:3]) for source in fitted], pipeline.room)
     request = Request(
@@ -49,6 +51,9 @@ def edit(
         guidance_scale=guidance_scale,
         seed=seed,
         refresh_given_every=refresh_given_every,
+        references=()
+        if reference is None
+        else (pipeline.fit_reference(reference, plan.film.height * plan.film.width),),
     )
     made: list[Clip] = []
     for index in range(len(plan.windows)):

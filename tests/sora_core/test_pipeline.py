@@ -152,6 +152,15 @@ def test_a_reference_steers_the_clip_that_has_it_and_no_other(pipe: Pipeline) ->
     assert (together[0].latent - together[1].latent).norm() > 1e-2 * together[0].latent.norm()
 
 
+def test_an_edit_may_be_shown_its_subject(pipe: Pipeline) -> None:
+    films = [
+        edit(pipe, Extend(4), [NOISE[:9]], PROMPT, num_inference_steps=2, reference=shown)
+        for shown in (None, np.full((40, 50, 60, 3), 200, np.uint8))
+    ]
+    assert all(np.array_equal(film[:9], NOISE[:9]) for film in films)
+    assert not np.array_equal(*films)
+
+
 def test_the_tokens_of_a_reference_are_counted_where_they_are_computed(pipe: Pipeline) -> None:
     plain, shown = pipe.start(ask()), pipe.start(ask(references=(SUBJECT,)))
     assert shown.reference_tokens == 2 * 4

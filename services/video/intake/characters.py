@@ -1,8 +1,7 @@
 """Characters: from a file to a clip that a model reads as its reference, and from their ids to such clips."""
 
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from services.video.config import ServiceConfig
@@ -12,7 +11,7 @@ from services.video.intake.material import VIDEO, Asked
 from services.video.intake.sizing import clip_grid
 from services.video.intake.sources import Part, Sources, Wanted, usual
 from services.video.ledger import Ledger
-from services.video.ledger.cast import CHARACTER_ID, Cast, Character
+from services.video.ledger.cast import CHARACTER_ID, Character
 from services.video.schemas import CreateVideo, ModelCard
 from sora_core import media, storage
 from sora_core.errors import InputError, MissingObject
@@ -25,9 +24,9 @@ CHARACTERS = "characters"
 class Characters:
     """Keeps and finds the characters of known owners; safe to use from several threads."""
 
-    def __init__(self, config: ServiceConfig, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, config: ServiceConfig, ledger: Ledger) -> None:
         self._config = config
-        self._cast = Cast(ledger, clock)
+        self._ledger = ledger
         self._sources = Sources(config.api, ledger)
 
     def create(self, owner: str, name: str, data: bytes, cards: Sequence[ModelCard]) -> Character:
@@ -42,10 +41,10 @@ class Characters:
             raise refused(VIDEO, f"{len(data)} bytes: at most {self._config.api.max_video_bytes}", "too_large")
         with tempfile.TemporaryDirectory(prefix="sora-") as folder:
             path, shape = self._beginning(data, able[0], Path(folder))
-            character = self._cast.new(owner, name, shape)
+            character = self._ledger.new_character(owner, name, shape)
             storage.upload(path, character_file(self._config.output, character.id))
         most = self._config.api.max_characters_per_key
-        if not self._cast.add(character, most):
+        if not self._ledger.keep_character(character, most):
             self._discard(character.id)
             raise refused("name", f"the key has {most} characters already: delete one", "too_many")
         return character
@@ -53,7 +52,7 @@ class Characters:
     def get(self, character_id: str, owner: str, param: str | None = None) -> Character:
         """A character of the same key. ApiError 404 when there is none."""
         known = CHARACTER_ID.fullmatch(character_id) is not None
-        character = self._cast.get(character_id, owner) if known else None
+        character = self._ledger.character(character_id, owner) if known else None
         if character is None:
             message = f"no character {character_id!r}: it never was, was deleted, or is another key's"
             raise ApiError(404, message, param=param, code="not_found")
@@ -61,11 +60,11 @@ class Characters:
 
     def all(self, owner: str) -> list[Character]:
         """The owner's, newest first."""
-        return self._cast.all(owner)
+        return self._ledger.characters(owner)
 
     def remove(self, character: Character) -> None:
         """Forget a character; videos that were asked for with it have a copy of their own."""
-        self._cast.remove(character.id, character.owner)
+        self._ledger.forget_character(character.id, character.owner)
         self._discard(character.id)
 
     def of(self, asked: Asked) -> list[Part]:

@@ -63,7 +63,7 @@ class Intake:
         self._config = config
         self._ledger = ledger
         self._clock = clock
-        self.characters = Characters(config, ledger, clock)
+        self.characters = Characters(config, ledger)
         self._materials = Materials(config.api, ledger)
         self._prompts = Prompts(config.api)
         self._cards = Kept(self._ask_cards, _KEEP_S)

@@ -26,8 +26,8 @@ from services.video.job import (
     Stage,
     Status,
 )
+from services.video.ledger.cast import Cast
 from services.video.ledger.rates import Charge
-from services.video.ledger.roster import Roster
 from services.video.ledger.rows import (
     failure,
     free,
@@ -54,7 +54,7 @@ from services.video.ledger.statements import (
 from services.video.ledger.tables import jobs, requests
 
 
-class Ledger(Roster):
+class Ledger(Cast):
     """The protocol; each method is one transaction. Raises LedgerUnavailable when the database doesn't answer."""
 
     # --- the API's side
