@@ -46,6 +46,7 @@ RECIPES = {
     "AdamW 3e-3": replace(BASE, muon_lr=None, lr=3e-3),
     "demo budget": DEMO,
     "demo budget, every edit": replace(DEMO, given=SHARES),
+    "demo budget, every edit, half as often": replace(DEMO, given={kind: share / 2 for kind, share in SHARES.items()}),
     "demo budget, clean": replace(DEMO, clean=True),
     "demo budget, clean, spread 1.4": replace(DEMO, clean=True, spread=1.4),
 }
