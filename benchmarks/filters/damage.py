@@ -1,5 +1,6 @@
 """Known damage to real footage: what each filter must find, and what it must let pass."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -61,7 +62,7 @@ EXCERPTS = (
     excerpt("fx_street_bad.mp4", 0.5, "shake"),
     excerpt("fx_van_sar.mp4", 0.5, "duplicated"),
     excerpt("in_bottles.mp4", 0.5, "duplicated"),
-    excerpt("mm_armwrestle.mp4"),
+    excerpt("mm_armwrestle.mp4", 0.5, "duplicated"),  # 24 to 28: every seventh frame
     excerpt("mm_gym.mp4", 0.5, "shake"),
     excerpt("mm_makeup.avi", 0.5, "duplicated"),
     excerpt("mm_pool.mp4", 0.5, "shake"),
@@ -169,6 +170,14 @@ def untouched(frames: Frames, _fps: float, _rng: np.random.Generator) -> Frames:
     return frames
 
 
+def coarse(frames: Frames, fps: float, _rng: np.random.Generator) -> Frames:
+    """What H.264 leaves at crf 45."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "coarse.mkv"
+        encode(path, frames, fps, Variant("coarse", None, untouched, options=_x264(45)))
+        return media.decode_clip(path)
+
+
 def smaller(frames: Frames, _fps: float, _rng: np.random.Generator) -> Frames:
     """Three quarters of the size: harmless."""
     height, width = (round(side * 0.75) // 2 * 2 for side in frames.shape[1:3])
@@ -207,7 +216,8 @@ VARIANTS = (
     Variant("every third twice", "duplicated", duplicated(3)),
     Variant("MPEG-4, coarsest", "blocky", untouched, "mpeg4", (("qscale", "31"), ("qmin", "31"), ("qmax", "31"))),
     Variant("motion JPEG, coarse", "blocky", untouched, "mjpeg", (("qmin", "20"), ("qmax", "31"), ("b", "1000"))),
-    Variant("H.264, crf 45", "blocky", untouched, options=_x264(45)),
+    Variant("H.264, crf 45", "coarse", untouched, options=_x264(45)),
+    Variant("H.264, crf 45, stored again at 18", "stored again", coarse),
     Variant("dark", "dark", light(0.08, 0)),
     Variant("overexposed", "bright", light(2.0, 190)),
     Variant("fog", "flat", light(0.06, 120)),

@@ -1,13 +1,22 @@
-"""Shots joined in known ways: what the shot finder must find, and what it must not be fooled by."""
+"""Shots joined in known ways: what the shot finder must find, and what it must not be fooled by.
 
+``python -m benchmarks.filters.joins FOOTAGE [MADE]``; MADE keeps the joined clips for the next time.
+"""
+
+import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from benchmarks.filters.damage import EXCERPTS, Excerpt, Frames, Variant, encode, untouched
+from jobs.curate.config import CurateConfig
+from jobs.curate.examine import look
+from jobs.launch import load_config
 
 FPS = 25.0
 _SIZE = (270, 480)
@@ -84,3 +93,28 @@ def joined(folder: Path, made: Path) -> Iterator[tuple[int, Join, Path, tuple[fl
             encode(partial, frames, FPS, variant)
             partial.rename(path)
             yield number, how, path, boundary
+
+
+def main(footage: Path, made: Path) -> None:
+    """Boundaries found, and found where there is none, by how the shots were joined and by half."""
+    config = load_config("curate", CurateConfig, ["--set", "source=-", "output=-", "models.text=", "models.indecency="])
+    found = {(how.name, half): [0, 0, 0] for how in JOINS for half in (0, 1)}
+    for number, how, path, boundary in joined(footage, made):
+        shots = look(path, config).shots
+        ends = [(before[1], after[0]) for before, after in pairwise(shots)]
+        hits = [end for end in ends if boundary and end[0] <= boundary[1] + 0.2 and end[1] >= boundary[0] - 0.2]
+        counts = found[how.name, number % 2]
+        counts[0] += bool(hits)
+        counts[1] += boundary is not None
+        counts[2] += len(ends) - len(hits)
+    print("| joined by | found, of (first half) | false | found, of (second half) | false |\n|---|---|---|---|---|")
+    for how in JOINS:
+        cells = " | ".join(f"{hits}/{all_} | {false}" for hits, all_, false in (found[how.name, 0], found[how.name, 1]))
+        print(f"| {how.name} | {cells} |")
+
+
+if __name__ == "__main__":
+    cv2.setNumThreads(1)
+    _, footage_folder, *kept = sys.argv
+    with tempfile.TemporaryDirectory() as folder:
+        main(Path(footage_folder), Path(kept[0] if kept else folder))

@@ -20,6 +20,7 @@ class Thresholds(JobConfig):
     max_frozen: float = Field(ge=0, le=1)
     max_shake: float = Field(gt=0)
     max_blockiness: float = Field(gt=0)
+    max_quantiser: float = Field(gt=0, le=51)
     max_duplicated: float = Field(ge=0, le=1)
     max_text: float = Field(ge=0, le=1)
     max_indecency: float = Field(ge=0, le=1)

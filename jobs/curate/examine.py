@@ -111,7 +111,7 @@ def _clip(source: Source, config: CurateConfig, span: Span, fps: float, seen: "S
         **asdict(cut),
         description=description,
         summary=summary,
-        scores=seen.meter.scores(span.start_s, span.end_s),
+        scores=seen.meter.scores(span.start_s, span.end_s, fps),
         status="kept",
         reason=None,
         preview=preview,

@@ -1,40 +1,31 @@
 """Verdicts from scores: pure, so that thresholds can change without looking at a pixel again."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
 
 from jobs.curate.config import CurateConfig, Thresholds
 from jobs.curate.describe import CAPTIONER
 from jobs.curate.rows import Clip, Examined, Scores, Source
 
-Rule = Callable[[Scores, Thresholds], bool]
-
-
-def _below(score: float | None, least: float | None) -> bool:
-    return score is not None and least is not None and score < least
-
-
-def _above(score: float | None, most: float | None) -> bool:
-    return score is not None and most is not None and score > most
-
-
-# In the order of judgement: exposure first, since a black picture is also flat, blurred and still.
-RULES: tuple[tuple[str, Rule], ...] = (
-    ("too_dark", lambda scores, limits: _below(scores.luma, limits.min_luma)),
-    ("too_bright", lambda scores, limits: _above(scores.luma, limits.max_luma)),
-    ("flat", lambda scores, limits: _below(scores.contrast, limits.min_contrast)),
-    ("blurred", lambda scores, limits: _below(scores.sharpness, limits.min_sharpness)),
-    ("frozen", lambda scores, limits: _above(scores.frozen, limits.max_frozen)),
-    ("too_still", lambda scores, limits: _below(scores.motion, limits.min_motion)),
-    ("too_fast", lambda scores, limits: _above(scores.motion, limits.max_motion)),
-    ("shaky", lambda scores, limits: _above(scores.shake, limits.max_shake)),
-    ("blocky", lambda scores, limits: _above(scores.blockiness, limits.max_blockiness)),
-    ("duplicated_frames", lambda scores, limits: _above(scores.duplicated, limits.max_duplicated)),
-    ("text", lambda scores, limits: _above(scores.text, limits.max_text)),
-    ("indecent", lambda scores, limits: _above(scores.indecency, limits.max_indecency)),
-    ("unaesthetic", lambda scores, limits: _below(scores.aesthetic, limits.min_aesthetic)),
-    ("watermarked", lambda scores, limits: _above(scores.watermark, limits.max_watermark)),
-)
+# Reasons, each with the threshold whose name says the score and the way: ``min_luma`` drops what has less luma. In the
+# order of judgement: exposure first, since a black picture is also flat, blurred and still.
+RULES: Mapping[str, str] = {
+    "too_dark": "min_luma",
+    "too_bright": "max_luma",
+    "flat": "min_contrast",
+    "blurred": "min_sharpness",
+    "frozen": "max_frozen",
+    "too_still": "min_motion",
+    "too_fast": "max_motion",
+    "shaky": "max_shake",
+    "blocky": "max_blockiness",
+    "coarsely_coded": "max_quantiser",
+    "duplicated_frames": "max_duplicated",
+    "text": "max_text",
+    "indecent": "max_indecency",
+    "unaesthetic": "min_aesthetic",
+    "watermarked": "max_watermark",
+}
 
 
 def judged(row: Examined, config: CurateConfig) -> Examined:
@@ -76,4 +67,12 @@ def reason_measured(clip: Clip, config: CurateConfig) -> str | None:
 
 def judge(scores: Scores, thresholds: Thresholds) -> str | None:
     """The first reason to drop a clip; None keeps it. An unknown score is no reason."""
-    return next((reason for reason, applies in RULES if applies(scores, thresholds)), None)
+    return next((reason for reason, limit in RULES.items() if _breaks(limit, scores, thresholds)), None)
+
+
+def _breaks(limit: str, scores: Scores, thresholds: Thresholds) -> bool:
+    side, name = limit.split("_", 1)
+    score, threshold = getattr(scores, name), getattr(thresholds, limit)
+    if score is None or threshold is None:
+        return False
+    return bool(score < threshold if side == "min" else score > threshold)

@@ -23,8 +23,11 @@ _ERRORS = (
     ort.Fail, ort.InvalidArgument, ort.InvalidGraph, ort.InvalidProtobuf, ort.NoModel, ort.NotImplemented,
     ort.RuntimeException,
 )  # fmt: skip
-_TEXT_HEIGHT, _TEXT_MULTIPLE = 256, 32
+# Pixels of what the detector of words sees: so that those on an upright picture, too, are large enough.
+_TEXT_AREA, _TEXT_MULTIPLE = 256 * 448, 32
 _IS_TEXT = 0.3
+# A line of words is so many times as wide as high; a bird or a patterned box isn't.
+_LEAST_WIDTH = 2.0
 _NSFW_SIDE, _NSFW_CROP = 256, 224
 _NSFW_MEAN = np.array([104, 117, 123], np.float32)
 _DEFAULT_SIDE = 224
@@ -50,13 +53,16 @@ class TextDetector(ImageModel):
     """The share of a picture that words cover, by a DBNet detector such as PP-OCR's."""
 
     def score(self, picture: Frame) -> float:
-        frame = picture.rgb(_TEXT_HEIGHT)
+        small = picture.rgb(_TEXT_MULTIPLE)
+        frame = picture.rgb(round((_TEXT_AREA * small.shape[0] / small.shape[1]) ** 0.5))
         height, width = (max(1, round(side / _TEXT_MULTIPLE)) * _TEXT_MULTIPLE for side in frame.shape[:2])
         bgr = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)[..., ::-1]
         words = self._run((bgr.transpose(2, 0, 1)[None] / np.float32(127.5) - 1).astype(np.float32))
         if words.shape != (1, 1, height, width):
             raise ValueError(f"gives {words.shape}, not (1, 1, {height}, {width})")
-        return float((words > _IS_TEXT).mean())
+        _, _, boxes, _ = cv2.connectedComponentsWithStats((words[0, 0] > _IS_TEXT).astype(np.uint8))
+        _, _, across, down, area = boxes[1:].T
+        return float(area[across >= _LEAST_WIDTH * down].sum() / (height * width))
 
 
 class OpenNsfw(ImageModel):

@@ -10,11 +10,13 @@ import numpy as np
 from jobs.curate import ledger
 from jobs.curate.account import Account
 from jobs.curate.config import CurateConfig, Thresholds
+from jobs.curate.judge import RULES
 from jobs.curate.rows import SCORE_NAMES
 from jobs.curate.stored import Stored, together
 from sora_core import storage
 
 _PICTURES_PER_VERDICT = 40
+_NAMED_OBJECTS = 200
 _BINS = 40
 _WIDTH, _HEIGHT = 300, 110
 _UNITS = {
@@ -26,6 +28,7 @@ _UNITS = {
     "bars": "share of the picture that is black border",
     "shake": "% of the diagonal off the way",
     "blockiness": "share of steps along a codec's grid",
+    "quantiser": "of H.264, 0 to 51",
     "duplicated": "share of frames shown twice",
     "text": "share of the picture under words",
     "indecency": "probability",
@@ -70,9 +73,8 @@ def _page(config: CurateConfig, account: Account, rows: Sequence[dict[str, Any]]
     yield "</div>"
     for status in ("kept", "dropped", "failed"):
         for reason in sorted({row["reason"] or "" for row in clips if row["status"] == status}):
-            yield _gallery(
-                status, reason, [row for row in clips if (row["status"], row["reason"] or "") == (status, reason)]
-            )
+            shown = [row for row in clips if (row["status"], row["reason"] or "") == (status, reason)]
+            yield _gallery(status, reason, shown, config.thresholds)
     yield _duplicates(rows)
     yield f"<h2>Objects without a clip</h2>{_objects(rows)}</html>"
 
@@ -168,17 +170,32 @@ def _histogram(name: str, clips: Sequence[dict[str, Any]], thresholds: Threshold
     )
 
 
-def _gallery(status: str, reason: str, rows: Sequence[dict[str, Any]]) -> str:
+def _gallery(status: str, reason: str, rows: Sequence[dict[str, Any]], thresholds: Thresholds) -> str:
+    """Clips of one verdict: the worst first where a score decided, else spread over the whole ledger."""
     shown = [row for row in rows if row["preview"]]
-    # Spread over the whole ledger, not only its first files.
+    limit = RULES.get(reason)
+    if limit:
+        shown.sort(key=lambda row: row[_score(limit)], reverse=limit.startswith("max"))
     chosen = shown[:: max(1, -(-len(shown) // _PICTURES_PER_VERDICT))]
-    figures = "".join(
-        f"<figure>{_picture(row['preview'])}<figcaption>{_text(storage.name(row['uri']))} {row['start_s']:.1f} s<br>"
-        f"{_text(row['caption'] or '')[:80]}</figcaption></figure>"
-        for row in chosen
-    )
     title = f"{status.capitalize()}{': ' + reason if reason else ''} ({len(rows)} clips)"
-    return f"<h2>{_text(title)}</h2><div class=gallery>{figures}</div>"
+    said = f"<p class=mute>{limit} = {getattr(thresholds, limit):g}</p>" if limit else ""
+    return f"<h2>{_text(title)}</h2>{said}<div class=gallery>{''.join(_figure(row, limit) for row in chosen)}</div>"
+
+
+def _figure(row: dict[str, Any], limit: str | None) -> str:
+    """A clip with the score that decided, its words, and all scores for who asks."""
+    known = {name: f"{name} {row[name]:.3g}" for name in SCORE_NAMES if row[name] is not None}
+    decided = f"<b>{known[_score(limit)]}</b><br>" if limit else ""
+    return (
+        f"<figure>{_picture(row['preview'])}<figcaption>{decided}{_text(storage.name(row['uri']))} "
+        f"{row['start_s']:.1f} s<br>{_text(row['caption'] or '')[:80]}"
+        f"<details><summary>scores</summary>{'<br>'.join(known.values())}</details></figcaption></figure>"
+    )
+
+
+def _score(limit: str) -> str:
+    """The score that a threshold is about."""
+    return limit.partition("_")[2]
 
 
 def _duplicates(rows: Sequence[dict[str, Any]]) -> str:
@@ -207,7 +224,13 @@ def _picture(webp: bytes | None) -> str:
 
 
 def _objects(rows: Sequence[dict[str, Any]]) -> str:
-    """Failed objects by name, and how many others gave nothing."""
-    failed = [row for row in rows if row["clip_id"] is None and row["status"] == "failed"]
-    lines = "".join(f"<tr><td>{_text(storage.name(row['uri']))}<td>{_text(row['reason'])}" for row in failed[:200])
-    return f"<p>{len(failed)} failed.</p><table>{lines}</table>"
+    """Objects that gave no clip, by name: what failed first."""
+    with_clips = {row["uri"] for row in rows if row["clip_id"]}
+    without = [row for row in rows if row["uri"] not in with_clips]
+    without.sort(key=lambda row: (row["status"] != "failed", row["reason"], row["uri"]))
+    lines = "".join(
+        f"<tr><td>{_text(storage.name(row['uri']))}<td>{row['status']}: {_text(row['reason'])}"
+        for row in without[:_NAMED_OBJECTS]
+    )
+    more = f"<p>And {len(without) - _NAMED_OBJECTS} more.</p>" if len(without) > _NAMED_OBJECTS else ""
+    return f"<table>{lines}</table>{more}"

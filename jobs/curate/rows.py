@@ -48,6 +48,7 @@ class Scores:
     bars: float | None = None
     shake: float | None = None
     blockiness: float | None = None
+    quantiser: float | None = None
     duplicated: float | None = None
     text: float | None = None
     indecency: float | None = None

@@ -4,11 +4,13 @@ sharpness   variance of luma's Laplacian over the variance of luma: the share of
 luma        mean luma, 0 to 255
 contrast    standard deviation of luma
 motion      mean optical flow, in percent of the frame's diagonal a second
-frozen      share of frames that are equal to the one before
+frozen      share of the clip's frames, at its own rate, that are equal to the one before
 bars        share of the picture that is black bars, which come in pairs, in every sampled frame; they are cut off
 shake       how far the picture's way strays from its moving mean, in percent of the diagonal (`steadiness`)
 blockiness  share of steps between pixels that stand out along the grid of a codec's blocks (`blocks`)
-duplicated  share of frames that are equal to the one before between others that aren't: another rate by repetition
+quantiser   mean quantiser of an H.264 file, 0 to 51: its filter smooths blocks away, what they cost stays lost
+duplicated  share of the clip's frames that are equal to the one before between others that aren't: another rate by
+            repetition
 text        share of the picture that words cover (`models`, as are those below)
 indecency   probability, of the second most suspicious look
 aesthetic   mean of what the model gives
@@ -18,8 +20,9 @@ watermark   mean of what the model gives
 import math
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import cv2
 import numpy as np
@@ -31,7 +34,7 @@ from jobs.curate.models import ImageModel
 from jobs.curate.rows import Scores
 from jobs.curate.steadiness import shake, shift
 from jobs.curate.track import Track, known
-from sora_core.media import Frame, StillFrame
+from sora_core.media import Frame, StillFrame, resample
 
 # Height of the frames that every frame is looked at in, and of those that samples are taken from.
 SMALL_HEIGHT = 72
@@ -56,7 +59,7 @@ def _samples() -> Track:
 
 def _looks() -> Track:
     """What a closer look at a frame gave."""
-    return Track("blockiness", "text", "indecency", "aesthetic", "watermark")
+    return Track("blockiness", "quantiser", "text", "indecency", "aesthetic", "watermark")
 
 
 @dataclass(slots=True)
@@ -121,25 +124,26 @@ class Meter:
 
     def _look(self, frame: Frame) -> None:
         scores = {name: model.score(frame) for name, model in self.models.items()}
-        self.looks.add(frame.time_s, blockiness=blockiness(frame.stored_luma()), **scores)
+        blocks = blockiness(frame.stored_luma())
+        self.looks.add(frame.time_s, blockiness=blocks, quantiser=frame.quantiser(), **scores)
 
-    def scores(self, start_s: float, end_s: float) -> Scores:
-        """The scores of a span. A span between two samples takes the nearest."""
+    def scores(self, start_s: float, end_s: float, fps: float | None = None) -> Scores:
+        """The scores of a clip, at the file's own rate by default. A span between two samples takes the nearest."""
         samples, looks = self.samples.inside(start_s, end_s), self.looks.inside(start_s, end_s)
         if not len(samples):
             return Scores()
-        # The first frame of a span has no neighbour in it to be equal to, or to have moved from.
-        first, last = bisect_right(self.times_s, start_s), bisect_left(self.times_s, end_s)
+        times_s, repeats = self._shown(start_s, end_s, fps)
         return Scores(
             sharpness=_mean(samples["sharpness"]),
             luma=_mean(samples["luma"]),
             contrast=_mean(samples["contrast"]),
             motion=_mean(samples["motion"]),
-            frozen=_mean(np.frombuffer(self.repeats[first:last], np.uint8)),
+            frozen=_mean(repeats),
             bars=covered(self.bars(start_s, end_s)),
-            shake=self._shake(first, last),
+            shake=self._shake(start_s, end_s),
             blockiness=_mean(looks["blockiness"]),
-            duplicated=self._duplicated(first, last),
+            quantiser=_mean(looks["quantiser"]),
+            duplicated=_duplicated(times_s, repeats),
             text=_mean(looks["text"]),
             indecency=_second(looks["indecency"]),
             aesthetic=_mean(looks["aesthetic"]),
@@ -156,22 +160,36 @@ class Meter:
         movements = [Movement(*values) for values in known(inside["movement"]).tolist()]
         return describe(list(inside["colours"]), movements, _mean(inside["luma"]), end_s - start_s)
 
-    def _shake(self, first: int, last: int) -> float | None:
+    def _shake(self, start_s: float, end_s: float) -> float | None:
+        # The first frame of a span has no neighbour in it to have moved from.
+        first, last = bisect_right(self.times_s, start_s), bisect_left(self.times_s, end_s)
         if last - first < 2:
             return None
         fps = (last - first - 1) / max(self.times_s[last - 1] - self.times_s[first], _TIME_SLACK_S)
         return shake(np.reshape(self.shifts[2 * first : 2 * last], (-1, 2)), fps)
 
-    def _duplicated(self, first: int, last: int) -> float | None:
-        """Equal frames in runs too short to be a still picture, as a share of all."""
-        duplicates, begun = 0, first
-        for number in range(first, last + 1):
-            if number < last and self.repeats[number]:
-                continue
-            if number > begun and self.times_s[number - 1] - self.times_s[begun - 1] < _DUPLICATES_S:
-                duplicates += number - begun
-            begun = number + 1
-        return duplicates / (last - first) if last > first else None
+    def _shown(self, start_s: float, end_s: float, fps: float | None) -> tuple[Sequence[float], np.ndarray]:
+        """Times of the frames that a clip shows, and whether each but the first is equal to the one before."""
+        first, last = max(0, bisect_right(self.times_s, start_s) - 1), bisect_left(self.times_s, end_s)
+        times_s: Sequence[float] = self.times_s[first:last]
+        pictures = list(accumulate(not repeats for repeats in self.repeats[first:last]))
+        if fps is not None and len(pictures) > 1:
+            source_fps = (len(pictures) - 1) / max(times_s[-1] - times_s[0], _TIME_SLACK_S)
+            pictures = list(resample(zip(times_s, pictures, strict=True), start_s, end_s, fps, source_fps))
+            times_s = [start_s + tick / fps for tick in range(len(pictures))]
+        return times_s, np.diff(pictures) == 0
+
+
+def _duplicated(times_s: Sequence[float], repeats: np.ndarray) -> float | None:
+    """Equal frames in runs too short to be a still picture, as a share of all but the first, which has none before."""
+    duplicates, begun = 0, 0
+    for number, repeat in enumerate([*repeats, False]):
+        if repeat:
+            continue
+        if number > begun and times_s[number] - times_s[begun] < _DUPLICATES_S:
+            duplicates += number - begun
+        begun = number + 1
+    return duplicates / len(repeats) if len(repeats) else None
 
 
 def look_at_image(frame: np.ndarray, models: Mapping[str, ImageModel] | None = None) -> Meter:

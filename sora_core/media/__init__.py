@@ -3,7 +3,7 @@
 Frames are uint8 ``(h, w, 3)`` RGB as a viewer sees them: rotation metadata applied, pixels square.
 """
 
-from sora_core.media.decode import clip_frames, decode_clip
+from sora_core.media.decode import clip_frames, decode_clip, resample
 from sora_core.media.encode import Mp4Writer, encode_mp4
 from sora_core.media.film import read_film, write_film
 from sora_core.media.frames import Frame, SourceFrame, StillFrame, iter_frames, play
@@ -33,6 +33,7 @@ __all__ = [
     "probe",
     "probe_image",
     "read_film",
+    "resample",
     "to_webp",
     "write_film",
     "write_image",

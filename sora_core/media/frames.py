@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from av.sidedata.encparams import VideoEncParamsType
 from av.video.reformatter import Interpolation
 
 from sora_core.errors import UnreadableMedia
@@ -39,6 +40,10 @@ class Frame(ABC):
             self._greys[height] = cv2.cvtColor(self.rgb(height), cv2.COLOR_RGB2GRAY)
         return self._greys[height]
 
+    def quantiser(self) -> float | None:
+        """The mean quantiser of an H.264 frame's blocks, 0 to 51 (coarsest); None of what tells none."""
+        return None
+
 
 class SourceFrame(Frame):
     """A decoded frame of a video."""
@@ -60,6 +65,12 @@ class SourceFrame(Frame):
 
     def stored_luma(self) -> np.ndarray:
         return luma_of(self._frame)
+
+    def quantiser(self) -> float | None:
+        said = self._frame.side_data.get("VIDEO_ENC_PARAMS")
+        if said is None or said.codec_type != VideoEncParamsType.H264 or not said.nb_blocks:
+            return None
+        return float(said.qp_map().mean())
 
 
 class StillFrame(Frame):

@@ -7,14 +7,22 @@ import cv2
 import numpy as np
 
 from sora_core.media.cuts import CutFinder
-from sora_core.media.transitions import MAX_REACH, Transition, differ, dissolve_at, may_dissolve, reaches
+from sora_core.media.transitions import (
+    MAX_REACH,
+    Transition,
+    differ,
+    dissolve_at,
+    is_shifted,
+    may_dissolve,
+    reaches,
+)
 
 # Size of the pictures that transitions are judged on, and how many of them an arbiter sees.
 THUMB_HEIGHT, THUMB_WIDTH = 27, 48
 ARBITER_FRAMES = 100
 # Frames kept: a transition is decided when none that overlaps it can come any more.
 _KEPT = 4 * MAX_REACH
-# Mean difference in grey levels across a cut that leaves no doubt; whip pans and jolts reach two thirds of it.
+# Mean difference in grey levels across a cut that leaves no doubt; jolts of a shaken camera reach it, too.
 _SURE_CUT = 35.0
 # A flash: the picture is back within this time and to this share of the jump, which was mostly one of light.
 _FLASH_S = 0.3
@@ -51,6 +59,9 @@ class ShotFinder:
         self._greys[number % _KEPT] = _thumb(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
         if self._arbiter:
             self._frames[number % _KEPT : number % _KEPT + 1] = [frame]
+        # The adaptive rule compares a cut with what is beside it, and so overlooks some of many in a row.
+        if number and self._jump(number) >= _SURE_CUT and not is_shifted(*self._pictures(number - 1, number + 1)):
+            self._see(Transition(number, number, is_sure=True))
         cut = self._cuts.add(frame)
         if cut is not None:
             self._see(Transition(cut, cut, self._jump(cut) >= _SURE_CUT))
@@ -108,23 +119,36 @@ class ShotFinder:
         done = [item for item in self._open if item.last < until]
         if done:
             self._open = [item for item in self._open if item.last >= until]
-            self._found += sorted((item for item in done if self._is_real(item)), key=lambda item: item.first)
+            self._found += sorted(filter(None, map(self._settled, done)), key=lambda item: item.first)
 
-    def _is_real(self, item: Transition) -> bool:
+    def _settled(self, item: Transition) -> Transition | None:
+        """A transition as it is, or as the arbiter sees it; None where it is none."""
         if item.first == item.last and self._is_flash(item.first):
-            return False
-        if item.is_sure or self._arbiter is None:
-            return item.is_sure or item.first == item.last
+            return None
+        # A sky that slowly gets lighter looks like dissolve after dissolve.
+        is_long = item.last - item.first > 2 * self._reaches[-1]
+        if item.is_sure and not is_long:
+            return item
+        if self._arbiter is None:
+            return item if item.first == item.last else None
         start = (item.first + item.last - ARBITER_FRAMES) // 2
         thumbs = [_thumb(self._frames[place]) for place in self._kept(start, start + ARBITER_FRAMES)]
         probability = self._arbiter(np.stack(thumbs))
-        inside = probability[max(0, item.first - start - 2) : item.last - start + 3]
-        return bool(len(inside) and inside.max() >= _LEAST_PROBABILITY)
+        first = max(start, item.first - 2)
+        inside = np.flatnonzero(probability[first - start : item.last - start + 3] >= _LEAST_PROBABILITY)
+        if not len(inside):
+            return None
+        return Transition(first + int(inside[0]), first + int(inside[-1]) + 1, is_sure=True) if is_long else item
 
     def _is_flash(self, cut: int) -> bool:
-        before, after, *rest = self._pictures(cut - 1, cut + 1 + self._flash_frames)
+        """Whether a flash begins or ends here: soon after, or soon before, the picture is as on the other side."""
+        before, after, *later = self._pictures(cut - 1, cut + 1 + self._flash_frames)
+        earlier = self._pictures(cut - 1 - self._flash_frames, cut - 1)
         jump = float(np.abs(after - before).mean())
-        back = min(float(np.abs(later - before).mean()) for later in rest)
+        back = min(
+            *(float(np.abs(item - before).mean()) for item in later),
+            *(float(np.abs(item - after).mean()) for item in earlier),
+        )
         return back < _IS_BACK * jump and abs(float(after.mean() - before.mean())) > _MOSTLY_LIGHT * jump
 
 

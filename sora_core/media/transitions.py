@@ -67,14 +67,14 @@ def dissolve_at(pictures: np.ndarray, first: int) -> Transition | None:
         return None
     begun, left = int(np.argmax(shares > _BEGUN)), int(np.argmax(shares[::-1] < _OVER))
     # Soft pictures that a camera pans over pass the test of the mean, too.
-    is_sure = bend < _SURE_BEND and _follows(before, after) < _SHIFTED
+    is_sure = bend < _SURE_BEND and not is_shifted(before, after)
     return Transition(first + begun, first + 2 * reach - left + 1, is_sure)
 
 
-def _follows(before: np.ndarray, after: np.ndarray) -> float:
-    """How well a shift explains the change, 0 to 1."""
+def is_shifted(before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether one grey picture is the other, moved."""
     window = cv2.createHanningWindow((before.shape[1], before.shape[0]), cv2.CV_32F)
-    return float(cv2.phaseCorrelate(np.ascontiguousarray(before), np.ascontiguousarray(after), window)[1])
+    return cv2.phaseCorrelate(np.ascontiguousarray(before), np.ascontiguousarray(after), window)[1] > _SHIFTED
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:

@@ -1,6 +1,7 @@
 """Each stage is done again only when what it depends on has changed."""
 
 import os
+import re
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -189,7 +190,10 @@ def test_the_report_shows_every_verdict_and_duplicate_in_one_file(curated: Curat
     (source / "copy.mp4").symlink_to(source / "red-64.mp4")
     curate(curated)
     page = storage.read_bytes(storage.join(curated.output, "report.html")).decode()
-    assert "Dropped: too_dark (1 clips)" in page
+    assert "Dropped: too_dark (1 clips)</h2><p class=mute>min_luma = 15</p>" in page
+    dark = page.partition("Dropped: too_dark")[2].partition("</figure>")[0]
+    assert re.search(r"<b>luma [\d.]+</b><br>black\.mp4 0\.0 s", dark)
+    assert re.search(r"broken\.mp4<td>failed: unreadable_container", page)
     assert page.count("data:image/webp;base64,") >= 12
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page

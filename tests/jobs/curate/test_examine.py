@@ -24,7 +24,7 @@ from jobs.curate.rows import (
     part_to_item,
 )
 from jobs.curate.score import Meter, look_at_image
-from sora_core.media import StillFrame, decode_image, encode_mp4
+from sora_core.media import StillFrame, decode_image, encode_mp4, play
 
 Verdicts = dict[str, tuple[str, str | None]]
 LARGER = {"a_watch_blur.mp4"}
@@ -123,6 +123,51 @@ def test_frozen_is_the_share_of_repeated_frames(footage: Path) -> None:
     assert meter.scores(0, 9 / 8).frozen == 1.0
     assert meter.scores(8 / 8, 12 / 8).frozen == 0.0
     assert meter.scores(0, 12 / 8).motion != 0
+
+
+def test_equal_frames_count_as_the_clip_shows_them(footage: Path) -> None:
+    """30 frames a second in a file of 60 are whole at 15, and every other one is a repetition at 60."""
+    still = picture(footage)
+    meter = Meter()
+    for number in range(60):
+        meter.add(StillFrame(number / 60, np.roll(still, 5 * (number // 2), axis=1)))
+    own, slower, faster = (meter.scores(0, 1, fps) for fps in (None, 15, 120))
+    assert own.frozen == own.duplicated == pytest.approx(0.5, abs=0.02)
+    assert slower.frozen == slower.duplicated == 0
+    assert faster.frozen == pytest.approx(0.75, abs=0.02)
+
+
+def test_what_moves_alone_on_plain_ground_is_no_shake() -> None:
+    """A ball that hops over a lawn, and the same hops of the whole picture."""
+    rng = np.random.default_rng(0)
+    hops = rng.integers(-9, 10, 25)
+    lawn = np.full((72, 128, 3), 90, np.uint8)
+    texture = cv2.resize(rng.integers(0, 255, (12, 21, 3), np.uint8), (128, 72))
+    ball, camera = Meter(), Meter()
+    for number, hop in enumerate(hops):
+        frame = cv2.circle(lawn.copy(), (64 + 3 * int(hop), 40 + int(hop)), 9, (200, 40, 40), -1)
+        ball.add(StillFrame(number / 25, np.clip(frame + rng.integers(0, 6, frame.shape), 0, 255).astype(np.uint8)))
+        camera.add(StillFrame(number / 25, np.roll(texture, int(hop) // 2, axis=1)))
+    lone, whole = ball.scores(0, 1).shake, camera.scores(0, 1).shake
+    assert lone is not None
+    assert whole is not None
+    assert lone < 0.4 < whole
+
+
+def test_h264_tells_how_coarsely_it_was_coded(footage: Path, tmp_path: Path) -> None:
+    frames = np.stack([np.roll(picture(footage), 4 * number, axis=1) for number in range(9)])
+    found = {}
+    for crf in (18, 45):
+        encode_mp4(tmp_path / f"{crf}.mp4", frames, 8, crf=crf)
+        meter = Meter()
+        with play(tmp_path / f"{crf}.mp4") as (_, played):
+            for frame in played:
+                meter.add(frame)
+        found[crf] = meter.scores(0, 2).quantiser
+    assert found[18] is not None
+    assert found[45] is not None
+    assert found[18] < 36 < found[45]
+    assert score_image(frames[0]).quantiser is None
 
 
 def test_bars_are_measured_in_pairs(footage: Path) -> None:

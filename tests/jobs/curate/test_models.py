@@ -33,6 +33,14 @@ def test_words_are_told_by_the_area_that_they_cover(shipped: Models, street: np.
     assert 0.03 < detector.score(StillFrame(0, titled)) < 0.2
 
 
+def test_words_are_found_on_an_upright_picture(shipped: Models, street: np.ndarray) -> None:
+    detector = load(shipped)["text"]
+    upright = cv2.resize(street[:, 150:366], (360, 640))
+    assert detector.score(StillFrame(0, upright)) < 0.005
+    cv2.putText(upright, "but now it is too late", (18, 590), cv2.FONT_HERSHEY_SIMPLEX, 0.9, (255, 255, 255), 2)
+    assert detector.score(StillFrame(0, upright)) > 0.005
+
+
 def test_a_street_is_not_indecent(shipped: Models, street: np.ndarray) -> None:
     assert load(shipped)["indecency"].score(StillFrame(0, street)) < 0.2
 

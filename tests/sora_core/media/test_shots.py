@@ -79,6 +79,28 @@ def test_the_arbiter_decides_what_is_in_doubt(answer: float, num_shots: int) -> 
     assert asked == [(ARBITER_FRAMES, 27, 48, 3)]
 
 
+def test_cuts_in_quick_succession_are_all_found() -> None:
+    film = np.concatenate(scenes(9, 5))
+    assert shots_of(film) == [(start, start + 5) for start in range(0, 45, 5)]
+
+
+def test_a_slow_change_is_no_longer_a_transition_than_the_arbiter_says() -> None:
+    """Four seconds that change all the time, as a sky does that a camera follows a bird through, after a fade."""
+    one, other = (scene[0].astype(np.float32) - 128 for scene in scenes(2, 1))
+    angles = np.linspace(0, 4, 100)[:, None, None, None]
+    film = (128 + 0.7 * (np.cos(angles) * one + np.sin(angles) * other)).astype(np.uint8)
+
+    def arbiter(frames: np.ndarray) -> np.ndarray:
+        probability = np.zeros(len(frames))
+        probability[20:28] = 1.0
+        return probability
+
+    [before, after] = shots_of(film, ShotFinder(FPS, arbiter))
+    assert before == (0, pytest.approx(20, abs=4))
+    assert after == (before[1] + 8, len(film))
+    assert shots_of(film) == [(0, len(film))]
+
+
 def test_cuts_are_those_of_pyscenedetect() -> None:
     """Scenes of all lengths with more and less noise, so that many changes lie near the rule's limits."""
     rng = np.random.default_rng(0)
