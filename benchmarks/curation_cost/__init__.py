@@ -1,1 +1,0 @@
-"""What curation costs: against decoding alone, by stage, and in memory."""
