@@ -3,10 +3,12 @@
 import base64
 import io
 import struct
+import tempfile
 import tracemalloc
 import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,9 +33,17 @@ def assert_same(pixels: np.ndarray | None, data: bytes) -> None:
         assert np.array_equal(np.asarray(pixels), np.asarray(image.convert("RGB")))
 
 
+def read(pictures: Pictures, data: bytes) -> np.ndarray | None:
+    """The pixels of an upload."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        return pictures.read(Path(file.name), None)
+
+
 def refusal(data: bytes, **limits: int) -> ApiError:
     with pytest.raises(ApiError) as raised:
-        Pictures(ApiSettings.model_validate(limits)).read(data, None)
+        read(Pictures(ApiSettings.model_validate(limits)), data)
     assert (raised.value.status, raised.value.param) == (400, "input_reference")
     return raised.value
 
@@ -82,7 +92,7 @@ def test_other_formats_are_not_opened(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
 def test_half_a_picture_is_refused(kind: str) -> None:
     whole = encoded(Image.effect_noise((64, 64), 100).convert("RGB"), kind)
-    assert_same(Pictures(ApiSettings()).read(whole, None), whole)
+    assert_same(read(Pictures(ApiSettings()), whole), whole)
     assert refusal(whole[: len(whole) // 2]).code == "invalid_image"
 
 

@@ -29,7 +29,7 @@ class Characters:
         self._ledger = ledger
         self._sources = Sources(config.api, ledger)
 
-    def create(self, owner: str, name: str, data: bytes, cards: Sequence[ModelCard]) -> Character:
+    def create(self, owner: str, name: str, file: Path, cards: Sequence[ModelCard]) -> Character:
         """Keep the beginning of a video, at the rate and size of the first model that can use it."""
         if not cards:
             raise unavailable("the model is still loading: try again soon", retry_after_s=5)
@@ -37,10 +37,9 @@ class Characters:
         if not able:
             message = "no model is served here that was trained with reference clips of characters"
             raise ApiError(400, message, code="unsupported")
-        if len(data) > self._config.api.max_video_bytes:
-            raise refused(VIDEO, f"{len(data)} bytes: at most {self._config.api.max_video_bytes}", "too_large")
+        self._sources.check_bytes(file, VIDEO)
         with tempfile.TemporaryDirectory(prefix="sora-") as folder:
-            path, shape = self._beginning(data, able[0], Path(folder))
+            path, shape = self._beginning(file, able[0], Path(folder))
             character = self._ledger.new_character(owner, name, shape)
             storage.upload(path, character_file(self._config.output, character.id))
         most = self._config.api.max_characters_per_key
@@ -94,12 +93,11 @@ class Characters:
             message = f"the clip of {character.id} is not in the storage any more"
             raise ApiError(404, message, param=CHARACTERS, code="not_found") from error
 
-    def _beginning(self, data: bytes, card: ModelCard, folder: Path) -> tuple[Path, PixelShape]:
+    def _beginning(self, file: Path, card: ModelCard, folder: Path) -> tuple[Path, PixelShape]:
         """The first frames of a file, as many as a reference may have, as a local file."""
         compression = Compression(card.frame_multiple)
         most = compression.pixel_frames(MAX_REFERENCE_FRAMES)
-        (folder / VIDEO).write_bytes(data)
-        clip = self._sources.read(folder / VIDEO, VIDEO, Wanted(usual(card), card.fps, 0.0, most / card.fps))
+        clip = self._sources.read(file, VIDEO, Wanted(usual(card), card.fps, 0.0, most / card.fps))
         frames = media.read_film(clip.path, folder / "frames", clip.shape)
         kept = folder / "clip"
         return kept, media.write_film(kept, frames[: compression.trim_frames(min(most, len(frames)))])

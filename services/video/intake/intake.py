@@ -79,7 +79,7 @@ class Intake:
         self,
         owner: str,
         request: Wish,
-        files: Mapping[str, bytes] | None = None,
+        files: Mapping[str, Path] | None = None,
         idempotency_key: str | None = None,
         *,
         kind: Kind = Kind.VIDEO,
@@ -256,12 +256,14 @@ def _sound(material: Material, layers: Sequence[Layer], seconds: float) -> Int16
     return samples if heard else None
 
 
-def _once(key: str | None, request: Wish, files: Mapping[str, bytes], remixed_from: str | None) -> Idempotency | None:
+def _once(key: str | None, request: Wish, files: Mapping[str, Path], remixed_from: str | None) -> Idempotency | None:
     if key is None:
         return None
     if not 0 < len(key) <= _MAX_KEY_CHARS:
         raise refused("Idempotency-Key", f"an idempotency key has 1 to {_MAX_KEY_CHARS} characters")
     values: dict[str, Any] = request.model_dump(mode="json")
     content: list[Any] = [type(request).__name__, values, remixed_from]
-    content += [[name, hashlib.sha256(data).hexdigest()] for name, data in sorted(files.items())]
+    for name, path in sorted(files.items()):
+        with path.open("rb") as file:
+            content.append([name, hashlib.file_digest(file, "sha256").hexdigest()])
     return Idempotency(key, hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest())

@@ -39,7 +39,7 @@ class Asked:
 
     owner: str
     wish: Wish
-    files: Mapping[str, bytes]
+    files: Mapping[str, Path]
     card: ModelCard
     folder: Path
 
@@ -230,18 +230,15 @@ class Materials:
 
     def _file(self, asked: Asked, param: str, reference: str | None) -> Path:
         """What was sent, or what a video of the same key holds, as a local file."""
-        data = asked.files.get(param)
-        if data is not None and reference is not None:
+        sent = asked.files.get(param)
+        if sent is not None and reference is not None:
             raise refused(param, f"parameter {param!r} is given twice: give a file or an id")
         if reference is not None:
             return self._sources.fetch(self._sources.own(asked.owner, reference, param), param, asked.folder)
-        if data is None:
+        if sent is None:
             raise refused(param, f"parameter {param!r} is required: a file, or the id of a video", "missing_parameter")
-        if len(data) > self._limits.max_video_bytes:
-            raise refused(param, f"{len(data)} bytes: at most {self._limits.max_video_bytes}", "too_large")
-        path = asked.folder / param
-        path.write_bytes(data)
-        return path
+        self._sources.check_bytes(sent, param)
+        return sent
 
 
 def _as_it_is(height: int, width: int) -> Fit:

@@ -5,6 +5,7 @@ import binascii
 import threading
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -31,29 +32,32 @@ class Pictures:
         self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
 
     def read(
-        self, file: bytes | None, reference: ImageReference | None, param: str = REFERENCE
+        self, file: Path | None, reference: ImageReference | None, param: str = REFERENCE
     ) -> UInt8[np.ndarray, "h w 3"] | None:
         """The pixels of a whole, small enough picture, or None when there is none; ApiError 400 with the numbers."""
         return self._decoded(file, reference, param, media.decode_image)
 
     def transparency(
-        self, file: bytes | None, reference: ImageReference | None, param: str
+        self, file: Path | None, reference: ImageReference | None, param: str
     ) -> Bool[np.ndarray, "h w"] | None:
         """Where such a picture is fully transparent."""
         return self._decoded(file, reference, param, media.decode_transparency)
 
     def _decoded(
         self,
-        file: bytes | None,
+        file: Path | None,
         reference: ImageReference | None,
         param: str,
         decode: Callable[[bytes], np.ndarray],
     ) -> np.ndarray | None:
-        if file is None and reference is None:
+        if file is not None:
+            self._check_bytes(file.stat().st_size, param)
+            data = file.read_bytes()
+        elif reference is not None:
+            data = self._referred(reference.image_url, param)
+            self._check_bytes(len(data), param)
+        else:
             return None
-        data = file if file is not None else self._referred(reference.image_url if reference else "", param)
-        if len(data) > self._limits.max_upload_bytes:
-            raise refused(param, f"{len(data)} bytes: at most {self._limits.max_upload_bytes}", "too_large")
         try:
             self._check_header(data, param)
             with self._decoding:
@@ -63,6 +67,10 @@ class Pictures:
         except (UnidentifiedImageError, UnreadableMedia, OSError, ValueError) as error:
             message = f"not a picture that can be read ({error}): send a JPEG, PNG or WebP"
             raise refused(param, message, "invalid_image") from error
+
+    def _check_bytes(self, size: int, param: str) -> None:
+        if size > self._limits.max_upload_bytes:
+            raise refused(param, f"{size} bytes: at most {self._limits.max_upload_bytes}", "too_large")
 
     def _check_header(self, data: bytes, param: str) -> None:
         with Image.open(BytesIO(data), formats=_FORMATS) as header:

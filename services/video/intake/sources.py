@@ -84,15 +84,21 @@ class Sources:
             message = f"the film of {job.id} is not in the storage any more"
             raise ApiError(404, message, param=param, code="not_found") from error
 
+    def check_bytes(self, file: Path, param: str) -> None:
+        """ApiError 400 for a file that is larger than what is taken."""
+        size, most = file.stat().st_size, self._limits.max_video_bytes
+        if size > most:
+            raise refused(param, f"{size} bytes: at most {most}", "too_large")
+
     def read(self, file: Path, param: str, wanted: Wanted) -> Clip:
         """The part of a file that is wanted, its frames kept beside it; ApiError 400 with the numbers."""
         try:
-            info = media.probe(file)
-            self._check_header(info, param, wanted)
-            assert info.fps is not None
-            fit = wanted.fit(info.height, info.width)
-            fps = wanted.fps or info.fps
             with self._decoding:
+                info = media.probe(file)
+                self._check_header(info, param, wanted)
+                assert info.fps is not None
+                fit = wanted.fit(info.height, info.width)
+                fps = wanted.fps or info.fps
                 kept = file.with_name(file.name + ".film")
                 shape = media.write_film(kept, self._frames(file, param, wanted, fps, fit))
                 sound = media.decode_sound(file, wanted.start_s, shape.frames / fps) if info.has_audio else None

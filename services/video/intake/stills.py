@@ -29,7 +29,7 @@ class Stills:
         self._pictures = pictures
 
     def at_places(
-        self, wish: CreateVideo, files: Mapping[str, bytes], shape: PixelShape, folder: Path
+        self, wish: CreateVideo, files: Mapping[str, Path], shape: PixelShape, folder: Path
     ) -> dict[int, Part]:
         """The stills of a video to create by their index, each cut to the size of the film."""
         pictures = {}
@@ -50,7 +50,7 @@ class Stills:
         }
 
     def edited(
-        self, wish: EditStill, files: Mapping[str, bytes], card: ModelCard, folder: Path
+        self, wish: EditStill, files: Mapping[str, Path], card: ModelCard, folder: Path
     ) -> tuple[Edit, list[Part]]:
         """The edit of a picture, and its parts. Without a size asked for, the picture's own by the pixel rule."""
         picture = self._pictures.read(files.get(IMAGE), wish.image, IMAGE)
@@ -69,7 +69,7 @@ class Stills:
         return Repaint(regions.of_mask(white[None], still.shape), True, wish.strength or 1.0), [still, mask]
 
     def _open_parts(
-        self, wish: EditStill, files: Mapping[str, bytes], size: tuple[int, ...], fit: Fit
+        self, wish: EditStill, files: Mapping[str, Path], size: tuple[int, ...], fit: Fit
     ) -> UInt8[np.ndarray, "h w 3"] | None:
         """The fully transparent parts of the mask as white, None when there is no mask."""
         transparent = self._pictures.transparency(files.get(MASK), wish.mask, MASK)

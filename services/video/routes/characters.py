@@ -10,7 +10,7 @@ from services.video.errors import refused
 from services.video.intake.material import VIDEO
 from services.video.ledger.cast import Character as Kept
 from services.video.routes.access import Owner, TheService, keyed_router
-from services.video.routes.forms import read_body
+from services.video.routes.forms import Uploads, read_body
 from services.video.routes.parameters import body_schema, parse
 
 router = keyed_router("/videos/characters")
@@ -24,9 +24,10 @@ OwnCharacter = Annotated[Kept, Depends(_own_character)]
 
 
 @router.post("", openapi_extra=body_schema(CreateCharacter, files=(VIDEO,)))
-async def create_character(request: Request, service: TheService, owner: Owner) -> Character:
+async def create_character(request: Request, service: TheService, owner: Owner, uploads: Uploads) -> Character:
     """Keep the beginning of a video as what a name stands for in prompts."""
-    body = await read_body(request, service.config.api.max_video_bytes)
+    limits = service.config.api
+    body = await read_body(request, limits.max_upload_bytes, uploads, limits.max_video_bytes)
     name = parse(CreateCharacter, body, files=(VIDEO,)).name
     if VIDEO not in body.files:
         raise refused(VIDEO, f"parameter {VIDEO!r} is required: a file", "missing_parameter")

@@ -1,5 +1,6 @@
 """The routes of videos that start from videos: edits, extensions, transitions, remixes. Each makes a job like any."""
 
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import Header, Request, Response
@@ -9,7 +10,7 @@ from services.video.intake.material import JOINED, MASK_VIDEO, VIDEO
 from services.video.intake.stills import MASK
 from services.video.job import Job
 from services.video.routes.access import Owner, OwnJob, Service, TheService, keyed_router
-from services.video.routes.forms import Body, read_body
+from services.video.routes.forms import Body, Uploads, read_body
 from services.video.routes.parameters import body_schema, parse
 from services.video.routes.videos import accepted
 from services.video.schemas import Video
@@ -22,30 +23,45 @@ router = keyed_router("/videos")
 
 @router.post("/edits", openapi_extra=body_schema(EditVideo, files=_EDITED))
 async def edit_video(
-    request: Request, response: Response, service: TheService, owner: Owner, idempotency_key: Key = None
+    request: Request,
+    response: Response,
+    service: TheService,
+    owner: Owner,
+    uploads: Uploads,
+    idempotency_key: Key = None,
 ) -> Video:
     """Make a video anew by a prompt: all of it, a part, what lies around it, or what lies between its frames."""
-    body = await _body(request, service)
+    body = await _body(request, service, uploads)
     wish = parse(EditVideo, body, files=_EDITED)
     return await accepted(service, response, owner, wish, body.files, idempotency_key)
 
 
 @router.post("/extensions", openapi_extra=body_schema(ExtendVideo, files=(VIDEO,)))
 async def extend_video(
-    request: Request, response: Response, service: TheService, owner: Owner, idempotency_key: Key = None
+    request: Request,
+    response: Response,
+    service: TheService,
+    owner: Owner,
+    uploads: Uploads,
+    idempotency_key: Key = None,
 ) -> Video:
     """Go on with a video, begin before it, or close it to a loop; the answer is the whole."""
-    body = await _body(request, service)
+    body = await _body(request, service, uploads)
     wish = parse(ExtendVideo, body, files=(VIDEO,))
     return await accepted(service, response, owner, wish, body.files, idempotency_key)
 
 
 @router.post("/transitions", openapi_extra=body_schema(JoinVideos, files=JOINED))
 async def join_videos(
-    request: Request, response: Response, service: TheService, owner: Owner, idempotency_key: Key = None
+    request: Request,
+    response: Response,
+    service: TheService,
+    owner: Owner,
+    uploads: Uploads,
+    idempotency_key: Key = None,
 ) -> Video:
     """Lead from one video to another, which is cut to the first's size; the answer is both and what lies between."""
-    body = await _body(request, service)
+    body = await _body(request, service, uploads)
     wish = parse(JoinVideos, body, files=JOINED)
     return await accepted(service, response, owner, wish, body.files, idempotency_key)
 
@@ -55,13 +71,14 @@ async def remix_video(
     request: Request, response: Response, service: TheService, job: OwnJob, idempotency_key: Key = None
 ) -> Video:
     """Make a video again by another prompt, with its own seed and settings."""
-    wish = parse(RemixVideo, await _body(request, service))
+    wish = parse(RemixVideo, await read_body(request, service.config.api.max_upload_bytes))
     again = _remixed(job, wish)
     return await accepted(service, response, job.owner, again, {}, idempotency_key, remixed_from=job.id)
 
 
-async def _body(request: Request, service: Service) -> Body:
-    return await read_body(request, 2 * service.config.api.max_video_bytes)
+async def _body(request: Request, service: Service, uploads: Path) -> Body:
+    limits = service.config.api
+    return await read_body(request, limits.max_upload_bytes, uploads, 2 * limits.max_video_bytes)
 
 
 def _remixed(job: Job, wish: RemixVideo) -> EditVideo:

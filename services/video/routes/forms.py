@@ -1,11 +1,18 @@
-"""Request bodies: JSON, or a form whose bracket names stand for nested values. Bounded before they are read."""
+"""Request bodies: JSON, or a form whose bracket names stand for nested values. Bounded before they are read.
+
+Files lie on disk from the first byte to the last: however many come at once, they take no memory.
+"""
 
 import json
-from collections.abc import Iterable
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.types import Message
 
@@ -20,19 +27,29 @@ class Body:
     """A request's parameters as sent, and its files by the name of their part."""
 
     values: dict[str, Any]
-    files: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
 
 
-async def read_body(request: Request, max_upload_bytes: int) -> Body:
-    """The body of a create request; ApiError 400, 413 or 415 when it can't be understood."""
-    limit = int(max_upload_bytes * _BASE64_GROWTH) + _OVERHEAD_BYTES
-    bounded = _bounded(request, limit)
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="sora-") as folder:
+        yield Path(folder)
+
+
+Uploads = Annotated[Path, Depends(_folder)]
+"""A folder for the files of a request, which lives as long as it does."""
+
+
+async def read_body(request: Request, max_bytes: int, uploads: Path | None = None, max_file_bytes: int = 0) -> Body:
+    """The body of a request: ``max_bytes`` of it as values, where pictures may be base64, and with a folder for
+    ``uploads`` so many more in files. ApiError 400, 413 or 415 when it can't be understood."""
+    limit = int(max_bytes * _BASE64_GROWTH) + _OVERHEAD_BYTES
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind in ("application/json", ""):
-        return Body(_parse_json(await bounded.body() or b"{}"))
+        return Body(_parse_json(await _bounded(request, limit).body() or b"{}"))
     if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
+        bounded = _bounded(request, limit + max_file_bytes)
         async with bounded.form(max_files=16, max_fields=200, max_part_size=limit) as form:
-            return await _read_form(form)
+            return await _read_form(form, uploads)
     raise ApiError(415, f"content type {kind!r}: send multipart/form-data or application/json", code="unsupported_type")
 
 
@@ -68,17 +85,25 @@ def _parse_json(data: bytes) -> dict[str, Any]:
     return values
 
 
-async def _read_form(form: FormData) -> Body:
-    files: dict[str, bytes] = {}
+async def _read_form(form: FormData, uploads: Path | None) -> Body:
+    files: dict[str, Path] = {}
     fields: list[tuple[str, str]] = []
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
             if name.endswith("[]"):  # one file of several
                 name = f"{name[:-2]}[{sum(other.startswith(name[:-1]) for other in files)}]"
-            files[name] = await value.read()
+            if uploads is None:
+                raise refused(name, f"{name!r} is a file: none is taken here", "unknown_parameter")
+            files[name] = uploads / f"file-{len(files)}"
+            await run_in_threadpool(_keep, value, files[name])
         else:
             fields.append((name, value))
     return Body(unflatten(fields), files)
+
+
+def _keep(upload: UploadFile, path: Path) -> None:
+    with path.open("wb") as file:
+        shutil.copyfileobj(upload.file, file)
 
 
 def unflatten(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from services.video.image_schemas import CreateImages, EditImages, ImageFormat, 
 from services.video.intake.stills import IMAGE, MASK
 from services.video.job import IMAGE_ID, OPEN, Job, Kind, Status
 from services.video.routes.access import ERRORS, Owner, Service, TheService, keyed_router
-from services.video.routes.forms import Body, read_body
+from services.video.routes.forms import Body, Uploads, read_body
 from services.video.routes.parameters import body_schema, parse
 from sora_core import storage
 from sora_core.errors import MissingObject
@@ -45,10 +45,14 @@ async def create_images(
 
 @router.post("/edits", openapi_extra=body_schema(EditImages, files=_EDITED))
 async def edit_images(
-    request: Request, service: TheService, owner: Owner, idempotency_key: Annotated[str | None, Header()] = None
+    request: Request,
+    service: TheService,
+    owner: Owner,
+    uploads: Uploads,
+    idempotency_key: Annotated[str | None, Header()] = None,
 ) -> ImageList:
     """Make an image anew by a prompt, all of it or what a mask leaves open, and wait for it."""
-    body = _with_one_image(await read_body(request, 2 * service.config.api.max_upload_bytes))
+    body = _with_one_image(await read_body(request, 2 * service.config.api.max_upload_bytes, uploads))
     wanted = parse(EditImages, body, files=_EDITED)
     accept = partial(service.intake.accept, owner, wanted.wish(), body.files, idempotency_key, kind=Kind.IMAGE)
     return await _made(request, service, wanted, accept, keep=idempotency_key is not None)
@@ -59,7 +63,7 @@ def _with_one_image(body: Body) -> Body:
     listed = [name for name in body.files if name.startswith(f"{IMAGE}[")]
     if len(listed) > 1:
         raise refused(IMAGE, f"{len(listed)} images: this model edits one", "unsupported")
-    return Body(body.values, {IMAGE if name in listed else name: data for name, data in body.files.items()})
+    return Body(body.values, {IMAGE if name in listed else name: path for name, path in body.files.items()})
 
 
 async def _made(

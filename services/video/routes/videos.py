@@ -1,6 +1,7 @@
 """The routes of videos as jobs: create, list, retrieve, cancel, delete."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import Header, Query, Request, Response
@@ -9,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from services.video.intake.pictures import REFERENCE
 from services.video.job import OPEN, VIDEO_ID, Job, Status
 from services.video.routes.access import Owner, OwnJob, Service, TheService, found, keyed_router
-from services.video.routes.forms import read_body
+from services.video.routes.forms import Uploads, read_body
 from services.video.routes.parameters import body_schema, parse
 from services.video.schemas import CreateVideo, DeletedVideo, Video, VideoList, Wish
 from services.video.workers.housekeeping import remove
@@ -26,10 +27,11 @@ async def create_video(
     response: Response,
     service: TheService,
     owner: Owner,
+    uploads: Uploads,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Video:
     """Accept a video for generation; with ``n`` above one the answer is the first and names the others."""
-    body = await read_body(request, service.config.api.max_upload_bytes)
+    body = await read_body(request, service.config.api.max_upload_bytes, uploads)
     wish = parse(CreateVideo, body, files=(REFERENCE,))
     return await accepted(service, response, owner, wish, body.files, idempotency_key)
 
@@ -39,7 +41,7 @@ async def accepted(
     response: Response,
     owner: str,
     wish: Wish,
-    files: Mapping[str, bytes],
+    files: Mapping[str, Path],
     idempotency_key: str | None,
     *,
     remixed_from: str | None = None,
