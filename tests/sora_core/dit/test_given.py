@@ -8,28 +8,18 @@ import torch
 from torch import Tensor
 
 from sora_core.dit.cache import ClipCache
-from sora_core.dit.config import DiTConfig
 from sora_core.dit.given import GivenStates
 from sora_core.dit.model import Context, DiT
 from sora_core.dit.packing import Clip, pack, unpack
 
-CONFIG = DiTConfig(
-    num_attention_heads=2, attention_head_dim=16, in_channels=4, out_channels=4, text_dim=12, ffn_dim=48, num_layers=3
-)
+from .tiny import gentle_dit, noise
+
 GIVEN, REFERENCE, OWN = 6, 6, 12  # tokens
 
 
 @pytest.fixture(scope="module")
 def dit() -> DiT:
-    torch.manual_seed(0)
-    model = DiT(CONFIG).requires_grad_(False)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    return model
-
-
-def noise(seed: int, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return gentle_dit()
 
 
 def edited(seed: int, sigma: float) -> Clip:
