@@ -1,6 +1,7 @@
 """Several workers on one machine: processes that form a gloo group, as Ray Train's workers form one across machines."""
 
 import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -31,7 +32,9 @@ def run(
     """
     with tempfile.TemporaryDirectory(prefix="sora-group-") as folder:
         members = [
-            _context().Process(target=_member, args=(f"file://{folder}/meet", rank, workers, function, arguments))
+            _context().Process(
+                target=_member, args=(f"file://{folder}/meet", rank, workers, dict(os.environ), function, arguments)
+            )
             for rank in range(workers)
         ]
         for member in members:
@@ -49,7 +52,15 @@ def run(
         assert all(a == b if b is not None else a != 0 for a, b in zip(found, expected, strict=True)), found
 
 
-def _member(meet: str, rank: int, size: int, function: Callable[..., None], arguments: tuple[object, ...]) -> None:
+def _member(
+    meet: str,
+    rank: int,
+    size: int,
+    environment: dict[str, str],
+    function: Callable[..., None],
+    arguments: tuple[object, ...],
+) -> None:
+    os.environ.update(environment)  # the server's own is that of the first test which needed it
     dist.init_process_group("gloo", meet, rank=rank, world_size=size)
     try:
         function(*arguments)
