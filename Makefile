@@ -13,7 +13,7 @@ KEEP ?=
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --requirement requirements.lock
 	@# pip would compile on one core; not to compile costs every process seconds where Python may write no bytecode.
-	@-$(BIN)/python -m compileall -qq -j 0 $(BIN)/../lib >/dev/null
+	@$(BIN)/python -m compileall -qq -j 0 $(BIN)/../lib >/dev/null || true
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@# opencv-python draws windows and so wants libGL; a machine without it gets the same release without windows.
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || $(BIN)/python -m pip install --quiet --no-deps --force-reinstall opencv-python-headless==$$($(BIN)/python -c 'from importlib.metadata import version; print(version("opencv-python"))')
