@@ -155,7 +155,7 @@ def test_text_steers_the_trained_model_far_above_chance(made: Made, tmp_path: Pa
     # Chance is .17 and .25; without text the model scores about that (the table is in docs/LOG.md).
     gates = ["gates.colour=0.6", "gates.background=0.75", "gates.direction=0"]
     places = [f"checkpoint={made.run['checkpoint_uri']}", f"output={tmp_path}"]
-    command = [sys.executable, "-m", "jobs.evaluate", "--set", *places, "num_prompts=48", *gates]
+    command = [sys.executable, "-m", "jobs.evaluate", "--set", *places, "num_prompts=24", *gates]
     finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert finished.returncode == 0, finished.stdout + finished.stderr[-2000:]
 
