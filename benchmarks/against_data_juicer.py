@@ -19,11 +19,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.curation_cost.limit import NO_MODELS
-from jobs.curate import models
 from jobs.curate.config import CurateConfig
-from jobs.curate.examine import examine
 from jobs.curate.listing import make_plan
+from jobs.curate.measure import models
 from jobs.curate.rows import Source
+from jobs.curate.stages.examine import examine
 from jobs.launch import load_config
 
 PROCESSES = 2

@@ -17,13 +17,13 @@ import cv2
 import numpy as np
 from usearch.index import Index
 
-from jobs.curate import copies
-from jobs.curate.commit import commit_measured
+from jobs.curate.books.commit import commit_measured
 from jobs.curate.config import CurateConfig
-from jobs.curate.examine import examine
-from jobs.curate.likeness import DIM, MIRRORED, likeness
+from jobs.curate.duplicates import copies
+from jobs.curate.duplicates.likeness import DIM, MIRRORED, likeness
 from jobs.curate.listing import Plan, make_plan
 from jobs.curate.rows import Examined, Source
+from jobs.curate.stages.examine import examine
 from jobs.launch import load_config
 from sora_core import media, storage
 from sora_core.errors import UnreadableMedia

@@ -1,9 +1,9 @@
 """All cheap filters against the limit, which is decoding: the same files, one core, rounds in turn.
 
 ``python -m benchmarks.curation_cost.limit FOOTAGE [ROUNDS]``. Decoding is our decoder's own way of opening a file,
-every frame of it, and nothing else. Examining is `jobs.curate.examine.examine` without models: fetch, probe, decode,
-shots, all scores, fingerprints, previews, verdicts. Files that don't decode are left out. A file's seconds are its
-median round's.
+every frame of it, and nothing else. Examining is `jobs.curate.stages.examine.examine` without models: fetch, probe,
+decode, shots, all scores, fingerprints, previews, verdicts. Files that don't decode are left out. A file's seconds are
+its median round's.
 """
 
 import sys
@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 
 from jobs.curate.config import CurateConfig
-from jobs.curate.examine import examine
 from jobs.curate.listing import make_plan
 from jobs.curate.rows import Source
+from jobs.curate.stages.examine import examine
 from jobs.launch import load_config
 from sora_core import media
 from sora_core.errors import UnreadableMedia

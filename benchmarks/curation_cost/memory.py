@@ -18,9 +18,9 @@ import numpy as np
 from benchmarks.curation_cost.limit import NO_MODELS
 from benchmarks.curation_cost.stages import costs
 from jobs.curate.config import CurateConfig
-from jobs.curate.examine import examine
 from jobs.curate.listing import make_plan
 from jobs.curate.rows import Examined
+from jobs.curate.stages.examine import examine
 from jobs.launch import load_config
 
 FPS = 24

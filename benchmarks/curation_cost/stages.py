@@ -24,15 +24,16 @@ import cv2
 import pyarrow.parquet as pq
 
 from benchmarks.curation_cost.limit import NO_MODELS, films
-from jobs.curate import copies, models
-from jobs.curate.caption import CaptionWriter
-from jobs.curate.commit import commit, commit_measured
+from jobs.curate.books.commit import commit, commit_measured
 from jobs.curate.config import CaptionEndpoint, CurateConfig
-from jobs.curate.examine import examine
-from jobs.curate.latents import LatentEncoder
+from jobs.curate.duplicates import copies
 from jobs.curate.listing import Plan, make_plan
-from jobs.curate.pixels import decode_pixels
+from jobs.curate.measure import models
 from jobs.curate.rows import Examined, examined_from_table, examined_to_table
+from jobs.curate.stages.examine import examine
+from jobs.curate.stages.latents import LatentEncoder
+from jobs.curate.stages.pixels import decode_pixels
+from jobs.curate.words.endpoint import CaptionWriter
 from jobs.launch import load_config
 from sora_core.shards import Row
 

@@ -18,9 +18,9 @@ import numpy as np
 from benchmarks.filters.damage import variants
 from jobs.curate.config import CurateConfig
 from jobs.curate.listing import filters_of
-from jobs.curate.models import load
+from jobs.curate.measure.models import load
+from jobs.curate.measure.score import Meter
 from jobs.curate.rows import Scores
-from jobs.curate.score import Meter
 from jobs.launch import load_config
 from sora_core import media
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.filters.damage import EXCERPTS, Excerpt, Frames, Variant, encode, untouched
 from jobs.curate.config import CurateConfig
-from jobs.curate.examine import look
+from jobs.curate.stages.examine import look
 from jobs.launch import load_config
 
 FPS = 25.0

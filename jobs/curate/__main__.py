@@ -8,10 +8,10 @@
 import sys
 from functools import partial
 
-from jobs.curate.again import judge_again
+from jobs.curate.ask.judge import judge_again
+from jobs.curate.ask.why import WhyConfig, why
 from jobs.curate.config import CurateConfig
 from jobs.curate.pipeline import curate
-from jobs.curate.why import WhyConfig, why
 from jobs.launch import run
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from sora_core.shapes import Compression
 
 
 class Thresholds(JobConfig):
-    """What a clip must measure to be kept; see `jobs.curate.score` for the units. A score that is unknown passes."""
+    """What a clip must measure to be kept; see `jobs.curate.measure.score` for the units. A score that is unknown
+    passes."""
 
     min_sharpness: float = Field(ge=0)
     min_luma: float = Field(ge=0, le=255)
@@ -38,7 +39,7 @@ class Thresholds(JobConfig):
 
 class Models(JobConfig):
     """Where the models' weights lie: a URI, or ``package:NAME/FILE`` in an installed package. Empty: the score stays
-    unknown. `jobs.curate.models` says what each must be."""
+    unknown. `jobs.curate.measure.models` says what each must be."""
 
     text: str = ""
     indecency: str = ""

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from jobs.curate import captions
-from jobs.curate.captions import Caption
 from jobs.curate.config import CurateConfig
-from jobs.curate.models import fingerprints
+from jobs.curate.measure.models import fingerprints
 from jobs.curate.rows import Examined, Source, short_hash
+from jobs.curate.words import beside
+from jobs.curate.words.beside import Caption
 from sora_core import storage
 from sora_core.errors import MissingObject
 from sora_core.storage import ObjectInfo
@@ -79,7 +79,7 @@ def make_plan(config: CurateConfig, settings: dict[str, Any]) -> Plan:
     ]
     if not objects:
         raise MissingObject(f"source = {config.source}: nothing is stored there; correct it or upload footage first")
-    return bind(objects, *captions.read_tables(objects), settings, filters_of(config))
+    return bind(objects, *beside.read_tables(objects), settings, filters_of(config))
 
 
 def bind(
@@ -123,7 +123,7 @@ def _is_other(uri: str) -> bool:
 
 
 def _sidecar(item: ObjectInfo, by_uri: dict[str, ObjectInfo]) -> ObjectInfo | None:
-    return next((by_uri[uri] for uri in captions.sidecar_names(item.uri) if uri in by_uri), None)
+    return next((by_uri[uri] for uri in beside.sidecar_names(item.uri) if uri in by_uri), None)
 
 
 def _source(

@@ -5,7 +5,7 @@ text states, commit] -> prove -> manifest -> report. Where near-duplicates are l
 committed and compared before anything is encoded. Between the actors travel paths, spans and scores; each stage
 fetches and decodes what it needs itself, so no pixel crosses the object store. Ray Data's own checkpoints are not
 used: they duplicate or lose rows when one source becomes many clips. Instead each part of the listing is committed
-whole (`jobs.curate.ledger`).
+whole (`jobs.curate.books.ledger`).
 """
 
 import logging
@@ -21,18 +21,16 @@ import ray
 from ray.actor import ActorHandle
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
-from jobs.curate import account, copies, ledger, models, resume
-from jobs.curate.caption import CaptionWriter, captioner_of
-from jobs.curate.commit import commit, commit_measured
+from jobs.curate.ask.report import write_report
+from jobs.curate.books import account, ledger, resume
+from jobs.curate.books.commit import commit, commit_measured
+from jobs.curate.books.resume import Standing
 from jobs.curate.config import CurateConfig
-from jobs.curate.examine import examine, examine_again
+from jobs.curate.duplicates import copies
 from jobs.curate.isolated import Isolated, ProcessDied
-from jobs.curate.latents import Encoders, LatentEncoder
 from jobs.curate.listing import Plan, make_plan, parts, settings_of
-from jobs.curate.pixels import decode_pixels, reason_of
+from jobs.curate.measure import models
 from jobs.curate.progress import say, watching
-from jobs.curate.report import write_report
-from jobs.curate.resume import Standing
 from jobs.curate.rows import (
     Clip,
     Examined,
@@ -42,6 +40,10 @@ from jobs.curate.rows import (
     part_from_table,
     part_to_item,
 )
+from jobs.curate.stages.examine import examine, examine_again
+from jobs.curate.stages.latents import Encoders, LatentEncoder
+from jobs.curate.stages.pixels import decode_pixels, reason_of
+from jobs.curate.words.endpoint import CaptionWriter, captioner_of
 from jobs.launch import bind_ray_metrics, ray_session, write_resolved
 from sora_core import storage, telemetry
 from sora_core.errors import InputError

@@ -38,7 +38,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What was measured on a clip; None is unknown. `jobs.curate.score` has the units."""
+    """What was measured on a clip; None is unknown. `jobs.curate.measure.score` has the units."""
 
     sharpness: float | None = None
     luma: float | None = None
@@ -62,7 +62,7 @@ class Clip:
 
     ``description`` and ``summary`` are what the rule-based describer says of it, long and short. ``caption`` is what
     it is trained with, and ``captioner`` whose words these are. ``area`` is the picture's in its file, in pixels;
-    `jobs.curate.likeness` explains the ``fingerprint``. ``same_as`` is the clip that stands for this one.
+    `jobs.curate.duplicates.likeness` explains the ``fingerprint``. ``same_as`` is the clip that stands for this one.
     """
 
     clip_id: str

@@ -18,10 +18,10 @@ import pytest
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from jobs.curate.books.resume import Standing
 from jobs.curate.config import CurateConfig
 from jobs.curate.listing import Plan
 from jobs.curate.pipeline import curate, missing_parts
-from jobs.curate.resume import Standing
 from jobs.curate.rows import Source
 from jobs.demo.cluster import LocalCluster
 from jobs.demo.s3 import EmbeddedS3

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from jobs.curate import captions
 from jobs.curate.listing import Plan, bind, parts
 from jobs.curate.rows import Source
+from jobs.curate.words import beside
 from sora_core.errors import ConfigError
 from sora_core.storage import ObjectInfo, list_objects
 
@@ -22,11 +22,11 @@ def put(folder: Path, files: dict[str, str]) -> list[ObjectInfo]:
 
 
 def plan_of(objects: list[ObjectInfo]) -> Plan:
-    return bind(objects, *captions.read_tables(objects), SETTINGS, "filters")
+    return bind(objects, *beside.read_tables(objects), SETTINGS, "filters")
 
 
 def words(source: Source) -> str | None:
-    return captions.read_sidecar(source.caption_uri).text if source.caption_uri else source.caption
+    return beside.read_sidecar(source.caption_uri).text if source.caption_uri else source.caption
 
 
 def test_each_file_has_its_own_words(tmp_path: Path) -> None:
@@ -78,10 +78,10 @@ def test_a_key_depends_on_its_own_object_words_and_settings_alone() -> None:
     def item(name: str, etag: str) -> ObjectInfo:
         return ObjectInfo(f"s3://b/{name}", etag, 5, 0.0)
 
-    table = {"s3://b/a.mp4": captions.Caption("a", None), "s3://b/b.mp4": captions.Caption("b", None)}
+    table = {"s3://b/a.mp4": beside.Caption("a", None), "s3://b/b.mp4": beside.Caption("b", None)}
 
     def keys(a_etag: str = "1", b_text: str = "b", settings: dict[str, Any] = SETTINGS) -> dict[str, str]:
-        changed = table | {"s3://b/b.mp4": captions.Caption(b_text, None)}
+        changed = table | {"s3://b/b.mp4": beside.Caption(b_text, None)}
         return bind([item("a.mp4", a_etag), item("b.mp4", "2")], changed, set(), settings, "filters").keys
 
     before = keys()
@@ -94,7 +94,7 @@ def test_a_key_depends_on_its_own_object_words_and_settings_alone() -> None:
 
 def test_equal_objects_in_a_bucket_are_done_once_with_the_words_of_either() -> None:
     objects = [ObjectInfo(f"s3://b/{name}.mp4", "same", 5, 0.0) for name in "abc"]
-    plan = bind(objects, {"s3://b/b.mp4": captions.Caption("words", None)}, set(), SETTINGS, "filters")
+    plan = bind(objects, {"s3://b/b.mp4": beside.Caption("words", None)}, set(), SETTINGS, "filters")
     assert [(source.uri, source.caption) for source in plan.sources] == [("s3://b/b.mp4", "words")]
     assert [row.reason for row in plan.others] == ["duplicate_object"] * 2
 
@@ -111,4 +111,4 @@ def test_parts_hold_every_source_once_within_their_bounds() -> None:
 def test_a_table_in_another_encoding_is_named(tmp_path: Path) -> None:
     (tmp_path / "captions.csv").write_bytes("file,caption\na.mp4,caf\xe9\n".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"captions\.csv"):
-        captions.read_tables(list_objects(str(tmp_path)))
+        beside.read_tables(list_objects(str(tmp_path)))

@@ -1,0 +1,1 @@
+"""Questions to an output, and verdicts given again."""

@@ -1,0 +1,1 @@
+"""Clips that show the same, over the whole corpus."""

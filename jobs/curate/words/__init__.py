@@ -1,0 +1,1 @@
+"""A clip's words: those beside the footage, and those of an endpoint."""

@@ -1,0 +1,199 @@
+"""Each stage is done again only when what it depends on has changed."""
+
+import os
+import re
+import signal
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jobs.curate import pipeline
+from jobs.curate.ask.judge import judge_again
+from jobs.curate.ask.why import WhyConfig, describe, find, why
+from jobs.curate.books import ledger
+from jobs.curate.books.commit import AWAITS
+from jobs.curate.config import CurateConfig
+from jobs.curate.isolated import Isolated
+from jobs.curate.pipeline import curate
+from jobs.curate.rows import Source
+from sora_core import shards, storage
+from sora_core.errors import ConfigError, MissingObject
+from sora_core.media import encode_mp4
+from sora_core.shards import Row
+from tests.jobs.curate.conftest import Tally
+from tests.jobs.curate.stripes import COLOURS, stripes, write_footage
+
+
+@pytest.fixture
+def curated(tally: Tally, config: CurateConfig) -> CurateConfig:
+    """Footage curated once; what was counted is forgotten."""
+    Path(config.source).mkdir()
+    write_footage(Path(config.source))
+    config = config.model_copy(update={"sources_per_part": 4})
+    curate(config)
+    assert tally.counts["frames"] > 0
+    tally.counts.clear()
+    return config
+
+
+def changed(config: CurateConfig, **thresholds: float) -> CurateConfig:
+    return config.model_copy(update={"thresholds": config.thresholds.model_copy(update=thresholds)})
+
+
+def rows_of(config: CurateConfig) -> dict[str, Row]:
+    manifest = shards.read_manifest(config.output)
+    return {row.clip_id: row for shard in manifest.shards for row in shards.read_rows(config.output, shard)}
+
+
+def reasons(config: CurateConfig) -> dict[str, str | None]:
+    rows = ledger.read_rows(config.output, ["uri", "clip_id", "reason"]).to_pylist()
+    return {Path(row["uri"]).name: row["reason"] for row in rows if row["clip_id"] is None}
+
+
+def assert_as_if_at_once(config: CurateConfig, tmp_path: Path) -> None:
+    """The output holds what one run with this config over the same footage gives."""
+    fresh = config.model_copy(update={"output": str(tmp_path / "fresh")})
+    curate(fresh)
+    assert reasons(config) == reasons(fresh)
+    ours, theirs = rows_of(config), rows_of(fresh)
+    assert ours.keys() == theirs.keys()
+    for clip_id, row in ours.items():
+        for name in Row.__slots__:
+            np.testing.assert_array_equal(getattr(row, name), getattr(theirs[clip_id], name), name)
+    whole = shards.read_manifest(fresh.output)
+    assert shards.read_manifest(config.output).whitening_std == pytest.approx(whole.whitening_std)
+
+
+def test_other_thresholds_redo_verdicts_and_encode_only_what_now_passes(
+    curated: CurateConfig, tally: Tally, tmp_path: Path
+) -> None:
+    before = rows_of(curated)
+    lenient = changed(curated, min_luma=0, min_contrast=0)  # black.mp4 passes now
+    curate(lenient)
+    assert tally.counts["examine"] == 0
+    assert tally.counts["encode"] == 1
+    assert tally.counts["frames"] == 9, "the new clip's own"
+    assert rows_of(lenient).keys() > before.keys()
+    strict = changed(curated, max_luma=100)  # the bright ones go, nothing is encoded
+    tally.counts.clear()
+    curate(strict)
+    assert tally.counts.total() == 0
+    assert "too_bright" in reasons(strict).values()
+    assert_as_if_at_once(strict, tmp_path)
+
+
+def test_other_models_redo_latents_only(curated: CurateConfig, tally: Tally) -> None:
+    before = rows_of(curated)
+    exact = curated.model_copy(update={"vae_dtype": "float32"})
+    curate(exact)
+    assert tally.counts["examine"] == 0
+    after = rows_of(exact)
+    assert tally.counts["encode"] == len(after) == len(before)
+    assert {row.made.vae_dtype for row in after.values()} == {"float32"}
+
+
+def test_new_footage_is_done_alone_and_removed_footage_goes(curated: CurateConfig, tally: Tally) -> None:
+    source = Path(curated.source)
+    encode_mp4(source / "new.mp4", stripes(COLOURS["red"], 9, (80, 48)), 8)
+    (source / "new.mp4.txt").write_text("red stripes")
+    (source / "blue-64.mp4").unlink()
+    curate(curated)
+    assert (tally.counts["examine"], tally.counts["encode"]) == (1, 1)
+    uris = {Path(row.uri).name for row in rows_of(curated).values()}
+    assert "new.mp4" in uris
+    assert "blue-64.mp4" not in uris
+    assert "blue-64.mp4" not in reasons(curated)
+
+
+def test_judge_decides_again_without_a_look(
+    curated: CurateConfig, tally: Tally, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = changed(curated, min_luma=0, min_contrast=0, max_luma=100)
+    judge_again(other)
+    assert tally.counts.total() == 0
+    found = reasons(other)
+    assert found["black.mp4"] == AWAITS, "it passes, and has no latents yet"
+    assert "too_bright" in found.values()
+    assert "1 clips pass and have no latents yet" in capsys.readouterr().out
+    kept = [row for row in ledger.read_rows(other.output, ["clip_id", "status"]).to_pylist() if row["clip_id"]]
+    assert Counter(row["status"] for row in kept)["kept"] == len(rows_of(other))
+    curate(other)
+    assert (tally.counts["examine"], tally.counts["encode"]) == (0, 1)
+    assert_as_if_at_once(other, tmp_path)
+
+
+def test_judge_and_back_again_changes_nothing_but_costs_latents(curated: CurateConfig, tally: Tally) -> None:
+    before = reasons(curated)
+    judge_again(changed(curated, min_luma=0))
+    judge_again(curated)
+    assert tally.counts.total() == 0
+    assert reasons(curated) == before
+
+
+def test_judge_refuses_what_verdicts_can_not_change(curated: CurateConfig) -> None:
+    with pytest.raises(ConfigError, match=r"vae = 'other'.*without judge"):
+        judge_again(curated.model_copy(update={"vae": "other"}))
+    with pytest.raises(ConfigError, match=r"15 objects .* never measured"):
+        judge_again(curated.model_copy(update={"max_frames": 13}))
+    with pytest.raises(MissingObject, match=r"run jobs\.curate"):
+        judge_again(curated.model_copy(update={"output": curated.output + "-none"}))
+
+
+class Crashing(Isolated):
+    """Its decoder goes down on one file, as a faulty library would."""
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if isinstance(args[0], Source) and args[0].uri.endswith("/grey-64.mp4"):
+            return super().call(os.kill, super().call(os.getpid), signal.SIGSEGV)
+        return super().call(function, *args, **kwargs)
+
+
+def test_an_input_that_kills_the_decoder_is_a_row_and_is_not_tried_again(
+    tally: Tally, config: CurateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = Crashing()
+    monkeypatch.setattr(pipeline, "Isolated", lambda: process)
+    Path(config.source).mkdir()
+    verdicts = write_footage(Path(config.source))
+    curate(config)
+    expected = {name: reason for name, (_, reason) in verdicts.items()} | {"grey-64.mp4": "decoder_crashed"}
+    assert reasons(config) == expected
+    tally.counts.clear()
+    curate(config)
+    assert tally.counts.total() == 0
+    process.close()
+
+
+def test_why_tells_what_became_of_anything(curated: CurateConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    place = WhyConfig(output=curated.output)
+    why("black.mp4", place)
+    said = capsys.readouterr().out
+    assert "black.mp4: dropped (too_dark), video" in said
+    assert "9 frames of 64x64: dropped (too_dark); " in said
+    [clip_id] = [row.clip_id for row in rows_of(curated).values() if row.uri.endswith("/red-64.mp4")]
+    whole, clip = find(clip_id, curated.output)
+    assert whole["clip_id"] is None
+    assert clip["clip_id"] == clip_id
+    assert "kept" in describe(clip)
+    why(storage.join(curated.source, "broken.mp4"), place)
+    assert "failed (unreadable_container)" in capsys.readouterr().out
+    with pytest.raises(MissingObject, match="neither an object nor a clip"):
+        why("nobody", place)
+
+
+def test_the_report_shows_every_verdict_and_duplicate_in_one_file(curated: CurateConfig) -> None:
+    source = Path(curated.source)
+    (source / "copy.mp4").symlink_to(source / "red-64.mp4")
+    curate(curated)
+    page = storage.read_bytes(storage.join(curated.output, "report.html")).decode()
+    assert "Dropped: too_dark (1 clips)</h2><p class=mute>min_luma = 15</p>" in page
+    dark = page.partition("Dropped: too_dark")[2].partition("</figure>")[0]
+    assert re.search(r"<b>luma [\d.]+</b><br>black\.mp4 0\.0 s", dark)
+    assert re.search(r"broken\.mp4<td>failed: unreadable_container", page)
+    assert page.count("data:image/webp;base64,") >= 12
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
