@@ -7,6 +7,7 @@ from sora_core.media.decode import clip_frames, decode_clip, resample
 from sora_core.media.encode import Mp4Writer, encode_mp4
 from sora_core.media.film import read_film, write_film
 from sora_core.media.frames import Frame, SourceFrame, StillFrame, iter_frames, play
+from sora_core.media.isolated import DecoderKilled, Isolated, Limits, ProcessDied
 from sora_core.media.picture import decode_image, decode_transparency
 from sora_core.media.preview import contact_sheet, to_webp, write_image, write_thumbnail
 from sora_core.media.probe import MediaInfo, probe, probe_image
@@ -15,9 +16,13 @@ from sora_core.media.sound import SOUND_HZ, decode_sound
 
 __all__ = [
     "SOUND_HZ",
+    "DecoderKilled",
     "Frame",
+    "Isolated",
+    "Limits",
     "MediaInfo",
     "Mp4Writer",
+    "ProcessDied",
     "ShotFinder",
     "SourceFrame",
     "StillFrame",

@@ -17,7 +17,8 @@ from sora_core.errors import UnreadableMedia
 
 # Pillow's own plugins that read pictures and start no other program.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "GIF")
-_MAX_PIXELS = 1 << 28
+# Below twice Pillow's own limit, from where on it refuses by itself.
+MAX_PICTURE_PIXELS = 1 << 27
 _ORIENTATION = 0x0112
 _ROTATION = {3: 180, 6: -90, 8: 90, 5: -90, 7: 90}
 
@@ -40,53 +41,66 @@ def open_image(path: Path) -> ImageHeader | None:
             # A phone's MPO holds a picture and its preview, no animation.
             if getattr(image, "is_animated", False) and image.format != "MPO":
                 return None
+            if image.width * image.height > MAX_PICTURE_PIXELS:
+                raise _too_large(path.name, f"{image.width}x{image.height}", MAX_PICTURE_PIXELS)
             orientation = image.getexif().get(_ORIENTATION, 1)
             width, height = image.size[::-1] if orientation >= 5 else image.size
             return ImageHeader(height, width, _ROTATION.get(orientation, 0), str(image.format).lower(), image.mode)
     except UnidentifiedImageError:
         return None
+    except Image.DecompressionBombError as error:
+        raise _too_large(path.name, str(error), MAX_PICTURE_PIXELS) from error
 
 
-def decode_image(source: Path | str | bytes, size: tuple[int, int] | None = None) -> np.ndarray:
+def decode_image(
+    source: Path | str | bytes, size: tuple[int, int] | None = None, *, max_pixels: int = MAX_PICTURE_PIXELS
+) -> np.ndarray:
     """A photograph as uint8 ``(h, w, 3)``: EXIF orientation applied, transparency laid on white, area-scaled.
 
     UnreadableMedia for anything that isn't a whole picture (``truncated_image``, ``damaged_image``,
     ``bad_dimensions``, ``unreadable_image``).
     """
-    pixels = _decoded(source, _rgb)
+    pixels = _decoded(source, _rgb, max_pixels)
     if size is None or pixels.shape[:2] == size:
         return pixels
     resized: np.ndarray = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
     return resized
 
 
-def decode_transparency(source: Path | str | bytes) -> np.ndarray:
+def decode_transparency(source: Path | str | bytes, *, max_pixels: int = MAX_PICTURE_PIXELS) -> np.ndarray:
     """Where a picture shows nothing at all (alpha 0), bool ``(h, w)``; the errors of `decode_image`."""
-    transparent: np.ndarray = _decoded(source, lambda image: image.convert("RGBA").getchannel("A")) == 0
+    transparent: np.ndarray = _decoded(source, _alpha, max_pixels) == 0
     return transparent
 
 
-def _decoded(source: Path | str | bytes, convert: Callable[[Image.Image], Image.Image]) -> np.ndarray:
+def _alpha(image: Image.Image) -> Image.Image:
+    return image.convert("RGBA").getchannel("A")
+
+
+def _decoded(source: Path | str | bytes, convert: Callable[[Image.Image], Image.Image], max_pixels: int) -> np.ndarray:
     """A whole picture, upright, as ``convert`` leaves it."""
     name = "the image" if isinstance(source, bytes) else Path(source).name
     try:
         with _opened(source) as image:
-            if image.width * image.height > _MAX_PIXELS:
-                raise UnreadableMedia(
-                    f"{name} is {image.width}x{image.height}, more than {_MAX_PIXELS} pixels; scale it down",
-                    reason="bad_dimensions",
-                )
+            if image.width * image.height > max_pixels:
+                raise _too_large(name, f"{image.width}x{image.height}", max_pixels)
             is_jpeg = image.format in ("JPEG", "MPO")
             pixels = np.array(convert(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError as error:
         raise UnreadableMedia(
             f"{name} is no picture that this build reads; use JPEG, PNG or WebP", reason="unreadable_image"
         ) from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(name, str(error), max_pixels) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise UnreadableMedia(f"{name} is cut short or damaged ({error})", reason="truncated_image") from error
     if is_jpeg and not _is_whole_jpeg(source):
         raise UnreadableMedia(f"{name}: part of the picture is missing; upload it again", reason="damaged_image")
     return pixels
+
+
+def _too_large(name: str, size: str, max_pixels: int) -> UnreadableMedia:
+    return UnreadableMedia(f"{name}: {size}, more than {max_pixels} pixels; scale it down", reason="bad_dimensions")
 
 
 def _is_whole_jpeg(source: Path | str | bytes) -> bool:

@@ -172,8 +172,9 @@ def _picture_stream(container: Any, name: str) -> Any:
         )
     # Processes share the cores; codec threads cost up to 30 % more CPU for the same frames.
     stream.codec_context.thread_count = 1
-    # Each frame then tells its quantiser, for at most a tenth of the decoder's time.
-    stream.codec_context.options = {"export_side_data": "venc_params"}
+    # Each frame then tells its quantiser, for at most a tenth of the decoder's time. A size that grows on the way is
+    # bounded like the first.
+    stream.codec_context.options = {"export_side_data": "venc_params", "max_pixels": str(_MAX_PIXELS)}
     return stream
 
 

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sora_core.errors import UnreadableMedia
-from sora_core.media import contact_sheet, decode_clip, decode_image, encode_mp4, iter_frames, probe, write_thumbnail
+from sora_core.media import (
+    contact_sheet,
+    decode_clip,
+    decode_image,
+    decode_transparency,
+    encode_mp4,
+    iter_frames,
+    probe,
+    write_thumbnail,
+)
 from sora_core.media.decode import resample
 from sora_core.media.shots import detect
 
@@ -125,6 +134,18 @@ def test_sixteen_bit_and_transparent_pictures_keep_their_look() -> None:
     clear = io.BytesIO()
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(clear, "PNG")
     assert decode_image(clear.getvalue()).min() == 255
+
+
+@pytest.mark.parametrize("side", [12_000, 14_000])
+def test_a_small_file_of_a_giant_picture_is_refused(side: int, tmp_path: Path) -> None:
+    """Below and above the size from where on Pillow speaks of a bomb."""
+    Image.new("1", (side, side)).save(tmp_path / "bomb.png")
+    for decode in (decode_image, decode_transparency, probe):
+        with pytest.raises(UnreadableMedia, match="scale it down") as caught:
+            decode(tmp_path / "bomb.png")
+        assert caught.value.reason == "bad_dimensions"
+    with pytest.raises(UnreadableMedia, match="64x64"):
+        decode_image(jpeg(Image.new("RGB", (64, 64))), max_pixels=1000)
 
 
 def test_a_contact_sheet_holds_every_frame_in_reading_order(tmp_path: Path) -> None:
