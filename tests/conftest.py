@@ -34,9 +34,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def footage() -> Path:
-    """Real footage with a manifest: the large collection where it lies beside the checkout, else the shipped clips."""
-    shared = ROOT.parent / "shared" / "footage"
-    return shared if shared.is_dir() else ROOT / "examples" / "footage"
+    """The shipped clips and photographs: what a test may name."""
+    return ROOT / "examples" / "footage"
+
+
+@pytest.fixture(scope="session")
+def collection(footage: Path) -> Path:
+    """All real files there are: a large collection, which holds the shipped ones too, or the shipped ones alone.
+
+    It lies beside some checkouts and only adds cases; FOOTAGE_COLLECTION names another place, or none when it's empty.
+    """
+    beside = os.environ.get("FOOTAGE_COLLECTION", str(ROOT.parent / "shared" / "footage"))
+    return Path(beside) if beside and Path(beside).is_dir() else footage
 
 
 @pytest.fixture(scope="session")

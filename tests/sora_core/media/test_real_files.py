@@ -2,6 +2,7 @@
 
 import csv
 import re
+import wave
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from sora_core.errors import MissingObject, UnreadableMedia
-from sora_core.media import decode_clip, decode_image, iter_frames, probe
+from sora_core.media import decode_clip, decode_image, encode_mp4, iter_frames, probe
 from sora_core.media.stream import timed_frames
 
 # From the notes of the shared manifest: what these files hold that can't be seen.
@@ -31,26 +32,42 @@ DISPLAYED = {  # (width, height), rotation and pixel aspect applied
     "fx_lecture_room.ogg": (441, 240),
     "a_hdr10_av1_portrait.mp4": (720, 1280),
 }
+FRAMES = {  # that decode of each shipped video
+    "a_bbb_square.webm": 90,
+    "a_hdr10_av1_portrait.mp4": 127,
+    "a_station_vfr.mp4": 932,
+    "a_watch_blur.mp4": 167,
+    "db_coin.mov": 242,
+    "db_tree.avi": 68,
+    "fx_cake_tall.webm": 240,
+    "fx_lecture_room.ogg": 600,
+    "fx_lego.webm": 166,
+    "in_bottles.mp4": 1189,
+    "mp_chaplin.mp4": 241,
+    "oh_flower_720.264": 300,
+    "oh_office_720.264": 19,
+    "sl_two_flies.mp4": 1100,
+}
 WIDE_TALL = (36, 64)
 
 
-def files(footage: Path) -> list[Path]:
-    return sorted(path for path in footage.iterdir() if path.suffix not in {".csv", ".md"})
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix not in {".csv", ".md"})
 
 
 @pytest.fixture(scope="session")
-def expected_frames(footage: Path) -> dict[str, int]:
-    """Frames that decode of each video, from the shared manifest; the shipped selection has none."""
-    manifest = footage / "manifest.csv"
+def expected_frames(collection: Path) -> dict[str, int]:
+    """Frames that decode of each video; of those that aren't shipped, from the collection's manifest."""
+    manifest = collection / "manifest.csv"
     if not manifest.exists():
-        return {}
+        return FRAMES
     rows = csv.DictReader(manifest.read_text().splitlines())
     # The shared manifest was made with a build that lacked the VVC decoder.
-    return {row["file"]: int(row["frames"]) for row in rows if row["codec"] != "vvc"}
+    return {row["file"]: int(row["frames"]) for row in rows if row["codec"] != "vvc"} | FRAMES
 
 
-def test_every_file_gives_pictures_or_a_reason(footage: Path, expected_frames: dict[str, int]) -> None:
-    for path in files(footage):
+def test_every_file_gives_pictures_or_a_reason(collection: Path, expected_frames: dict[str, int]) -> None:
+    for path in files(collection):
         if path.name in UNREADABLE:
             with pytest.raises(UnreadableMedia, match=re.escape(path.name)) as caught:
                 probe(path)
@@ -65,17 +82,17 @@ def test_every_file_gives_pictures_or_a_reason(footage: Path, expected_frames: d
             assert len(times) == expected_frames.get(path.name, len(times)), path.name
 
 
-def test_sizes_are_those_a_viewer_sees(footage: Path) -> None:
-    for name in DISPLAYED.keys() & {path.name for path in files(footage)}:
-        info = probe(footage / name)
+def test_sizes_are_those_a_viewer_sees(collection: Path) -> None:
+    for name in DISPLAYED.keys() & {path.name for path in files(collection)}:
+        info = probe(collection / name)
         assert (info.width, info.height) == DISPLAYED[name], name
-        frame = decode_clip(footage / name, max_frames=1)[0]
+        frame = decode_clip(collection / name, max_frames=1)[0]
         assert frame.shape == (info.height, info.width, 3), name
 
 
-def test_a_span_is_a_slice_of_the_whole(footage: Path) -> None:
+def test_a_span_is_a_slice_of_the_whole(collection: Path) -> None:
     """Seeking changes nothing: damaged, unevenly timed and indexless files included."""
-    for path in files(footage):
+    for path in files(collection):
         if path.stat().st_size > 600_000 or path.name in UNREADABLE or probe(path).kind == "image":
             continue
         whole = decode_clip(path, fps=8, size=WIDE_TALL)
@@ -98,23 +115,50 @@ def test_uneven_frame_times_are_kept(footage: Path) -> None:
     assert changes == 68
 
 
-def test_a_cut_file_gives_what_is_left(footage: Path) -> None:
-    path = footage / "zz_trunc_basketball.mp4"
-    if not path.exists():
-        pytest.skip("only the large collection has it")
-    claimed_s = probe(path).duration_s
-    clip = decode_clip(path, size=WIDE_TALL)
-    assert claimed_s is not None
-    assert len(clip) == 180 < claimed_s * 29.97
+def cut(path: Path, share: float, folder: Path) -> Path:
+    """The first bytes of a file, under a name of its own."""
+    whole = path.read_bytes()
+    part = folder / f"cut_{path.name}"
+    part.write_bytes(whole[: int(share * len(whole))])
+    return part
 
 
-def test_damaged_photographs_are_refused(footage: Path) -> None:
-    path = footage / "ph_broken.jpg"
-    if not path.exists():
-        pytest.skip("only the large collection has it")
-    with pytest.raises(UnreadableMedia) as caught:
-        decode_image(path)
-    assert caught.value.reason == "damaged_image"
+@pytest.mark.parametrize("made", [False, True])
+def test_a_cut_file_gives_what_is_left(footage: Path, tmp_path: Path, made: bool) -> None:
+    """Whose head, with the length in it, is whole: a WebM, and an MP4 that begins with its index."""
+    path = footage / "a_bbb_square.webm"
+    if made:
+        path = tmp_path / "made.mp4"
+        encode_mp4(path, np.random.default_rng(0).integers(0, 255, (24, 64, 96, 3), np.uint8), 8)
+    part = cut(path, 0.55, tmp_path)
+    whole, left = (decode_clip(file, size=WIDE_TALL) for file in (path, part))
+    assert probe(part).duration_s == probe(path).duration_s
+    assert 0.3 * len(whole) < len(left) < 0.7 * len(whole)
+
+
+def test_files_without_pictures_say_why(footage: Path, tmp_path: Path) -> None:
+    """One whose index stood at its end, and one of sound alone."""
+    sound = tmp_path / "sound.wav"
+    with wave.open(str(sound), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(bytes(8000))
+    reasons = {cut(footage / "mp_chaplin.mp4", 0.7, tmp_path): "unreadable_container", sound: "no_video_stream"}
+    for path, reason in reasons.items():
+        with pytest.raises(UnreadableMedia) as caught:
+            probe(path)
+        assert caught.value.reason == reason
+
+
+def test_damaged_photographs_are_refused(footage: Path, tmp_path: Path) -> None:
+    """Cut short, or with half of its picture missing before its end mark."""
+    path = footage / "ph_tokyo.jpg"
+    holed = tmp_path / "holed.jpg"
+    holed.write_bytes(path.read_bytes()[: path.stat().st_size // 2] + b"\xff\xd9")
+    reasons = {cut(path, 0.5, tmp_path): "truncated_image", holed: "damaged_image"}
+    for damaged, reason in reasons.items():
+        with pytest.raises(UnreadableMedia) as caught:
+            decode_image(damaged)
+        assert caught.value.reason == reason
 
 
 def test_a_missing_file_is_no_unreadable_one(tmp_path: Path) -> None:

@@ -14,15 +14,23 @@ from jobs.curate.duplicates import copies
 from jobs.curate.duplicates.likeness import MIRRORED, Pictures, likeness, opened, vector
 from jobs.curate.pipeline import curate
 from sora_core import shards, storage
-from sora_core.media import decode_image, encode_mp4
+from sora_core.media import decode_clip, decode_image, encode_mp4
 from tests.jobs.curate.conftest import Tally
 
-PHOTOS = ("abbey", "aloe", "city", "fruits", "london", "tokyo")
+STILLS = {
+    "fruits": "ph_fruits.jpg",
+    "london": "ph_london.jpg",
+    "tokyo": "ph_tokyo.jpg",
+    "flower": "oh_flower_720.264",
+    "bottles": "in_bottles.mp4",
+    "chaplin": "mp_chaplin.mp4",
+}
 
 
 def walk(footage: Path, name: str, frames: int = 17) -> np.ndarray:
-    """A camera that walks over a photograph: ``(frames, 192, 256, 3)``."""
-    photo = decode_image(footage / f"ph_{name}.jpg")
+    """A camera that walks over a photograph, or over the first frame of a film: ``(frames, 192, 256, 3)``."""
+    path = footage / STILLS[name]
+    photo = decode_image(path) if path.suffix == ".jpg" else decode_clip(path, max_frames=1)[0]
     scale = 340 / min(photo.shape[:2])
     photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return np.stack([photo[2 * t : 2 * t + 192, 4 * t : 4 * t + 256] for t in range(frames)])
@@ -49,13 +57,13 @@ def fingerprint(frames: np.ndarray) -> np.ndarray:
 
 
 def test_a_mirrored_picture_has_the_vector_with_the_signs_turned(footage: Path) -> None:
-    looks = fingerprint(walk(footage, "city", 5))
+    looks = fingerprint(walk(footage, "tokyo", 5))
     mirrored = np.ascontiguousarray(looks[:, :, ::-1])
     np.testing.assert_allclose(vector(mirrored), vector(looks) * MIRRORED, atol=1e-5)
 
 
 def test_likeness_tells_copies_from_strangers(footage: Path) -> None:
-    looks = {name: fingerprint(walk(footage, name, 9)) for name in PHOTOS}
+    looks = {name: fingerprint(walk(footage, name, 9)) for name in STILLS}
     for name, ours in looks.items():
         crop = fingerprint(walk(footage, name, 9)[:, 12:180, 20:236])
         assert np.median(likeness(crop, ours)) > 0.8
@@ -96,8 +104,8 @@ def test_the_best_of_each_cluster_is_kept_and_the_others_name_it(
     comparing: CurateConfig, tally: Tally, footage: Path
 ) -> None:
     kinds = ("coarse", "half", "cropped", "mirrored", "trimmed", "boxed")
-    write(Path(comparing.source), footage, ("city", "fruits"), kinds)
-    write(Path(comparing.source), footage, ("abbey",), ())
+    write(Path(comparing.source), footage, ("tokyo", "fruits"), kinds)
+    write(Path(comparing.source), footage, ("flower",), ())
     curate(comparing)
     assert len({name.partition("-")[0] for name in kept(comparing)}) == len(kept(comparing)) == 3
     assert not {name for name in kept(comparing) if "boxed" in name or "half" in name}
@@ -110,8 +118,8 @@ def test_the_best_of_each_cluster_is_kept_and_the_others_name_it(
             original = clips[clip["same_as"]]
             assert original["status"] == "kept"
             assert Path(original["uri"]).name.partition("-")[0].partition(".")[0] in clip["uri"]
-    assert "= city-half.mp4" in storage.read_bytes(storage.join(comparing.output, "report.html")).decode()
-    assert any(row["same_as"] for row in find("city-half.mp4", comparing.output))
+    assert "= tokyo-half.mp4" in storage.read_bytes(storage.join(comparing.output, "report.html")).decode()
+    assert any(row["same_as"] for row in find("tokyo-half.mp4", comparing.output))
     tally.counts.clear()
     curate(comparing)
     assert tally.counts.total() == 0, "nothing is left to do"
@@ -121,7 +129,7 @@ def test_better_footage_that_comes_later_takes_the_place(
     comparing: CurateConfig, tally: Tally, footage: Path, tmp_path: Path
 ) -> None:
     source = Path(comparing.source)
-    frames = walk(footage, "city")
+    frames = walk(footage, "tokyo")
     encode_mp4(source / "small.mp4", np.ascontiguousarray(frames[:, ::2, ::2]), 8)
     write(source, footage, ("london",), ())
     curate(comparing)
@@ -137,32 +145,32 @@ def test_better_footage_that_comes_later_takes_the_place(
 
 
 def test_judge_compares_again_without_a_look(comparing: CurateConfig, tally: Tally, footage: Path) -> None:
-    write(Path(comparing.source), footage, ("city", "london"), ("half",))
+    write(Path(comparing.source), footage, ("tokyo", "london"), ("half",))
     apart = comparing.model_copy(update={"max_likeness": None})
     curate(apart)
     assert len(kept(apart)) == 4
     tally.counts.clear()
     judge_again(comparing)
-    assert kept(comparing) == {"city", "london"}
+    assert kept(comparing) == {"tokyo", "london"}
     judge_again(apart)
     assert tally.counts.total() == 0
-    assert kept(apart) == {"city", "london"}, "the copies have lost their latents, and wait"
+    assert kept(apart) == {"tokyo", "london"}, "the copies have lost their latents, and wait"
 
 
 def test_peoples_words_go_before_quality(comparing: CurateConfig, footage: Path) -> None:
-    write(Path(comparing.source), footage, ("city",), ("half",))
-    (Path(comparing.source) / "city-half.txt").write_text("a city")
+    write(Path(comparing.source), footage, ("tokyo",), ("half",))
+    (Path(comparing.source) / "tokyo-half.txt").write_text("a tower")
     curate(comparing)
-    assert kept(comparing) == {"city-half"}
+    assert kept(comparing) == {"tokyo-half"}
 
 
 def test_large_corpora_are_searched_by_the_graph_with_the_same_answer(
     comparing: CurateConfig, footage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(Path(comparing.source), footage, ("city", "london"), ("half",))
+    write(Path(comparing.source), footage, ("tokyo", "london"), ("half",))
     monkeypatch.setattr(copies, "_EXACT", 0)
     curate(comparing)
-    assert kept(comparing) == {"city", "london"}
+    assert kept(comparing) == {"tokyo", "london"}
 
 
 def ids(config: CurateConfig) -> set[str]:

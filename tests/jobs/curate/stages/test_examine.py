@@ -55,10 +55,10 @@ def test_rows_survive_the_trip_between_actors(examined: dict[str, Examined]) -> 
     assert part_from_table(pa.Table.from_pylist([part_to_item(sources)])) == sources
 
 
-def test_real_footage_is_accounted_for(footage: Path, tmp_path: Path, config: CurateConfig) -> None:
+def test_real_footage_is_accounted_for(collection: Path, tmp_path: Path, config: CurateConfig) -> None:
     """Each small real file, the broken ones too."""
     (tmp_path / "in").mkdir()
-    files = [path for path in footage.iterdir() if path.stat().st_size < 150_000 or path.name in LARGER]
+    files = [path for path in collection.iterdir() if path.stat().st_size < 150_000 or path.name in LARGER]
     for path in files:
         (tmp_path / "in" / path.name).symlink_to(path)
     plan = make_plan(config, {})
