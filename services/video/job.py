@@ -70,6 +70,10 @@ class IdempotencyConflict(Exception):
     """The key was used before, for another request."""
 
 
+class RequestGone(Exception):
+    """The key was used before, and nothing is left of what that request made."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """The right to work on a job: a later attempt, even of the same worker, is another lease."""

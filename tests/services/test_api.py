@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import time
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from openai.types import Video
 from PIL import Image
 
 from services.video.job import Status
+from services.video.ledger.tables import LedgerUnavailable
 from sora_core import storage
 from sora_core.pipeline import Pipeline
 
@@ -314,6 +316,36 @@ def test_a_repeated_request_with_its_key_makes_one_video(idle: LiveService) -> N
         create(client, prompt="another", headers=key)
     assert raised.value.code == "idempotency_conflict"
     assert raised.value.response.headers["x-should-retry"] == "false"
+
+
+def test_a_key_gives_its_video_in_a_full_queue_and_while_the_ledger_has_no_hints(
+    tmp_path: Any, tiny_run: str, tiny_pipeline: Pipeline, unused_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LiveService(config_in(tmp_path, tiny_run, api={"max_waiting": 1}), tiny_pipeline, unused_port) as service:
+        service.publish()
+        client, key = service.client(), {"Idempotency-Key": "once"}
+        first = create(client, headers=key)
+        with pytest.raises(openai.RateLimitError):
+            create(client)
+        assert create(client, headers=key).id == first.id
+
+        def away(*_: Any) -> Any:
+            raise LedgerUnavailable("no hints")
+
+        monkeypatch.setattr(service.ledger, "backlog", away)
+        time.sleep(0.6)  # longer than a hint is kept
+        assert create(client, headers=key).id == first.id
+
+
+def test_what_a_key_made_and_is_gone_is_told_so_and_not_made_again(idle: LiveService) -> None:
+    client, key = idle.client(), {"Idempotency-Key": "once"}
+    video = create(client, headers=key)
+    client.videos.delete(video.id)
+    with pytest.raises(openai.APIStatusError) as raised:
+        create(client, headers=key)
+    assert (raised.value.status_code, raised.value.code) == (410, "gone")
+    assert raised.value.response.headers["x-should-retry"] == "false"
+    assert list(client.videos.list()) == []
 
 
 def _data_url() -> str:

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -177,10 +178,13 @@ def test_a_video_is_edited_after_it_was_deleted(editor: LiveService, tmp_path: P
     before = frames_of(editor, made, tmp_path)
     refused = post(editor, f"/{made}/remix")  # with settings of its own
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "num_inference_steps")
-    remixed = httpx.post(f"{editor.url}/v1/videos/{made}/remix", json={"prompt": "y"}, headers=AUTH["ann"]).json()
+    keyed = AUTH["ann"] | {"idempotency-key": "remix"}
+    remix = partial(httpx.post, f"{editor.url}/v1/videos/{made}/remix", json={"prompt": "y"}, headers=keyed)
+    remixed = remix().json()
     assert (remixed["remixed_from_video_id"], remixed["seed"], remixed["num_inference_steps"]) == (made, 5, 2)
     extended = ask(editor, "/extensions", video=made, num_frames=4)
     httpx.delete(f"{editor.url}/v1/videos/{made}", headers=AUTH["ann"])
+    assert remix().json()["id"] == remixed["id"], "a repetition finds it, although its source is gone"
     done(editor, remixed["id"])
     done(editor, extended)
     assert away(frames_of(editor, extended, tmp_path)[:NUM_FRAMES], before) < 6  # noise, encoded a second time

@@ -80,10 +80,14 @@ def test_an_image_is_no_video_and_goes_after_a_while(
         service.publish()
         service.work()
         client = service.client()
-        answer = client.images.generate(prompt="x", size="48x32", response_format="url", extra_body=FEW)
+        keyed: dict[str, Any] = {"extra_body": FEW, "extra_headers": {"Idempotency-Key": "once"}}
+        answer = client.images.generate(prompt="x", size="48x32", response_format="url", **keyed)
         assert list(client.videos.list()) == []
         eventually(lambda: httpx.get(str((answer.data or [])[0].url)).status_code == 404, within_s=10)
         eventually(lambda: not list(storage.list_objects(config.output)), within_s=15)
+        with pytest.raises(openai.APIStatusError) as raised:
+            client.images.generate(prompt="x", size="48x32", response_format="url", **keyed)
+        assert (raised.value.status_code, raised.value.code) == (410, "gone")
 
 
 def test_a_client_that_hangs_up_cancels_its_images(idle: LiveService) -> None:

@@ -18,6 +18,7 @@ from services.video.job import (
     IdempotencyConflict,
     Job,
     NewJob,
+    RequestGone,
     Stage,
     Status,
     new_id,
@@ -412,6 +413,27 @@ def test_an_idempotency_key_is_forgotten_after_its_time(ledger: Ledger, clock: A
     assert ledger.create([new_job()], once) == first
     ledger.forget_requests(older_than_s=50)
     assert ledger.create([new_job()], once) != first
+
+
+def test_what_is_left_of_a_request_is_given_again_until_nothing_is(ledger: Ledger, clock: Any) -> None:
+    once = Idempotency("key", "digest")
+    assert ledger.repeated("ann", once) is None
+    first, second = ledger.create([new_job(), new_job(expires_at=clock() + 10)], once)
+    assert ledger.repeated("ann", once) == [first, second]
+    ledger.delete(first.id)
+    assert ledger.repeated("ann", once) == [second]
+    clock.forward(11)
+    for ask in (lambda: ledger.repeated("ann", once), lambda: ledger.create([new_job()], once)):
+        with pytest.raises(RequestGone, match="key"):
+            ask()
+    with pytest.raises(IdempotencyConflict):
+        ledger.repeated("ann", Idempotency("key", "another"))
+
+
+def test_jobs_that_are_there_already_are_not_made_twice(ledger: Ledger) -> None:
+    new = [new_job(), new_job()]
+    assert ledger.create(new) == ledger.create(new)
+    assert len(ledger.page("ann").jobs) == 2
 
 
 @pytest.mark.parametrize("newest_first", [True, False])

@@ -28,6 +28,14 @@ def check_queue(ledger: Ledger, limits: ApiSettings, owner: str, count: int, pla
         raise too_many(f"{message}: try again later", "queue_full", over_s)
 
 
+def check_image_wait(ledger: Ledger, limits: ApiSettings) -> None:
+    """ApiError 429 when images would not be there before their request is given up."""
+    wait_s, most = ledger.backlog().wait_s, limits.image_wait_s
+    if wait_s is not None and wait_s > most:
+        message = f"the queue takes {wait_s:.0f} s, a request for images waits at most {most:g} s: try again later"
+        raise too_many(message, "queue_full", wait_s - most)
+
+
 def over_rate(error: OverRate) -> ApiError:
     """429 with the time until the allowance suffices; 400 for a request that is more than it ever grants."""
     charge = error.charge

@@ -1,8 +1,7 @@
 """From a request's parameters to accepted jobs: everything that can be refused is refused here, before any work."""
 
-import hashlib
 import io
-import json
+import logging
 import secrets
 import tempfile
 import time
@@ -13,30 +12,33 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int16
+from pydantic import BaseModel
 
 from services.video.config import ServiceConfig
 from services.video.errors import ApiError, refused, unavailable
 from services.video.files import clip_file, job_folder, reference_file, sound_file
 from services.video.film import Film, StoredClip
-from services.video.intake.admission import check_queue, over_rate
+from services.video.intake.admission import check_image_wait, check_queue
 from services.video.intake.characters import Characters
-from services.video.intake.material import Asked, Material, Materials
+from services.video.intake.material import Asked, Materials, sound_of
 from services.video.intake.prompts import Prompts
+from services.video.intake.repetition import once_of, told
 from services.video.intake.sizing import Plan, clip_grid, plan, plan_film, room
 from services.video.intake.sources import Part
-from services.video.job import Idempotency, IdempotencyConflict, Job, Kind, NewJob, new_id
+from services.video.job import Idempotency, Job, Kind, NewJob, new_id
 from services.video.kept import Kept
 from services.video.ledger import Ledger
-from services.video.ledger.rates import Charge, OverRate, charges_of
+from services.video.ledger.rates import Charge, charges_of
+from services.video.ledger.tables import LedgerUnavailable
 from services.video.schemas import CreateVideo, ModelCard, Wish
-from sora_core import media, storage
+from sora_core import storage
 from sora_core.edits import Edit, Interpolate
-from sora_core.edits.plan import Layer
 from sora_core.edits.spec import ability
-from sora_core.errors import InputError
+from sora_core.errors import InputError, StorageError
 from sora_core.shapes import PixelShape
 
-_MAX_KEY_CHARS = 255
+log = logging.getLogger(__name__)
+
 _KEEP_S = 1.0
 _INTERPOLATION = "enable_frame_interpolation"
 
@@ -84,21 +86,55 @@ class Intake:
         *,
         kind: Kind = Kind.VIDEO,
         remixed_from: str | None = None,
+        said: BaseModel | None = None,
     ) -> list[Job]:
         """The jobs of a request, one a video, in the ledger; ApiError that names what is wrong.
 
-        ``files`` are those that came with it, by the name of their part.
+        ``files`` are those that came with it, by the name of their part; ``said`` is what the client said when that
+        is another than the request. A repetition gets what the first made, whatever would be refused by now.
         """
+        once = once_of(idempotency_key, said or request, files or {}, remixed_from)
+        made = self._repeated(owner, once)
+        if made is not None:
+            return made
+        try:
+            return self._accept_new(owner, request, files or {}, once, kind, remixed_from)
+        except ApiError:
+            made = self._repeated(owner, once)  # its twin was faster, and may be what fills the queue
+            if made is None:
+                raise
+            return made
+
+    def repeated(
+        self, owner: str, said: BaseModel, idempotency_key: str | None, *, remixed_from: str | None = None
+    ) -> list[Job] | None:
+        """What a request without files made when it came before; None when it didn't. ApiError when nothing is left."""
+        return self._repeated(owner, once_of(idempotency_key, said, {}, remixed_from))
+
+    def _repeated(self, owner: str, once: Idempotency | None) -> list[Job] | None:
+        with told():
+            return None if once is None else self._ledger.repeated(owner, once)
+
+    def _accept_new(
+        self,
+        owner: str,
+        request: Wish,
+        files: Mapping[str, Path],
+        once: Idempotency | None,
+        kind: Kind,
+        remixed_from: str | None,
+    ) -> list[Job]:
         card = self._card(request.model)
         limits = self._config.api
+        if kind is Kind.IMAGE:
+            check_image_wait(self._ledger, limits)
         if len(request.prompt) > limits.max_prompt_chars:
             message = f"the prompt has {len(request.prompt)} characters: at most {limits.max_prompt_chars}"
             raise refused("prompt", message)
         if request.n > limits.max_outputs:
             raise refused("n", f"n = {request.n}: at most {limits.max_outputs}")
-        once = _once(idempotency_key, request, files or {}, remixed_from)
         with tempfile.TemporaryDirectory(prefix="sora-") as folder:
-            asked = Asked(owner, request, files or {}, card, Path(folder))
+            asked = Asked(owner, request, files, card, Path(folder))
             decided = self._decide(asked, remixed_from)
             check_queue(self._ledger, limits, owner, request.n, decided.plan)
             revised = self._prompts.revised(request.prompt, request.enhance_prompt)
@@ -146,7 +182,7 @@ class Intake:
         except InputError as error:
             raise refused(asked.starts_from, str(error)) from error
         decided = plan_film(stages, material.fps * material.factor, request, card, limits, beside)
-        sound = _sound(material, stages[0].layers, decided.num_frames / decided.fps)
+        sound = sound_of(material, stages[0].layers, decided.num_frames / decided.fps)
         return _Decided(decided, film, sound, [part.path for part in material.parts], cast, remixed_from)
 
     def _jobs(self, asked: Asked, decided: _Decided, kind: Kind, revised: str | None) -> list[NewJob]:
@@ -207,17 +243,21 @@ class Intake:
         for job in new:
             self._store(job, decided)
         try:
-            made = self._ledger.create(new, once, charges)
-        except OverRate as error:
+            with told():
+                made = self._created(new, once, charges)
+        except ApiError:
             self._discard(new, decided)
-            raise over_rate(error) from error
-        except IdempotencyConflict as error:
-            self._discard(new, decided)
-            headers = {"x-should-retry": "false"}
-            raise ApiError(409, str(error), code="idempotency_conflict", headers=headers) from error
-        if made and made[0].id != new[0].id:
+            raise
+        if made[0].id != new[0].id:
             self._discard(new, decided)
         return made
+
+    def _created(self, new: list[NewJob], once: Idempotency | None, charges: Sequence[Charge]) -> list[Job]:
+        """In the ledger; asked twice, for an answer that got lost would let the client make the jobs again."""
+        try:
+            return self._ledger.create(new, once, charges)
+        except LedgerUnavailable:
+            return self._ledger.create(new, once, charges)
 
     def _store(self, job: NewJob, decided: _Decided) -> None:
         for index, path in enumerate(decided.paths):
@@ -230,10 +270,14 @@ class Intake:
             storage.write_bytes(sound_file(self._config.output, job.id), samples.getvalue())
 
     def _discard(self, new: list[NewJob], decided: _Decided) -> None:
-        """Remove the clips of jobs that did not come to be."""
-        if decided.paths or decided.cast:
-            for job in new:
+        """Remove the clips of jobs that did not come to be; while storage is away they stay for the sweeper."""
+        if not (decided.paths or decided.cast):
+            return
+        for job in new:
+            try:
                 storage.delete_prefix(job_folder(self._config.output, job.id))
+            except StorageError as error:
+                log.warning("clips of %s stay for now: %s", job.id, error)
 
 
 def _check_learned(edit: Edit, card: ModelCard, param: str) -> None:
@@ -241,29 +285,3 @@ def _check_learned(edit: Edit, card: ModelCard, param: str) -> None:
     if name is not None and name not in card.edits:
         message = f"{name}: model {card.id!r} was not trained for it; it can do: {', '.join(card.edits) or 'no edits'}"
         raise refused(param, message, "unsupported")
-
-
-def _sound(material: Material, layers: Sequence[Layer], seconds: float) -> Int16[np.ndarray, "n 2"] | None:
-    """The sources' sound where their time is in the film, and silence elsewhere; None when they have none."""
-    samples = np.zeros((round(seconds * media.SOUND_HZ), 2), np.int16)
-    heard = False
-    for part, layer in zip(material.parts, layers, strict=False):
-        if part.sound is not None:
-            begin = round(layer.at / material.fps * media.SOUND_HZ)
-            own = part.sound[: len(samples) - begin]
-            samples[begin : begin + len(own)] = own
-            heard = True
-    return samples if heard else None
-
-
-def _once(key: str | None, request: Wish, files: Mapping[str, Path], remixed_from: str | None) -> Idempotency | None:
-    if key is None:
-        return None
-    if not 0 < len(key) <= _MAX_KEY_CHARS:
-        raise refused("Idempotency-Key", f"an idempotency key has 1 to {_MAX_KEY_CHARS} characters")
-    values: dict[str, Any] = request.model_dump(mode="json")
-    content: list[Any] = [type(request).__name__, values, remixed_from]
-    for name, path in sorted(files.items()):
-        with path.open("rb") as file:
-            content.append([name, hashlib.file_digest(file, "sha256").hexdigest()])
-    return Idempotency(key, hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest())

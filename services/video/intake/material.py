@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Int16
+
 from services.video.config import ApiSettings
 from services.video.edit_schemas import DEFAULT_STRENGTH, EditStill, EditVideo, ExtendVideo, FromVideo, JoinVideos
 from services.video.errors import refused
@@ -16,6 +19,7 @@ from services.video.ledger import Ledger
 from services.video.schemas import CreateVideo, ModelCard, Wish
 from sora_core import media
 from sora_core.edits import Edit, Extend, Interpolate, Keyframes, Loop, Outpaint, Repaint, Restyle, Transition
+from sora_core.edits.plan import Layer
 from sora_core.errors import InputError
 from sora_core.shapes import Fit, PixelShape
 
@@ -254,3 +258,16 @@ def _same_size(clip: Clip) -> Fitting:
         return clip.fit
 
     return fit
+
+
+def sound_of(material: Material, layers: Sequence[Layer], seconds: float) -> Int16[np.ndarray, "n 2"] | None:
+    """The sources' sound where their time is in the film, and silence elsewhere; None when they have none."""
+    samples = np.zeros((round(seconds * media.SOUND_HZ), 2), np.int16)
+    heard = False
+    for part, layer in zip(material.parts, layers, strict=False):
+        if part.sound is not None:
+            begin = round(layer.at / material.fps * media.SOUND_HZ)
+            own = part.sound[: len(samples) - begin]
+            samples[begin : begin + len(own)] = own
+            heard = True
+    return samples if heard else None

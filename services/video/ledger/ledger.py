@@ -32,10 +32,12 @@ from services.video.ledger.rows import (
     failure,
     free,
     job_of,
+    left_of,
     new_job,
     new_row,
     of_kind,
     remember,
+    remembered,
     select_jobs,
     use,
     visible,
@@ -62,20 +64,39 @@ class Ledger(Cast):
     def create(
         self, new: Sequence[NewJob], once: Idempotency | None = None, charges: Sequence[Charge] = ()
     ) -> list[Job]:
-        """Accept all jobs of a request, or none; a request seen before gives the jobs that it made then, for nothing.
+        """Accept all jobs of a request, or none; a request seen before gives the jobs that it made then, for nothing,
+        and so do the same jobs when they are there already: the answer to an earlier try may have got lost.
 
-        IdempotencyConflict when its key came with another request, OverRate when its owner can't pay the charges.
+        IdempotencyConflict when its key came with another request, RequestGone when nothing is left of what it made,
+        OverRate when its owner can't pay the charges.
         """
         now = self._clock()
         rows = [new_row(job, now) for job in new]
-        with self._writing() as db:
-            if once is not None:
-                earlier = remember(db, once, new[0].owner, [row["id"] for row in rows], now)
-                if earlier is not None:
-                    return select_jobs(db, jobs.c.id.in_(earlier))
-            use(db, new[0].owner, charges, now)
-            db.execute(jobs.insert(), rows)
+        ids = [job.id for job in new]
+        try:
+            with self._writing() as db:
+                if once is not None:
+                    earlier = remember(db, once, new[0].owner, ids, now)
+                    if earlier is not None:
+                        return left_of(db, once, earlier, now)
+                use(db, new[0].owner, charges, now)
+                db.execute(jobs.insert(), rows)
+        except sa.exc.IntegrityError:
+            with self._reading() as db:
+                there = select_jobs(db, jobs.c.id.in_(ids))
+            if len(there) < len(ids):
+                raise
+            return there
         return [new_job(row) for row in rows]
+
+    def repeated(self, owner: str, once: Idempotency) -> list[Job] | None:
+        """What is left of the jobs that an earlier request with this key made; None when there was none.
+
+        IdempotencyConflict and RequestGone as `create`.
+        """
+        with self._reading() as db:
+            earlier = remembered(db, once, owner)
+            return None if earlier is None else left_of(db, once, earlier, self._clock())
 
     def get(self, job_id: str, owner: str | None = None) -> Job | None:
         """A job that isn't deleted and, when asked, belongs to ``owner``."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services.video.job import OPEN, Idempotency, IdempotencyConflict, Job, Kind, NewJob, Stage, Status
+from services.video.job import OPEN, Idempotency, IdempotencyConflict, Job, Kind, NewJob, RequestGone, Stage, Status
 from services.video.ledger.rates import Charge, Meter, spend
 from services.video.ledger.tables import allowances, jobs, requests
 
@@ -88,18 +88,34 @@ def use(db: sa.Connection, owner: str, charges: Sequence[Charge], now: float) ->
 
 def remember(db: sa.Connection, once: Idempotency, owner: str, ids: list[str], now: float) -> list[str] | None:
     """Note which jobs a request makes; the ids that it made earlier when it is a repetition."""
+    made = remembered(db, once, owner)
+    if made is not None:
+        return made
+    row = {"owner": owner, "idempotency_key": once.key, "digest": once.digest, "job_ids": ids, "created_at": now}
+    try:
+        with db.begin_nested():
+            db.execute(requests.insert().values(row))
+    except sa.exc.IntegrityError:  # another API replica was faster with the same key
+        return remembered(db, once, owner)
+    return None
+
+
+def remembered(db: sa.Connection, once: Idempotency, owner: str) -> list[str] | None:
+    """The ids that a request with this key made; None when there was none. IdempotencyConflict for another request."""
     mine = (requests.c.owner == owner) & (requests.c.idempotency_key == once.key)
-    query = sa.select(requests.c.digest, requests.c.job_ids).where(mine)
-    earlier = db.execute(query).one_or_none()
+    earlier = db.execute(sa.select(requests.c.digest, requests.c.job_ids).where(mine)).one_or_none()
     if earlier is None:
-        row = {"owner": owner, "idempotency_key": once.key, "digest": once.digest, "job_ids": ids, "created_at": now}
-        try:
-            with db.begin_nested():
-                db.execute(requests.insert().values(row))
-        except sa.exc.IntegrityError:  # another API replica was faster with the same key
-            earlier = db.execute(query).one()
-        else:
-            return None
+        return None
     if earlier.digest != once.digest:
         raise IdempotencyConflict(f"Idempotency-Key {once.key!r} was used for another request; choose a new key")
     return list(earlier.job_ids)
+
+
+def left_of(db: sa.Connection, once: Idempotency, ids: Sequence[str], now: float) -> list[Job]:
+    """What can still be had of the jobs of an earlier request. RequestGone when nothing can."""
+    lasting = jobs.c.expires_at.is_(None) | (jobs.c.expires_at > now)
+    left = select_jobs(db, jobs.c.id.in_(ids), jobs.c.deleted_at.is_(None), lasting)
+    if not left:
+        message = f"what the request with Idempotency-Key {once.key!r} made was deleted or has expired"
+        raise RequestGone(f"{message}; choose a new key to make it again")
+    return left

@@ -68,10 +68,11 @@ def found(job: Job | None, video_id: str) -> Job:
     return job
 
 
-def _own_job(video_id: str, service: TheService, owner: Owner) -> Job:
+def own_job(video_id: str, service: TheService, owner: Owner) -> Job:
+    """The owner's video by its id; ApiError 404 when there is none."""
     known = VIDEO_ID.fullmatch(video_id) is not None
     return found(service.ledger.get(video_id, owner) if known else None, video_id)
 
 
-OwnJob = Annotated[Job, Depends(_own_job)]
+OwnJob = Annotated[Job, Depends(own_job)]
 """The caller's video that the path names."""

@@ -1,5 +1,6 @@
 """The routes of videos that start from videos: edits, extensions, transitions, remixes. Each makes a job like any."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from services.video.edit_schemas import EditVideo, ExtendVideo, JoinVideos, Remi
 from services.video.intake.material import JOINED, MASK_VIDEO, VIDEO
 from services.video.intake.stills import MASK
 from services.video.job import Job
-from services.video.routes.access import Owner, OwnJob, Service, TheService, keyed_router
+from services.video.routes.access import Owner, Service, TheService, keyed_router, own_job
 from services.video.routes.forms import Body, Uploads, read_body
 from services.video.routes.parameters import body_schema, parse
 from services.video.routes.videos import accepted
@@ -33,7 +34,7 @@ async def edit_video(
     """Make a video anew by a prompt: all of it, a part, what lies around it, or what lies between its frames."""
     body = await _body(request, service, uploads)
     wish = parse(EditVideo, body, files=_EDITED)
-    return await accepted(service, response, owner, wish, body.files, idempotency_key)
+    return await accepted(service, response, partial(service.intake.accept, owner, wish, body.files, idempotency_key))
 
 
 @router.post("/extensions", openapi_extra=body_schema(ExtendVideo, files=(VIDEO,)))
@@ -48,7 +49,7 @@ async def extend_video(
     """Go on with a video, begin before it, or close it to a loop; the answer is the whole."""
     body = await _body(request, service, uploads)
     wish = parse(ExtendVideo, body, files=(VIDEO,))
-    return await accepted(service, response, owner, wish, body.files, idempotency_key)
+    return await accepted(service, response, partial(service.intake.accept, owner, wish, body.files, idempotency_key))
 
 
 @router.post("/transitions", openapi_extra=body_schema(JoinVideos, files=JOINED))
@@ -63,17 +64,29 @@ async def join_videos(
     """Lead from one video to another, which is cut to the first's size; the answer is both and what lies between."""
     body = await _body(request, service, uploads)
     wish = parse(JoinVideos, body, files=JOINED)
-    return await accepted(service, response, owner, wish, body.files, idempotency_key)
+    return await accepted(service, response, partial(service.intake.accept, owner, wish, body.files, idempotency_key))
 
 
 @router.post("/{video_id}/remix", openapi_extra=body_schema(RemixVideo))
 async def remix_video(
-    request: Request, response: Response, service: TheService, job: OwnJob, idempotency_key: Key = None
+    request: Request,
+    response: Response,
+    service: TheService,
+    owner: Owner,
+    video_id: str,
+    idempotency_key: Key = None,
 ) -> Video:
     """Make a video again by another prompt, with its own seed and settings."""
     wish = parse(RemixVideo, await read_body(request, service.config.api.max_upload_bytes))
-    again = _remixed(job, wish)
-    return await accepted(service, response, job.owner, again, {}, idempotency_key, remixed_from=job.id)
+
+    def accept() -> list[Job]:
+        made = service.intake.repeated(owner, wish, idempotency_key, remixed_from=video_id)
+        if made is not None:  # also when the video is gone by now
+            return made
+        again = _remixed(own_job(video_id, service, owner), wish)
+        return service.intake.accept(owner, again, None, idempotency_key, remixed_from=video_id, said=wish)
+
+    return await accepted(service, response, accept)
 
 
 async def _body(request: Request, service: Service, uploads: Path) -> Body:

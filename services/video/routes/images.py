@@ -15,7 +15,7 @@ from fastapi.concurrency import run_in_threadpool
 from PIL import Image
 
 from services.video.config import ServiceConfig
-from services.video.errors import ApiError, refused, too_many
+from services.video.errors import ApiError, refused
 from services.video.image_schemas import CreateImages, EditImages, ImageFormat, ImageList, StillImage
 from services.video.intake.stills import IMAGE, MASK
 from services.video.job import IMAGE_ID, OPEN, Job, Kind, Status
@@ -75,7 +75,6 @@ async def _made(
     keep: bool,
 ) -> ImageList:
     """The images of a request, once they are there. ``keep``: a repetition of the request finds what this one began."""
-    await run_in_threadpool(_check_wait, service)
     accepted = await run_in_threadpool(accept)
     try:
         done = await _ended(request, service, accepted)
@@ -87,14 +86,6 @@ async def _made(
     params = done[0].params
     size = f"{params['width']}x{params['height']}"
     return ImageList(created=int(done[0].created_at), size=size, output_format=wanted.output_format, data=images)
-
-
-def _check_wait(service: Service) -> None:
-    """429 when the images would not be there before the request is given up."""
-    wait_s, most = service.ledger.backlog().wait_s, service.config.api.image_wait_s
-    if wait_s is not None and wait_s > most:
-        message = f"the queue takes {wait_s:.0f} s, a request for images waits at most {most:g} s: try again later"
-        raise too_many(message, "queue_full", wait_s - most)
 
 
 async def _ended(request: Request, service: Service, accepted: Sequence[Job]) -> list[Job]:

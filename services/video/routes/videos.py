@@ -1,7 +1,7 @@
 """The routes of videos as jobs: create, list, retrieve, cancel, delete."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import Header, Query, Request, Response
@@ -9,10 +9,11 @@ from fastapi.concurrency import run_in_threadpool
 
 from services.video.intake.pictures import REFERENCE
 from services.video.job import OPEN, VIDEO_ID, Job, Status
+from services.video.ledger.tables import LedgerUnavailable
 from services.video.routes.access import Owner, OwnJob, Service, TheService, found, keyed_router
 from services.video.routes.forms import Uploads, read_body
 from services.video.routes.parameters import body_schema, parse
-from services.video.schemas import CreateVideo, DeletedVideo, Video, VideoList, Wish
+from services.video.schemas import CreateVideo, DeletedVideo, Video, VideoList
 from services.video.workers.housekeeping import remove
 
 _POLL_MS = (500, 1000, 5000)  # shortest, when nothing is known, longest
@@ -33,27 +34,18 @@ async def create_video(
     """Accept a video for generation; with ``n`` above one the answer is the first and names the others."""
     body = await read_body(request, service.config.api.max_upload_bytes, uploads)
     wish = parse(CreateVideo, body, files=(REFERENCE,))
-    return await accepted(service, response, owner, wish, body.files, idempotency_key)
+    return await accepted(service, response, partial(service.intake.accept, owner, wish, body.files, idempotency_key))
 
 
-async def accepted(
-    service: Service,
-    response: Response,
-    owner: str,
-    wish: Wish,
-    files: Mapping[str, Path],
-    idempotency_key: str | None,
-    *,
-    remixed_from: str | None = None,
-) -> Video:
+async def accepted(service: Service, response: Response, accept: Callable[[], list[Job]]) -> Video:
     """The first video of a request, which names the others, once they are in the ledger."""
 
-    def accept() -> list[Job]:
-        made = service.intake.accept(owner, wish, files, idempotency_key, remixed_from=remixed_from)
+    def accept_and_advise() -> list[Job]:
+        made = accept()
         _advise(service, made[0], response)
         return made
 
-    jobs = await run_in_threadpool(accept)
+    jobs = await run_in_threadpool(accept_and_advise)
     return Video.of(jobs[0]).model_copy(update={"siblings": [job.id for job in jobs[1:]]})
 
 
@@ -95,10 +87,13 @@ def cancel_video(job: OwnJob, service: TheService) -> Video:
 
 
 def _advise(service: Service, job: Job, response: Response) -> None:
-    """Tell a polling client how long to wait between two looks."""
+    """Tell a polling client how long to wait between two looks. It is a hint, and costs no answer its success."""
     if job.status not in OPEN:
         return
     shortest, unknown, longest = _POLL_MS
-    wait_s = service.backlog().wait_s
+    try:
+        wait_s = service.backlog().wait_s
+    except LedgerUnavailable:
+        wait_s = None
     pause = unknown if wait_s is None else max(shortest, min(longest, round(1000 * wait_s / _POLLS_A_WAIT)))
     response.headers["openai-poll-after-ms"] = str(pause)
