@@ -6,6 +6,8 @@ SoraError
     ├── StorageError        a place that can't be read or written
     │   ├── MissingObject       no such bucket, object or folder
     │   ├── AccessDenied        credentials missing, wrong or without the right
+    │   │   └── CredentialsExpired  they were right, and their time is over
+    │   ├── ObjectArchived      it lies in an archive from which it must be restored first
     │   └── StorageUnavailable  the server doesn't answer, or the disk is full
     ├── CorruptShard        a file of latents whose bytes aren't what was written
     ├── UnreadableMedia     a file without pictures that can be decoded (``reason``)
@@ -38,6 +40,14 @@ class MissingObject(StorageError):
 
 class AccessDenied(StorageError):
     """The credentials are missing, wrong, or lack the right."""
+
+
+class CredentialsExpired(AccessDenied):
+    """The credentials were right, and their time is over: nothing else can be read either."""
+
+
+class ObjectArchived(StorageError):
+    """The object lies in an archive and must be restored before anybody can read it."""
 
 
 class StorageUnavailable(StorageError):

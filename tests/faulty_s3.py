@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import urlsplit
 
-Fault = Literal["500", "503", "expired", "reset", "truncated", "slow"]
+Fault = Literal["500", "503", "expired", "archived", "denied", "foreign key", "reset", "truncated", "slow"]
 # ``(method, path, attempt)``: what goes wrong with this request, of which it is the attempt of that number from 0.
 Faults = Callable[[str, str, int], Fault | None]
 
@@ -20,6 +20,9 @@ _ERRORS = {
     "500": (500, "InternalError"),
     "503": (503, "SlowDown"),
     "expired": (400, "ExpiredToken"),
+    "archived": (403, "InvalidObjectState"),
+    "denied": (403, "AccessDenied"),
+    "foreign key": (400, "KMS.NotFoundException"),
 }
 SLOW_S = 1.0
 

@@ -114,6 +114,10 @@ class CurateConfig(JobConfig):
     sources_per_part: int = Field(ge=1)
     bytes_per_part: int = Field(ge=1)
     """A part, the unit of work that is committed whole, closes at this many sources or bytes of footage."""
+    scratch_bytes: int | None = Field(default=None, ge=1)
+    """The largest object that a process fetches; larger ones become rows. What its disk has left, when left out."""
+    max_faults_in_a_row: int = Field(default=8, ge=1)
+    """Objects in a row that a process may find unreadable for the same fault of the storage; then the job stops."""
 
     @model_validator(mode="after")
     def _lengths_fit_the_autoencoder(self) -> Self:

@@ -38,7 +38,8 @@ _IN_EXAMINE_KEY = {"fps", "max_area", "max_frames", "min_frames"}
 # weights, which enter by their fingerprints.
 _NOT_IN_KEY = {
     "source", "output", "vae", "text_encoder", "num_examiners", "num_encoders", "gpus_per_encoder", "clips_per_batch",
-    "sources_per_part", "bytes_per_part", "num_captioners", "caption_endpoint", "models",
+    "sources_per_part", "bytes_per_part", "num_captioners", "caption_endpoint", "models", "scratch_bytes",
+    "max_faults_in_a_row",
 }  # fmt: skip
 
 
@@ -86,6 +87,8 @@ def bind(
     objects: Sequence[ObjectInfo], table: dict[str, Caption], tables: set[str], settings: dict[str, Any], filters: str
 ) -> Plan:
     """Give every object its caption and keys, in order of URI."""
+    unnameable = [item for item in objects if not _is_utf8(item.uri)]
+    objects = [item for item in objects if _is_utf8(item.uri)]
     by_uri = {item.uri: item for item in objects}
     media = [item for item in objects if not _is_other(item.uri)]
     sidecars = {item.uri: _sidecar(item, by_uri) for item in media}
@@ -109,7 +112,23 @@ def bind(
             reason = "sidecar" if item.uri in used else "not_media"
             key = short_hash(item.uri, item.etag, reason)
             plan.others.append(Examined(Source(item.uri, item.etag, item.size, key, key), None, "dropped", reason))
+    plan.others.extend(_unnameable(item) for item in unnameable)
     return plan
+
+
+def _is_utf8(uri: str) -> bool:
+    try:
+        uri.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _unnameable(item: ObjectInfo) -> Examined:
+    """The row of an object whose name no table of Unicode text can hold: its bytes are escaped."""
+    uri = item.uri.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    key = short_hash(uri, item.etag)
+    return Examined(Source(uri, item.etag, item.size, key, key), None, "failed", "name_not_utf8")
 
 
 def identity_of(item: ObjectInfo | Source) -> str:

@@ -42,11 +42,11 @@ from jobs.curate.rows import (
 )
 from jobs.curate.stages.examine import examine, examine_again
 from jobs.curate.stages.latents import Encoders, LatentEncoder
-from jobs.curate.stages.pixels import decode_pixels, reason_of
+from jobs.curate.stages.pixels import InARow, decode_pixels, reason_of
 from jobs.curate.words.endpoint import CaptionWriter, captioner_of
 from jobs.launch import bind_ray_metrics, ray_session, write_resolved
 from sora_core import storage, telemetry
-from sora_core.errors import InputError
+from sora_core.errors import SoraError
 
 logger = logging.getLogger(__name__)
 
@@ -174,11 +174,11 @@ def cpu_share(config: CurateConfig) -> float:
     return min(1.0, int(100 * cores / (config.num_examiners + captioners + config.num_encoders + 1)) / 100)
 
 
-def _own_error(error: BaseException | None) -> InputError | None:
+def _own_error(error: BaseException | None) -> SoraError | None:
     """The error of this house that Ray wrapped, for the right exit code."""
     while error is not None:
         cause = getattr(error, "cause", None)
-        if isinstance(cause, InputError):
+        if isinstance(cause, SoraError):
             return cause
         error = cause if isinstance(cause, BaseException) else error.__cause__
     return None
@@ -196,6 +196,7 @@ class Stage:
         self._config = config
         self._board = board
         self._isolated = Isolated()
+        self._unread = InARow(config.max_faults_in_a_row)
 
     def _decode(self, path: Path, kind: str | None, clip: Clip) -> np.ndarray:
         return self._isolated.call_twice(decode_pixels, path, kind, clip)
@@ -224,6 +225,7 @@ class ExamineStage(Stage):
             row = self._isolated.call_twice(examine, source, self._config)
         except ProcessDied as error:
             row = Examined(source, None, "failed", reason_of(error, source.uri))
+        self._unread.saw(row.reason, source.uri)
         telemetry.CURATE_STAGE_SECONDS.observe(row.examine_s, {"stage": "examine"})
         telemetry.CURATE_DECODED_FRAMES.inc(row.decoded_frames)
         return row
@@ -250,6 +252,11 @@ class CaptionStage(Stage):
 
     def __call__(self, table: pa.Table) -> pa.Table:
         rows = self._writer(examined_from_table(table))
+        for row in rows:
+            if any(clip.status != "dropped" for clip in row.clips):
+                self._unread.saw(
+                    next((clip.reason for clip in row.clips if clip.status == "failed"), None), row.source.uri
+                )
         self._board.add.remote("caption", len(rows), Counter())
         return examined_to_table(rows)
 

@@ -56,8 +56,10 @@ class WhiteningStatistics:
         self._squares = torch.zeros(0, dtype=torch.float64)  # sums of squared distances from the mean
 
     def update(self, latent: Float[Tensor, "c t h w"]) -> None:
-        """Count a clip's posterior mean."""
+        """Count a clip's posterior mean. InputError when a value of it isn't finite: it would make every one so."""
         values = latent.double().flatten(1)
+        if not values.isfinite().all():
+            raise InputError("a latent that isn't finite: leave the clip out, or encode it in float32")
         mean = values.mean(1)
         self._add(values.shape[1], mean, (values - mean[:, None]).square().sum(1))
 
@@ -98,6 +100,8 @@ class WhiteningStatistics:
         """
         if not self.count:
             raise InputError("no latents to take statistics of: every clip was dropped; see the ledger's reasons")
+        if not (self._squares.isfinite().all() and self._mean.isfinite().all()):
+            raise InputError("statistics of latents that aren't finite: curate the output again from its footage")
         variance = (self._squares / self.count).clamp(min=_LEAST_STD**2)
         std = variance.sqrt() ** power * variance.mean().sqrt() ** (1 - power)
         return Whitening(_floats(self._mean), _floats(std))

@@ -21,7 +21,7 @@ from jobs.curate.stages.pixels import fetched, reason_of
 from jobs.curate.verdicts import judged
 from jobs.curate.words.beside import Caption, read_sidecar
 from sora_core import media
-from sora_core.errors import InputError, MissingObject
+from sora_core.errors import InputError, StorageError
 from sora_core.media import Frame, MediaInfo, ShotFinder
 
 _PREVIEW_SIDE = 112
@@ -37,7 +37,7 @@ def examine(source: Source, config: CurateConfig) -> Examined:
     started = time.monotonic()
     try:
         source = bind_caption(source, config)
-        with fetched(source) as path:
+        with fetched(source, config.scratch_bytes) as path:
             row = judged(_measured(source, path, config), config)
     except Exception as error:  # noqa: BLE001 - it becomes the source's row
         row = _unreadable(source, reason_of(error, source.uri))
@@ -48,8 +48,8 @@ def examine_again(source: Source, before: Examined, config: CurateConfig) -> Exa
     """What was measured ``before``, with the caption and the verdicts of now; no look at the footage."""
     try:
         source = bind_caption(source, config)
-    except MissingObject:
-        return Examined(source, None, "failed", "object_missing")
+    except StorageError as error:
+        return Examined(source, None, "failed", reason_of(error, source.uri))
     return judged(replace(before, source=source), config)
 
 

@@ -1,5 +1,6 @@
 """Kept clips to latents and text states: the one stage that wants a GPU."""
 
+import logging
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,13 +14,17 @@ from einops import rearrange
 from jobs.curate.config import CurateConfig
 from jobs.curate.listing import ENCODE_VERSION, filters_of, identity_of
 from jobs.curate.rows import Clip, Examined, Source
-from jobs.curate.stages.pixels import Decode, clips_pixels, decode_pixels
+from jobs.curate.stages.pixels import ENCODE_FAILED, Decode, InARow, clips_pixels, decode_pixels
 from sora_core import telemetry
 from sora_core.shapes import Compression, PixelShape
 from sora_core.shards import PROVENANCE, Encoder, Half, Provenance, Row
 from sora_core.text import TextEncoder
 from sora_core.vae import Tiling, VideoAutoencoder
 
+logger = logging.getLogger(__name__)
+
+# The reason of a clip whose latents hold a value that is no number.
+NOT_FINITE = "latents_not_finite"
 # Decoded clips that wait for others of their shape.
 _MAX_WAITING_BYTES = 1 << 30
 # A batch's frames side by side are no larger than one tile of the autoencoder.
@@ -117,6 +122,8 @@ class LatentEncoder:
     def __init__(self, config: CurateConfig, device: str, decode: Decode | None = None) -> None:
         self._config = config
         self._decode = decode or decode_pixels
+        self._unread = InARow(config.max_faults_in_a_row)
+        self._unmade = InARow(config.max_faults_in_a_row)
         self._device = device
         self._vae = VideoAutoencoder.load(config.vae, dtype=getattr(torch, config.vae_dtype), device=device)
         self._text = TextEncoder.load(config.text_encoder, device=device)
@@ -152,9 +159,9 @@ class LatentEncoder:
             for ready in list(waiting) if waiting_bytes > _MAX_WAITING_BYTES else full:
                 batch = waiting.pop(ready)
                 waiting_bytes -= sum(member.frames.nbytes for member in batch)
-                yield from self._encode(batch, text)
+                yield from self._encode(batch, text, failures)
         for batch in waiting.values():
-            yield from self._encode(batch, text)
+            yield from self._encode(batch, text, failures)
 
     def _clips_per_batch(self, clip: Clip) -> int:
         """As many as the config says, of large frames fewer: activations grow with the pixels of a batch's frame."""
@@ -166,24 +173,45 @@ class LatentEncoder:
         states = self._text.encode(ordered)
         return {caption: state.numpy().astype(np.float16) for caption, state in zip(ordered, states, strict=True)}
 
-    def _encode(self, batch: list["Decoded"], text: dict[str, Half]) -> Iterator[Row]:
-        """Clips of one shape through the autoencoder together."""
+    def _encode(self, batch: list["Decoded"], text: dict[str, Half], failures: dict[str, str]) -> Iterator[Row]:
+        """Clips of one shape through the autoencoder together; when that fails, one after another."""
         started = time.monotonic()
-        frames = torch.from_numpy(np.stack([item.frames for item in batch])).to(self._device)
-        posterior = self._vae.encode(rearrange(frames, "b t h w c -> b c t h w").float() / 127.5 - 1, Tiling())
-        means, stds = posterior.mean.half().cpu().numpy(), posterior.std.half().cpu().numpy()
+        try:
+            means, stds = self._latents(batch)
+        except Exception:
+            if len(batch) > 1:
+                for item in batch:
+                    yield from self._encode([item], text, failures)
+                return
+            logger.exception("clip %s of %s can't be encoded", batch[0].clip.clip_id, batch[0].source.uri)
+            failures[batch[0].clip.clip_id] = ENCODE_FAILED
+            self._unmade.saw(ENCODE_FAILED, batch[0].source.uri)
+            return
+        self._unmade.saw(None, batch[0].source.uri)
         for item, mean, std in zip(batch, means, stds, strict=True):
             telemetry.CURATE_STAGE_SECONDS.observe((time.monotonic() - started) / len(batch), {"stage": "encode"})
-            words = text[item.clip.caption or ""]
-            yield self.maker.row(item.source, item.clip, mean, std, words)
+            if np.isfinite(mean).all() and np.isfinite(std).all():
+                yield self.maker.row(item.source, item.clip, mean, std, text[item.clip.caption or ""])
+            else:
+                failures[item.clip.clip_id] = NOT_FINITE
+
+    def _latents(self, batch: list["Decoded"]) -> tuple[Half, Half]:
+        """Means and deviations ``(b, c, t, h, w)``."""
+        frames = torch.from_numpy(np.stack([item.frames for item in batch])).to(self._device)
+        posterior = self._vae.encode(rearrange(frames, "b t h w c -> b c t h w").float() / 127.5 - 1, Tiling())
+        return posterior.mean.half().cpu().numpy(), posterior.std.half().cpu().numpy()
 
     def _decoded(self, examined: Iterable[Examined], failures: dict[str, str]) -> Iterator["Decoded"]:
         for row in examined:
-            for clip, frames in clips_pixels(row, [clip for clip in row.clips if clip.status == "kept"], self._decode):
+            reason = None
+            kept = [clip for clip in row.clips if clip.status == "kept"]
+            for clip, frames in clips_pixels(row, kept, self._decode, self._config.scratch_bytes):
                 if isinstance(frames, str):
-                    failures[clip.clip_id] = frames
+                    failures[clip.clip_id] = reason = frames
                 else:
                     yield Decoded(row.source, clip, frames)
+            if kept:
+                self._unread.saw(reason, row.source.uri)
 
 
 @dataclass(frozen=True, slots=True)

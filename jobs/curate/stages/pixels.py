@@ -1,6 +1,7 @@
 """A source as a local file, a kept clip as frames; or the reason why there are none, the same whoever asks."""
 
 import logging
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,7 +12,16 @@ import numpy as np
 from jobs.curate.isolated import ProcessDied
 from jobs.curate.rows import Clip, Examined, Source
 from sora_core import media, storage, telemetry
-from sora_core.errors import AccessDenied, MissingObject, StorageUnavailable, UnreadableMedia
+from sora_core.errors import (
+    AccessDenied,
+    CredentialsExpired,
+    MissingObject,
+    ObjectArchived,
+    SoraError,
+    StorageError,
+    StorageUnavailable,
+    UnreadableMedia,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +29,14 @@ logger = logging.getLogger(__name__)
 DECODER_CRASHED = "decoder_crashed"
 # The reason of an object that somebody changed between its listing and its turn: the next run takes the new one.
 OBJECT_REPLACED = "object_replaced"
+# The reason of an object that this machine has no room to fetch.
+LARGER_THAN_SCRATCH = "larger_than_scratch"
+# Reasons that lie in the storage rather than in an object, when many in a row have the same.
+STORAGE_FAULTS = frozenset({"access_denied", "storage_unavailable", "object_archived", "storage_error"})
+# The reason of a clip that the autoencoder fails on.
+ENCODE_FAILED = "encode_failed"
+# Share of a disk's free room that one object may take: others work beside it.
+_MOST_OF_DISK = 0.9
 # The reason of a clip that had more frames when it was measured.
 CUT_SHORT = "cut_short"
 
@@ -29,16 +47,48 @@ class SourceReplaced(Exception):
     """An object is no longer the one that was listed."""
 
 
+class NoRoom(Exception):
+    """An object is larger than what may be fetched."""
+
+
+class InARow:
+    """Counts objects in a row that one fault of the storage, or of the encoder, kept from being done."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._reason: str | None = None
+        self._count = 0
+
+    def saw(self, reason: str | None, uri: str) -> None:
+        """The next object, and why it wasn't done. StorageUnavailable or SoraError when that was the same for too many
+        in a row."""
+        if reason not in STORAGE_FAULTS and reason != ENCODE_FAILED:
+            self._reason, self._count = None, 0
+            return
+        self._count = self._count + 1 if reason == self._reason else 1
+        self._reason = reason
+        if self._count >= self._most:
+            kind = StorageUnavailable if reason in STORAGE_FAULTS else SoraError
+            raise kind(
+                f"{uri}: {reason}, as {self._count} in a row, so it is no object's fault: correct what is wrong (the "
+                "log has each error), then run the same command; max_faults_in_a_row is how many may have it"
+            )
+
+
 @contextmanager
-def fetched(source: Source) -> Iterator[Path]:
+def fetched(source: Source, scratch_bytes: int | None = None) -> Iterator[Path]:
     """The source as a local file, gone afterwards. SourceReplaced when it isn't what was listed, MissingObject when it
-    is gone."""
+    is gone, NoRoom when it is larger than ``scratch_bytes`` or what the disk has left."""
     if not storage.is_s3(source.uri):
         _check_same(source)
         with storage.local_file(source.uri) as path:
             yield path
         return
     with tempfile.TemporaryDirectory(prefix="sora-curate-") as folder:
+        free = int(_MOST_OF_DISK * shutil.disk_usage(folder).free)
+        room = min(free, scratch_bytes or free)
+        if source.size > room:
+            raise NoRoom(f"{source.uri} has {source.size} bytes, and there is room for {room}")
         # Keys may be longer than a file's name may be.
         path = storage.download(source.uri, Path(folder) / "source")
         # Asked afterwards, it answers for the bytes at hand: what came before them would be older.
@@ -52,13 +102,19 @@ def _check_same(source: Source) -> None:
 
 
 def reason_of(error: Exception, what: str) -> str:
-    """Why a source or clip has no frames. Raised again is what isn't its fault: with a storage that refuses or is away
-    nothing else would be readable or writable either."""
+    """Why a source or clip has no frames. Raised again is what isn't its fault: with credentials that have expired
+    nothing else would be readable or writable either. `InARow` notices when the rest of the storage is away, too."""
     match error:
-        case AccessDenied() | StorageUnavailable():
+        case CredentialsExpired():
             raise error
         case MissingObject():
             return "object_missing"
+        case StorageError():
+            logger.warning("%s", error)
+            return _reason_of_storage(error)
+        case NoRoom():
+            logger.warning("%s", error)
+            return LARGER_THAN_SCRATCH
         case SourceReplaced():
             return OBJECT_REPLACED
         case UnreadableMedia():
@@ -71,13 +127,27 @@ def reason_of(error: Exception, what: str) -> str:
             return "internal_error"
 
 
-def clips_pixels(row: Examined, clips: Sequence[Clip], decode: Decode) -> Iterator[tuple[Clip, np.ndarray | str]]:
+def _reason_of_storage(error: StorageError) -> str:
+    match error:
+        case AccessDenied():
+            return "access_denied"
+        case ObjectArchived():
+            return "object_archived"
+        case StorageUnavailable():
+            return "storage_unavailable"
+        case _:
+            return "storage_error"
+
+
+def clips_pixels(
+    row: Examined, clips: Sequence[Clip], decode: Decode, scratch_bytes: int | None = None
+) -> Iterator[tuple[Clip, np.ndarray | str]]:
     """Some clips of a source, each with its frames or the reason why there are none. One clip's frames at a time."""
     if not clips:
         return
     with ExitStack() as stack:
         try:
-            path = stack.enter_context(fetched(row.source))
+            path = stack.enter_context(fetched(row.source, scratch_bytes))
         except Exception as error:  # noqa: BLE001 - it becomes the clips' reason
             reason = reason_of(error, row.source.uri)
             yield from ((clip, reason) for clip in clips)

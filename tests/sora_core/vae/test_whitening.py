@@ -66,3 +66,17 @@ def test_nothing_counted_and_wrong_channels_are_named() -> None:
         Whitening((0.0, 0.0), (1.0, 1.0)).apply(torch.zeros(5, 1, 2, 2))
     with pytest.raises(InputError, match="2 means and divisors"):
         Whitening((0.0, 0.0), (1.0, 0.0))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_refused_before_it_spoils_the_rest(value: float) -> None:
+    statistics = gathered(clips())
+    spoilt = clips()[1].clone()
+    spoilt[1, 0, 0, 0] = value
+    before = statistics.to_dict()
+    with pytest.raises(InputError, match="isn't finite"):
+        statistics.update(spoilt)
+    assert statistics.to_dict() == before
+    stored = before | {"mean": [1.0, value, 1.0]}
+    with pytest.raises(InputError, match="aren't finite"):
+        WhiteningStatistics.from_dict(stored).result()

@@ -5,16 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from jobs.curate.config import CurateConfig
 from jobs.curate.listing import make_plan
 from jobs.curate.rows import Examined
 from jobs.curate.stages.examine import examine
 from jobs.curate.stages.latents import LatentEncoder, split_of
+from sora_core.errors import SoraError
 from sora_core.shapes import Compression
 from sora_core.shards import Row
 from sora_core.text import TextEncoder
-from sora_core.vae import VideoAutoencoder
+from sora_core.vae import Posterior, Tiling, VideoAutoencoder
 from tests.jobs.curate.stripes import COLOURS
 
 
@@ -95,3 +97,31 @@ def test_a_source_lies_on_one_side_of_the_split() -> None:
     assert sides.count("val") / len(sides) == pytest.approx(0.2, abs=0.03)
     assert sides == [split_of(f"etag-{i}", 0.2) for i in range(2000)]
     assert {split_of(f"etag-{i}", 0.0) for i in range(100)} == {"train"}
+
+
+def test_an_encode_error_and_a_latent_that_is_no_number_cost_their_own_clip(
+    examined: list[Examined], config: CurateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = VideoAutoencoder.encode
+
+    def faulty(self: VideoAutoencoder, pixels: Tensor, tiling: Tiling) -> Posterior:
+        mean = pixels.mean(dim=(2, 3, 4))
+        if (mean[:, 0] > mean[:, 1:].amax(1) + 0.2).any():  # red
+            raise RuntimeError("CUDA out of memory")
+        posterior = whole(self, pixels, tiling)
+        blue = mean[:, 2] > mean[:, :2].amax(1) + 0.2
+        posterior.mean[blue] = float("nan")
+        return posterior
+
+    monkeypatch.setattr(VideoAutoencoder, "encode", faulty)
+    rows, failures = encode(config.model_copy(update={"clips_per_batch": 4}), examined)
+    names = {clip.clip_id: Path(row.source.uri).stem for row in examined for clip in row.clips}
+    found = {names[clip_id]: reason for clip_id, reason in failures.items()}
+    assert {name.partition("-")[0]: reason for name, reason in found.items()} == {
+        "red": "encode_failed",
+        "blue": "latents_not_finite",
+    }
+    assert len(rows) + len(failures) == 9
+    assert not any(name in found for name in (Path(row.uri).stem for row in rows))
+    with pytest.raises(SoraError, match="encode_failed, as 2 in a row"):
+        encode(config.model_copy(update={"max_faults_in_a_row": 2}), [r for r in examined if "red" in r.source.uri])
