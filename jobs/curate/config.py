@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from jobs.launch import JobConfig
+from sora_core.precision import Choice, Precision, settle_alone
 from sora_core.shapes import Compression
 
 
@@ -47,10 +48,17 @@ class Models(JobConfig):
     watermark: str = ""
     transitions: Literal["", "transnetv2"] = ""
     """Who decides whether something is a transition where cheaper means are unsure; nobody: it is none."""
+    transitions_dtype: Choice = "auto"
+    """What they compute in, on a CPU; as ``vae_dtype``."""
+
+    @property
+    def finds_shots_in(self) -> Precision:
+        """``transitions_dtype`` as the job has settled it; elsewhere ``auto`` is what this machine computes fast."""
+        return settle_alone(self.transitions_dtype, "cpu")
 
     def weights(self) -> dict[str, str]:
         """Places by score, of those that are given."""
-        return {name: uri for name, uri in self.model_dump(exclude={"transitions"}).items() if uri}
+        return {name: uri for name, uri in self.model_dump(exclude={"transitions", "transitions_dtype"}).items() if uri}
 
 
 class CaptionEndpoint(JobConfig):
@@ -83,7 +91,8 @@ class CurateConfig(JobConfig):
     """Folder or bucket prefix for latents, ledger, manifest and report."""
     vae: str
     text_encoder: str
-    vae_dtype: Literal["float32", "bfloat16"]
+    vae_dtype: Choice = "auto"
+    """What the autoencoder computes in: ``auto`` is what every node that encodes computes fast, as the output began."""
     fps: float | None = Field(default=None, gt=0, le=240)
     """Frames a second of every clip; each file's own when left out."""
     max_area: int = Field(ge=256)
@@ -118,6 +127,15 @@ class CurateConfig(JobConfig):
     """The largest object that a process fetches; larger ones become rows. What its disk has left, when left out."""
     max_faults_in_a_row: int = Field(default=8, ge=1)
     """Objects in a row that a process may find unreadable for the same fault of the storage; then the job stops."""
+
+    @property
+    def encodes_in(self) -> Precision:
+        """``vae_dtype`` as the job has settled it; elsewhere ``auto`` is what this machine computes fast."""
+        return settle_alone(self.vae_dtype, self.encoder_device)
+
+    @property
+    def encoder_device(self) -> Literal["cpu", "cuda"]:
+        return "cuda" if self.gpus_per_encoder else "cpu"
 
     @model_validator(mode="after")
     def _lengths_fit_the_autoencoder(self) -> Self:

@@ -69,7 +69,9 @@ def settings_of(config: CurateConfig, vae: str, text_encoder: str) -> dict[str, 
 def filters_of(config: CurateConfig) -> str:
     """The fingerprint of the code and the settings that measure: spans and scores are the same while it is."""
     settings = config.model_dump(mode="json", include=_IN_EXAMINE_KEY)
-    return short_hash(EXAMINE_VERSION, settings, config.models.transitions, fingerprints(config.models))
+    models = config.models
+    arbiter = [models.transitions, models.transitions_dtype] if models.transitions else ""
+    return short_hash(EXAMINE_VERSION, settings, arbiter, fingerprints(models))
 
 
 def make_plan(config: CurateConfig, settings: dict[str, Any]) -> Plan:

@@ -40,12 +40,13 @@ from jobs.curate.rows import (
     part_from_table,
     part_to_item,
 )
+from jobs.curate.settle import settled
 from jobs.curate.stages.examine import examine, examine_again
 from jobs.curate.stages.latents import Encoders, LatentEncoder
 from jobs.curate.stages.pixels import InARow, decode_pixels, reason_of
 from jobs.curate.words.endpoint import CaptionWriter, captioner_of
-from jobs.launch import bind_ray_metrics, ray_session, write_resolved
-from sora_core import storage, telemetry
+from jobs.launch import bind_ray_metrics, ray_session
+from sora_core import precision, storage, telemetry
 from sora_core.errors import SoraError
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ def curate(config: CurateConfig) -> None:
     if config.caption_endpoint:
         captioner_of(config.caption_endpoint).check()
     models.load(config.models)
+    config = settled(config)
     encoders = LatentEncoder(config, "cpu").describe()
     plan = make_plan(config, settings_of(config, encoders.vae.fingerprint, encoders.text_encoder.fingerprint))
     if config.max_likeness is not None:
@@ -268,7 +270,8 @@ class EncodeStage(Stage):
 
     def __init__(self, config: CurateConfig, board: ActorHandle) -> None:
         super().__init__(config, board)
-        self._encoder = LatentEncoder(config, "cuda" if config.gpus_per_encoder else "cpu", self._decode)
+        precision.warn_if_slow("encoding", config.encodes_in, config.encoder_device)
+        self._encoder = LatentEncoder(config, config.encoder_device, self._decode)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         rows = commit(examined_from_table(table), self._encoder, self._config.output)
@@ -277,9 +280,8 @@ class EncodeStage(Stage):
 
 
 def close(plan: Plan, config: CurateConfig, encoders: Encoders) -> None:
-    """Prove the ledger, leave the report, the config and the manifest, print the table."""
+    """Prove the ledger, leave the report and the manifest, print the table."""
     books = account.prove(plan, config.output)
-    write_resolved(config, config.output)
     write_report(config, books)
     say(str(books))
     manifest = account.write_manifest(config, encoders, books)

@@ -13,6 +13,7 @@ from jobs.train.groups import RowGroups
 from sora_core.diffusion.flow import ShiftLaw
 from sora_core.dit.config import DiTConfig
 from sora_core.errors import ConfigError
+from sora_core.precision import Choice, dtype_of
 from sora_core.training import references
 from sora_core.training.draws import DrawRules
 from sora_core.training.lora import LoraRules
@@ -118,6 +119,7 @@ class TrainConfig(JobConfig):
     take should fit in ``cache_bytes``. ``given`` are shares of the clips; a ``reference``, the beginning of another
     clip of its subject, comes beside the others, to those that have one. Clips of one file have one subject, or, with
     ``subject``, those in whose captions this regular expression (its first group, if any) finds the same words.
+    ``precision`` is what matrices multiply in: ``auto`` is what all workers compute fast, and stays with the run.
     ``init`` is a checkpoint or a run of ours, or a folder or hub id of open weights, to begin with: its sizes are the
     model's then.
     """
@@ -141,7 +143,7 @@ class TrainConfig(JobConfig):
     given: dict[str, Share] = Field(default=dict(SHARES))
     subject: Pattern[str] | None = None
     guidance_scale: PositiveFloat = 1.5
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    precision: Choice = "auto"
     num_workers: PositiveInt | tuple[PositiveInt, PositiveInt] = 2
     parallel: Mode = "ddp"
     shards: PositiveInt | None = None
@@ -247,7 +249,9 @@ class TrainConfig(JobConfig):
 
     @property
     def dtype(self) -> torch.dtype:
-        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        """What matrices multiply in; the workers have agreed on it (`jobs.train.agree`)."""
+        assert self.precision != "auto"
+        return dtype_of(self.precision)
 
     @property
     def max_workers(self) -> int:

@@ -7,7 +7,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from jobs.launch import ray_session, write_resolved
-from jobs.train import capacity, state
+from jobs.train import agree, capacity, state
 from jobs.train.config import TrainConfig, differences
 from jobs.train.gallery import is_published
 from jobs.train.loop import worker
@@ -57,9 +57,10 @@ def check(config: TrainConfig) -> int:
     config.check_layouts(start.dit)
     check_sizes(config, start.dit)
     dataset.plan(start.dit.patch, config.plan_rules(start.dit))
-    capacity.check(config, dataset, start.dit)
+    settled = agree.expected(config, before)
+    capacity.check(settled, dataset, start.dit)
     if before is not None:
-        check_resume(config, manifest, start.dit, before)
+        check_resume(settled, manifest, start.dit, before)
     if config.samples.count:
         vae, text_encoder = manifest.vae.source, manifest.text_encoder.source
         manifest.check_encoders(

@@ -12,7 +12,7 @@ import ray.train.torch
 import torch
 
 from jobs.launch import bind_ray_metrics
-from jobs.train import capacity, state
+from jobs.train import agree, capacity, state
 from jobs.train.adapter import finisher
 from jobs.train.config import TrainConfig
 from jobs.train.data import Dataset
@@ -68,6 +68,7 @@ def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int
     rows = config.read_rows(dataset)
     newest = told_by_first(state.newest(config.output) if layout.rank == 0 else None)
     before = checkpoint.read_meta(newest) if newest else None
+    config = agree.agreed(config, before, device)
     start = find_start(config, dataset.manifest, before)
     capacity.check_device(config, dataset, start.dit, layout, device)
     dit, base = first_model(config, start, before)

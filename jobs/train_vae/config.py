@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from jobs.launch import JobConfig
+from sora_core.precision import Choice
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -80,7 +81,7 @@ class TrainVaeConfig(JobConfig):
     trunk_rate: PositiveFloat = Field(0.3, description="learning rate of the trunk's weights, in learning rates")
     kl_weight: float = Field(1e-6, ge=0)
     ssim_weight: float = Field(0.03, ge=0, description="of 1 - SSIM")
-    bfloat16: bool = Field(True, description="autocast; faster where the CPU or GPU has it")
+    precision: Choice = Field("auto", description="of matrix products; auto: what this machine computes fast")
     num_threads: int = Field(0, ge=0, description="0 leaves torch's own choice")
 
     checkpoint_every: PositiveInt = Field(400, description="steps; each is measured and can be resumed from")

@@ -17,6 +17,7 @@ from jobs.train_vae.progress import Progress
 from jobs.train_vae.trainer import Trainer
 from sora_core import storage
 from sora_core.errors import ConfigError
+from sora_core.precision import Choice, settle_here
 from sora_core.vae import folder
 from sora_core.vae.causal import encode_moments
 from sora_core.vae.perceptual import PerceptualDistance
@@ -25,7 +26,7 @@ from sora_core.vae.whitening import Whitening, WhiteningStatistics
 logger = logging.getLogger(__name__)
 
 _STATISTICS_CLIPS = 100
-_DTYPE = torch.float16  # keeps three more bits than bfloat16, and no weight is large
+_DTYPE = torch.float16  # has the most bits of what is as small, and no weight is large
 
 
 def train_vae(config: TrainVaeConfig) -> None:
@@ -35,6 +36,7 @@ def train_vae(config: TrainVaeConfig) -> None:
     storage.check_writable(config.output)
     footage = read_footage(config)
     trainer = _begin(config, footage)
+    config = trainer.config
     ruler = _Ruler(config, footage)
     write_resolved(config, config.output)
     progress = Progress("training", config.steps, done=trainer.step)
@@ -74,22 +76,29 @@ class _Ruler:
 
 
 def _begin(config: TrainVaeConfig, footage: Footage) -> Trainer:
-    """A run at its last checkpoint under ``output``, or at its start."""
-    trainer = Trainer(config, footage.train)
+    """A run at its last checkpoint under ``output``, or at its start; in the precision that it began with."""
     uri = _state_uri(config)
     if not storage.exists(uri):
+        trainer = Trainer(_settled(config, config.precision), footage.train)
         logger.info("starting %s", "as a linear codec" if config.warm_start else "at random")
         trainer.start()
         return trainer
     state = torch.load(io.BytesIO(storage.read_bytes(uri)), weights_only=False)
-    now = config.model_dump(mode="json")
-    if changed := sorted(key for key in now if now[key] != state["config"].get(key)):
+    before = {"precision": config.precision} | state["config"]  # it wasn't always written
+    choice = before["precision"] if config.precision == "auto" else config.precision
+    trainer = Trainer(_settled(config, choice), footage.train)
+    now = config.model_dump(mode="json") | {"precision": choice}
+    if changed := sorted(key for key in now if now[key] != before.get(key)):
         raise ConfigError(
             f"{uri} was begun with other values of {', '.join(changed)}; give a new output, or the values of its config"
         )
     trainer.load_state_dict(state)
     logger.info("going on from step %d of %s", trainer.step, uri)
     return trainer
+
+
+def _settled(config: TrainVaeConfig, choice: Choice) -> TrainVaeConfig:
+    return config.model_copy(update={"precision": settle_here(choice, "cpu", "training in")})
 
 
 def _save(trainer: Trainer, lines: list[dict[str, float]]) -> None:

@@ -13,6 +13,7 @@ from jobs.train_vae import crops
 from jobs.train_vae.config import PhaseConfig, TrainVaeConfig
 from jobs.train_vae.footage import Frames
 from jobs.train_vae.progress import Progress
+from sora_core import precision
 from sora_core.shapes import Compression, PixelShape
 from sora_core.vae import folder
 from sora_core.vae.branches import open_branches
@@ -45,7 +46,10 @@ class Trainer:
     """A network, its running average, optimiser and random numbers after ``step`` steps."""
 
     def __init__(self, config: TrainVaeConfig, runs: Mapping[str, list[Frames]]) -> None:
+        """The config's precision is no longer ``auto``."""
+        assert config.precision != "auto"
         self.config = config
+        self._dtype = precision.dtype_of(config.precision)
         self.runs = runs
         self.step = 0
         self.rng = np.random.default_rng(config.seed)
@@ -82,7 +86,7 @@ class Trainer:
             rise = min(1.0, (step + 1) / 20)
             _set_rate(optimiser, config.trunk_learning_rate * rise * _cosine(step / config.trunk_steps))
             clips = self.clips(config.trunk_batch, config.phases[0].frames)
-            with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+            with precision.autocast("cpu", self._dtype):
                 pixels = trunk_decode(self.model, trunk_encode(self.model, clips)).float()
             loss = (pixels - clips).square().mean()
             optimiser.zero_grad()
@@ -106,7 +110,7 @@ class Trainer:
             torch.randn(self._latent_shape(clips), generator=self.noise),
             self.perceptual if looks else None,
             self._looked_at(phase.batch, phase.frames),
-            bfloat16=config.bfloat16,
+            precision=self._dtype,
         )
         terms = {
             "reconstruction": losses.reconstruction,

@@ -14,6 +14,7 @@ from sora_core import storage
 from sora_core.dit.config import DiTConfig
 from sora_core.dit.model import DiT, dtype_of
 from sora_core.errors import CheckpointError
+from sora_core.precision import weight_dtypes
 
 _CLASS = "WanTransformer3DModel"
 _QK_NORM = "rms_norm_across_heads"
@@ -101,10 +102,7 @@ def transformer_folder(source: str | Path) -> Path:
 
 
 def _check_dtype(dtype: torch.dtype, device: str) -> None:
-    cuda = torch.device(device).type == "cuda"
-    allowed = [torch.float32, torch.bfloat16, *([torch.float16] if cuda else [])]
-    if cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
-        allowed.remove(torch.bfloat16)
+    allowed = weight_dtypes(device)
     if dtype not in allowed:
         raise CheckpointError(f"dtype {dtype} on {device}: choose one of {', '.join(map(str, allowed))}")
 

@@ -19,7 +19,7 @@ def rotations(position: Int[Tensor, "l 3"], head_dim: int) -> Float[Tensor, "l f
 
     A side longer than any in training goes on with the same frequencies; `DiTConfig.rope_max_seq_len` is where a model
     refuses it. Angles are made in float64 and from positions alone: no table to outgrow, and none for
-    ``.to(bfloat16)`` to spoil.
+    ``.to(dtype)`` to spoil.
     """
     angles = []
     for axis, dim in enumerate(axis_dims(head_dim)):

@@ -7,12 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sora_core import storage
+from sora_core import precision, storage
 from sora_core.diffusion.flow import ShiftLaw
 from sora_core.dit.config import DiTConfig
 from sora_core.dit.convert import load_wan
 from sora_core.errors import CheckpointError
-from sora_core.pipeline.parts import Parts, Sampling, compute_precision
+from sora_core.pipeline.parts import Parts, Sampling
 from sora_core.pipeline.shown import Shown
 from sora_core.text import TextEncoder
 from sora_core.vae import VideoAutoencoder
@@ -77,7 +77,7 @@ def load_open_weights(folder: Path, uri: str, device: str) -> Parts:
     """
     index = _read(folder / _INDEX)
     _check_index(index, folder)
-    dtype = compute_precision(device)
+    dtype = precision.sampling(device)
     dit = load_wan(folder, dtype=dtype, device=device)
     vae = VideoAutoencoder.load(str(folder), device=device)
     shown = _shown(folder, dit.config, vae, device)
@@ -107,7 +107,7 @@ def _shown(folder: Path, config: DiTConfig, vae: VideoAutoencoder, device: str) 
             f"{config.image_dim}: of those with image channels only Wan 2.1 I2V and FLF2V are served"
         )
     places = (0,) if config.pos_embed_seq_len is None else (0, -1)
-    return Shown(places, ImageEncoder.load(folder, device, compute_precision(device)))
+    return Shown(places, ImageEncoder.load(folder, device, precision.sampling(device)))
 
 
 def _check_index(index: dict[str, Any], folder: Path) -> None:

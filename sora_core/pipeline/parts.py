@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-import torch
-
-from sora_core import checkpoint, storage
+from sora_core import checkpoint, precision, storage
 from sora_core.checkpoint import Meta
 from sora_core.diffusion.flow import ShiftLaw
 from sora_core.dit.config import DiTConfig
@@ -59,7 +57,7 @@ def load_checkpoint(uri: str, device: str) -> Parts:
     """
     uri = checkpoint.resolve(uri)
     weights, meta = checkpoint.load_model(uri)
-    dit = load_strictly(DiTConfig.from_dict(meta.dit), weights, uri, compute_precision(device))
+    dit = load_strictly(DiTConfig.from_dict(meta.dit), weights, uri, precision.sampling(device))
     vae, whitening = _autoencoder(meta, device)
     text_encoder = TextEncoder.load(meta.text_encoder.source, device)
     _check_same("text encoder", meta.text_encoder, text_encoder.source, text_encoder.fingerprint)
@@ -86,11 +84,6 @@ def _autoencoder(meta: Meta, device: str) -> tuple[VideoAutoencoder, Whitening]:
     vae = VideoAutoencoder.load(meta.vae.source, device=device)
     _check_same("autoencoder", meta.vae, vae.source, vae.fingerprint)
     return vae, Whitening(meta.whitening.mean, meta.whitening.std)
-
-
-def compute_precision(device: str) -> torch.dtype:
-    """What a device samples in: half the time on a GPU, the exact numbers elsewhere."""
-    return torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
 
 
 def _check_same(what: str, expected: Encoder, source: str, fingerprint: str) -> None:

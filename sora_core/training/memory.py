@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from sora_core import precision
 from sora_core.dit.blocks import Block
 from sora_core.dit.config import DiTConfig
 from sora_core.dit.model import DiT
@@ -114,7 +115,7 @@ def _measure(config: DiTConfig, rules: OptimRules, workload: Workload, *, sharde
         learning = [parameter for parameter in dit.parameters() if parameter.requires_grad]
         for parameter in learning:
             parameter.grad = torch.zeros_like(parameter)
-        optimizers = Optimizers(dit, rules)
+        optimizers = Optimizers(dit, rules, workload.precision)
         optimizers.step(0.0)
         with _Peak() as update:
             optimizers.step(0.0)
@@ -122,7 +123,7 @@ def _measure(config: DiTConfig, rules: OptimRules, workload: Workload, *, sharde
         _prepare(dit, workload, sharded=sharded)
         example = _pack(dit, workload)
         with _Peak() as peak:
-            with torch.autocast("cpu", dtype=workload.precision, enabled=workload.precision != torch.float32):
+            with precision.autocast("cpu", workload.precision):
                 predicted = dit(example)
             forward = peak.restart()
             predicted.float().square().sum().backward()

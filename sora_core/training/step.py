@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sora_core import precision as numbers
 from sora_core.diffusion import condition, flow
 from sora_core.diffusion.condition import Condition
 from sora_core.diffusion.flow import ShiftLaw
@@ -112,7 +113,7 @@ def task_losses(
     packed = pack([task.clip for task in tasks], patch).to(device)
     target = torch.cat([task.target for task in tasks]).to(device)
     own = share(packed.num_tokens, *context)
-    with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
+    with numbers.autocast(device, precision):
         predicted = velocity(packed if context[1] == 1 else part(packed, *context))
     if context[1] > 1:  # elsewhere this part errs by nothing
         predicted = torch.cat((target[: own.start], predicted, target[own.stop :]))

@@ -77,7 +77,7 @@ class Trainer:
             self._gradients = SummedGradients(learning, num_numbers=3)
         else:
             self._gradients = ShardedGradients(shard(self.dit, workers.weights, precision))
-        self.optimizers = Optimizers(self.dit, rules)
+        self.optimizers = Optimizers(self.dit, rules, precision)
         self.ema = Ema(self.dit.named_parameters(), ema_decay)
         self.device = device
         self.precision = precision

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sora_core.precision import autocast
 from sora_core.vae.causal import decode_unclamped, encode_moments
 from sora_core.vae.metrics import ssim
 from sora_core.vae.perceptual import PerceptualDistance
@@ -31,13 +32,14 @@ def autoencoding(
     perceptual: PerceptualDistance | None = None,
     looked_at: Int[Tensor, " b"] | None = None,
     *,
-    bfloat16: bool = False,
+    precision: torch.dtype = torch.float32,
 ) -> Losses:
     """Encode, draw from the posterior with ``noise``, decode, compare.
 
-    ``looked_at`` is the number of the frame, in each clip, that the perceptual distance sees.
+    ``looked_at`` is the number of the frame, in each clip, that the perceptual distance sees. Products are taken in
+    ``precision``.
     """
-    with torch.autocast(clips.device.type, torch.bfloat16, enabled=bfloat16):
+    with autocast(clips.device, precision):
         mean, log_variance = (value.float() for value in encode_moments(vae, clips))
         pixels = decode_unclamped(vae, mean + noise * (0.5 * log_variance).exp()).float()
         distance = torch.zeros((), device=clips.device)

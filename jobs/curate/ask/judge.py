@@ -10,6 +10,7 @@ from jobs.curate.listing import make_plan, settings_of
 from jobs.curate.pipeline import close, compared, measured_parts, missing_parts, write_others
 from jobs.curate.progress import say
 from jobs.curate.rows import Examined
+from jobs.curate.settle import settled
 from jobs.curate.stages.examine import examine_again
 from jobs.curate.stages.latents import Encoders, Maker
 from sora_core import shards, storage
@@ -25,6 +26,7 @@ def judge_again(config: CurateConfig) -> None:
     """
     storage.check_writable(config.output)
     encoders = account.encoders_of(shards.read_manifest(config.output))
+    config = settled(config)
     _check_models(config, encoders)
     vae, text_encoder = encoders.vae.fingerprint, encoders.text_encoder.fingerprint
     plan = compared(make_plan(config, settings_of(config, vae, text_encoder)), config)

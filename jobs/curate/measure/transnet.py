@@ -6,9 +6,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from sora_core.precision import autocast
+
 
 class TransNet:
-    """An arbiter for `sora_core.media.ShotFinder`; loaded when it is first asked."""
+    """An arbiter for `sora_core.media.ShotFinder`, on a CPU in ``precision``; loaded when it is first asked."""
+
+    def __init__(self, precision: torch.dtype = torch.float32) -> None:
+        self._precision = precision
 
     @cached_property
     def _network(self) -> Any:
@@ -22,8 +27,7 @@ class TransNet:
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """uint8 RGB ``(t, 27, 48, 3)`` to the probability ``(t,)`` that a frame lies in a transition."""
-        # Half the time of float32.
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), autocast("cpu", self._precision):
             _, every = self._network.predict_raw(torch.from_numpy(frames)[None])
         probability: np.ndarray = every[0, :, 0].float().numpy()
         return probability

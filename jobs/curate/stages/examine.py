@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from jobs.curate.config import CurateConfig
+from jobs.curate.config import CurateConfig, Models
 from jobs.curate.duplicates.likeness import Pictures
 from jobs.curate.listing import identity_of, is_named_as_media
 from jobs.curate.measure.models import load
@@ -23,6 +23,7 @@ from jobs.curate.words.beside import Caption, read_sidecar
 from sora_core import media
 from sora_core.errors import InputError, StorageError
 from sora_core.media import Frame, MediaInfo, ShotFinder
+from sora_core.precision import dtype_of, warn_if_slow
 
 _PREVIEW_SIDE = 112
 _PREVIEW_FRAMES = 5
@@ -147,7 +148,7 @@ def look(path: Path, config: CurateConfig) -> Seen:
 
 
 def _watched(info: MediaInfo, frames: Iterator[Frame], config: CurateConfig) -> Seen:
-    arbiter = _transnet() if config.models.transitions == "transnetv2" else None
+    arbiter = _transnet(config.models) if config.models.transitions == "transnetv2" else None
     finder = ShotFinder(info.fps or 1.0, arbiter)
     meter, pictures = Meter(load(config.models)), Pictures()
     keyframes: list[tuple[float, np.ndarray]] = []
@@ -165,8 +166,9 @@ def _watched(info: MediaInfo, frames: Iterator[Frame], config: CurateConfig) -> 
 
 
 @lru_cache(maxsize=1)
-def _transnet() -> TransNet:
-    return TransNet()
+def _transnet(models: Models) -> TransNet:
+    warn_if_slow("finding shots", models.finds_shots_in, "cpu")
+    return TransNet(dtype_of(models.finds_shots_in))
 
 
 def _shrunk(frame: np.ndarray, height: int) -> np.ndarray:

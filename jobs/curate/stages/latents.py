@@ -16,6 +16,7 @@ from jobs.curate.listing import ENCODE_VERSION, filters_of, identity_of
 from jobs.curate.rows import Clip, Examined, Source
 from jobs.curate.stages.pixels import ENCODE_FAILED, Decode, InARow, clips_pixels, decode_pixels
 from sora_core import telemetry
+from sora_core.precision import dtype_of
 from sora_core.shapes import Compression, PixelShape
 from sora_core.shards import PROVENANCE, Encoder, Half, Provenance, Row
 from sora_core.text import TextEncoder
@@ -69,7 +70,7 @@ class Maker:
             top=clip.top,
             left=clip.left,
             vae=self._vae,
-            vae_dtype=self._config.vae_dtype,
+            vae_dtype=self._config.encodes_in,
             text_encoder=self._text_encoder,
             captioner=clip.captioner,
             filters=self._filters,
@@ -125,7 +126,7 @@ class LatentEncoder:
         self._unread = InARow(config.max_faults_in_a_row)
         self._unmade = InARow(config.max_faults_in_a_row)
         self._device = device
-        self._vae = VideoAutoencoder.load(config.vae, dtype=getattr(torch, config.vae_dtype), device=device)
+        self._vae = VideoAutoencoder.load(config.vae, dtype=dtype_of(config.encodes_in), device=device)
         self._text = TextEncoder.load(config.text_encoder, device=device)
         self.maker = Maker(config, self._vae.fingerprint, self._text.fingerprint)
 

@@ -80,6 +80,7 @@ def tally(monkeypatch: pytest.MonkeyPatch, isolated: Isolated) -> Iterator[Tally
             for stage in stages:
                 table = stage(table)
 
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(pipeline, "process", process)
     monkeypatch.setattr(pipeline, "Isolated", lambda: isolated)
     monkeypatch.setattr(pipeline, "ray_session", lambda num_cpus: nullcontext())

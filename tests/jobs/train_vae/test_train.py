@@ -34,7 +34,7 @@ def tiny(output: Path, **changes: object) -> TrainVaeConfig:
         "trunk_batch": 1,
         "side": 48,
         "phases": [phase(), phase(frames=9, batch=2, perceptual_weight=0.1)],
-        "bfloat16": False,
+        "precision": "float32",
         "checkpoint_every": 2,
         "measured_side": 48,
         "measured_frames": 5,
