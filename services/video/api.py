@@ -8,14 +8,14 @@ from fastapi import APIRouter, FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from services.video import asgi
+from services.video import asgi, studio
 from services.video.config import ServiceConfig
 from services.video.errors import ApiError
 from services.video.intake.intake import Intake
 from services.video.kept import Kept
 from services.video.ledger import Ledger
 from services.video.metrics import LedgerCollector
-from services.video.routes import characters, content, edits, images, unsupported, videos
+from services.video.routes import characters, content, edits, images, status, unsupported, videos
 from services.video.routes.access import Service, TheService, keyed_router
 from services.video.schemas import Model, ModelCardList, ModelList
 from services.video.webhooks.courier import Courier
@@ -57,9 +57,11 @@ def create_app(
         images.router,
         images.linked,
         webhooks,
+        status.router,
         scraped,
     ):
         app.include_router(router)
+    studio.mount(app, config.studio)
     asgi.install(app, named_by_proxy=named_by_proxy)
     return app
 

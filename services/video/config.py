@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
@@ -92,6 +92,14 @@ class WebhookSettings(Settings):
     outbound: OutboundSettings = OutboundSettings()
 
 
+class StudioSettings(Settings):
+    """The page at ``/studio/``. ``servers`` are origins of further servers that it may speak with, such as
+    https://other.example; they must allow this one's origin."""
+
+    enabled: bool = True
+    servers: tuple[Annotated[str, Field(pattern=r"^https?://[\w.\[\]:-]+$")], ...] = ()
+
+
 class Defaults(Settings):
     """What a request that doesn't say gets; None asks the model."""
 
@@ -167,6 +175,7 @@ class ServiceConfig(Settings):
     expire_after_s: float | None = Field(default=None, gt=0, description="finished videos are removed after so long")
     api: ApiSettings = ApiSettings()
     webhooks: WebhookSettings = WebhookSettings()
+    studio: StudioSettings = StudioSettings()
     defaults: Defaults = Defaults()
     sampler: SamplerSettings = SamplerSettings()
     decoder: DecoderSettings = DecoderSettings()

@@ -1,0 +1,118 @@
+// One video: the film, what made it, and what can be made of it.
+import { html, useEffect, useState } from "../vendor/preact-htm.js";
+import { useMedia } from "../api/media.js";
+import { asCurl, asPython } from "../api/snippets.js";
+import { editName, failure, stateOf } from "../parts/card.js";
+import { Film } from "../parts/film.js";
+import { Button, Empty, IconButton, Progress } from "../parts/ui.js";
+import { cancel, find, isOpen, library, predictedEnd, remove } from "../state/library.js";
+import { recall } from "../state/draft.js";
+import { notify } from "../state/notices.js";
+import { prefs, toggleFavourite } from "../state/prefs.js";
+import { go, to } from "../state/route.js";
+import { client, session } from "../state/session.js";
+import { useStore } from "../state/store.js";
+import { day, number, say } from "../text/i18n.js";
+import { VIEWS } from "./views.js";
+
+/** @typedef {import("../api/types.js").Video} Video */
+
+/** @param {{ id: string }} props */
+export function Player({ id }) {
+  const video = useStore(library, (value) => (value.hidden.has(id) ? undefined : value.byId.get(id)));
+  const [missing, setMissing] = useState(false);
+  useEffect(() => {
+    find(id).then((found) => setMissing(!found), (error) => notify(error.message, { kind: "error" }));
+  }, [id]);
+  if (!video) return missing ? html`<${Empty} icon="gallery" title=${say("video.missing")}><${Button} href=${to("gallery")}>${say("nav.gallery")}<//><//>` : null;
+  return html`<div class="player">
+    <section class="player-stage" aria-label=${say("video.film")}><${Stage} video=${video} /></section>
+    <aside class="player-side" aria-label=${say("video.about")}><${About} video=${video} /></aside>
+  </div>`;
+}
+
+/** @param {{ video: Video }} props the finished film appears whole; before that there is only how far it is */
+function Stage({ video }) {
+  const { url, failed } = useMedia(video, "video");
+  const box = { aspectRatio: `${video.width || 16} / ${video.height || 9}` };
+  if (video.status === "failed") return html`<div class="stage-note" style=${box}><p class="error">${failure(video)}</p></div>`;
+  if (isOpen(video)) {
+    const end = predictedEnd(video);
+    return html`<div class="stage-note making" style=${box}>
+      <p class="stage-percent">${stateOf(video)}</p>
+      <${Progress} value=${video.progress} label=${say("queue.progress")} />
+      <p class="hint">${end ? say("queue.left", { time: end }) : say("queue.waiting")}</p>
+      <${Button} icon="close" onClick=${() => cancel(video)}>${say("queue.cancel")}<//>
+    </div>`;
+  }
+  if (failed) return html`<div class="stage-note" style=${box}><p class="error">${say("video.gone")}</p></div>`;
+  return html`<${Film} url=${url} video=${video} />`;
+}
+
+/** @param {{ video: Video }} props */
+function About({ video }) {
+  return html`<div class="stack">
+    <h1 class="prompt" dir="auto">${video.prompt || say("video.untitled")}</h1>
+    ${video.revised_prompt && html`<p class="hint" dir="auto">${video.revised_prompt}</p>`}
+    ${video.negative_prompt && html`<p class="hint" dir="auto">${say("make.negative")}: ${video.negative_prompt}</p>`}
+    <${Actions} video=${video} />
+    <${Facts} video=${video} />
+    <${Siblings} video=${video} />
+  </div>`;
+}
+
+/** @param {{ video: Video }} props */
+function Actions({ video }) {
+  const favourite = useStore(prefs, (value) => value.favourites.includes(video.id));
+  const { url } = useMedia(video, "video");
+  const extended = useStore(session, (value) => value.extended);
+  const done = video.status === "completed";
+  const again = () => {
+    recall(video);
+    go("make");
+  };
+  const copy = async (/** @type {(video: Video, base: string) => string} */ write) => {
+    await navigator.clipboard.writeText(write(video, client().base));
+    notify(say("copied"));
+  };
+  const drop = () => {
+    remove([video]);
+    go("gallery");
+  };
+  return html`<div class="actions">
+    ${done && extended && VIEWS.edit && html`<${Button} icon="cut" kind="primary" href=${to("edit", video.id)}>${say("video.edit")}<//>`}
+    <${Button} icon="remix" onClick=${again}>${say("video.recall")}<//>
+    ${VIEWS.tree && html`<${Button} icon="tree" href=${to("tree", video.id)}>${say("video.tree")}<//>`}
+    <div class="action-row">
+      <${IconButton} icon="star" filled=${favourite} pressed=${favourite} label=${say("favourite")} onClick=${() => toggleFavourite(video.id)} />
+      ${url && html`<${IconButton} icon="down" label=${say("download")} href=${url} download=${`${video.id}-video.mp4`} />`}
+      <${Button} kind="small quiet" icon="copy" onClick=${() => copy(asCurl)}>curl<//>
+      <${Button} kind="small quiet" icon="copy" onClick=${() => copy(asPython)}>Python<//>
+      <${IconButton} icon="trash" label=${say("delete")} onClick=${drop} />
+    </div>
+  </div>`;
+}
+
+/** @param {{ video: Video }} props */
+function Facts({ video }) {
+  const rows = [
+    ["make.model", video.model],
+    ["fact.size", video.size.replace("x", " × ")],
+    ["fact.length", video.num_frames && `${number(video.num_frames)} · ${number(video.fps ?? 0)} fps`],
+    ["make.seed", video.seed],
+    ["make.steps", video.num_inference_steps],
+    ["make.guidance", video.guidance_scale],
+    ["fact.edit", editName(video)],
+    ["fact.made", day(video.created_at)],
+  ].filter(([, value]) => value !== undefined && value !== null && value !== "");
+  return html`<dl class="facts">${rows.map(([name, value]) => html`<div key=${name}><dt>${say(String(name))}</dt><dd dir="auto">${value}</dd></div>`)}</dl>`;
+}
+
+/** @param {{ video: Video }} props the other seeds of the same request, as far as this page knows */
+function Siblings({ video }) {
+  const family = useStore(library, (value) => value.byId);
+  const first = [...family.values()].find((other) => other.siblings?.includes(video.id)) ?? video;
+  const ids = [first.id, ...(first.siblings ?? [])];
+  if (ids.length < 2 || !VIEWS.compare) return null;
+  return html`<${Button} icon="compare" href=${to("compare", ids.join(","))}>${say("video.compare", { count: ids.length })}<//>`;
+}
