@@ -1,8 +1,12 @@
-"""What a device computes fast decides `auto`."""
+"""What a device computes fast decides `auto`; on cores whose 16-bit units are masked that is measured."""
 
 import ast
+import json
 import logging
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ import torch
 from sora_core import precision
 
 ROOT = Path(__file__).parents[2]
+MASK = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "OMP_NUM_THREADS": "1"}
 REDUCED = re.compile(r"bfloat16|bf16|\bBF16\b")
 
 
@@ -89,3 +94,22 @@ def test_a_slow_choice_runs_and_names_its_factor(
     [warning] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert "59 times" in warning
     assert caplog.messages[-1] == "training in: float32 (auto)"
+
+
+@pytest.mark.slow
+def test_on_plain_cores_auto_costs_what_float32_costs() -> None:
+    """A training step, an encode and the shot network in a process whose units are masked."""
+    script = Path(__file__).parent / "plain_cores.py"
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env=os.environ | MASK | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["fast"] == "float32"
+    assert told["slowdown"] > 3, "the mask takes the units away"
+    assert told["settled"] == {"train": "float32", "encode": "float32", "shots": "float32"}
+    for what, (auto, exact) in told["cpu_s"].items():
+        assert auto <= 1.2 * exact, (what, auto, exact)
