@@ -3,7 +3,7 @@
 Frames are uint8 ``(h, w, 3)`` RGB as a viewer sees them: rotation metadata applied, pixels square.
 """
 
-from sora_core.media.decode import clip_frames, decode_clip, resample
+from sora_core.media.decode import Span, clip_frames, decode_clip, decode_spans, resample
 from sora_core.media.encode import Mp4Writer, encode_mp4
 from sora_core.media.film import read_film, write_film
 from sora_core.media.frames import Frame, SourceFrame, StillFrame, iter_frames, play
@@ -25,12 +25,14 @@ __all__ = [
     "ProcessDied",
     "ShotFinder",
     "SourceFrame",
+    "Span",
     "StillFrame",
     "clip_frames",
     "contact_sheet",
     "decode_clip",
     "decode_image",
     "decode_sound",
+    "decode_spans",
     "decode_transparency",
     "encode_mp4",
     "iter_frames",

@@ -1,25 +1,41 @@
 """Video files to frames: a clip at a steady rate for the model, small frames with their times for the scores."""
 
 import math
-from collections.abc import Iterable, Iterator
-from itertools import chain, repeat
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice, pairwise, repeat
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from av.video.reformatter import Interpolation
 
 from sora_core.errors import InputError, UnreadableMedia
-from sora_core.media.stream import Converter, geometry, timed_frames
+from sora_core.media.convert import Converter
+from sora_core.media.stream import OpenVideo, timed_frames
+from sora_core.media.timeline import LONGEST_HOLD_S
 
-# The longest time that one frame is repeated; a longer gap is a damaged clock and is cut.
-_MAX_HOLD_S = 10.0
 _MAX_CLIP_BYTES = 4 << 30
+# What is left of a hold that is none, of which `timeline` leaves few.
+_CUT_HOLD_S = 10.0
 # Rounding of float arithmetic on times, in ticks and in seconds; both far below a frame.
 _TICK_SLACK = 1e-6
 _TIME_SLACK_S = 1e-5
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which frames of a file: on screen at ``start_s``, ``start_s + 1 / fps``, ... before ``end_s``, ``max_frames`` at
+    most; rate and ``size`` (height, width) are the file's own by default."""
+
+    start_s: float = 0.0
+    end_s: float | None = None
+    fps: float | None = None
+    size: tuple[int, int] | None = None
+    max_frames: int | None = None
 
 
 def decode_clip(
@@ -36,19 +52,30 @@ def decode_clip(
     ``fps`` and ``size`` are the file's own by default. A file that ends early gives what decodes; UnreadableMedia
     when nothing does, InputError when the clip wouldn't fit in memory.
     """
-    pictures: list[np.ndarray] = []
-    for picture in clip_frames(path, start_s, end_s, fps=fps, size=size):
-        pictures.append(picture)
-        if len(pictures) == max_frames:
-            break
-        if len(pictures) * picture.nbytes > _MAX_CLIP_BYTES:
-            raise InputError(f"{Path(path).name}: a clip of over {_MAX_CLIP_BYTES >> 30} GiB; ask for a shorter span")
-    if not pictures:
+    [clip] = decode_spans(path, [Span(start_s, end_s, fps, size, max_frames)])
+    if not len(clip):
         raise UnreadableMedia(
             f"{Path(path).name}: no frame decodes from {start_s} s on; choose another span or upload it again",
             reason="no_decodable_frames",
         )
-    return np.stack(pictures)
+    return clip
+
+
+def decode_spans(path: Path | str, spans: Sequence[Span]) -> Iterator[np.ndarray]:
+    """The frames of each span, uint8 ``(t, h, w, 3)``, which must come in the order of their ``start_s``; none of one
+    where nothing decodes. Spans that don't overlap cost one pass over the file, all together."""
+    assert all(one.start_s <= other.start_s for one, other in pairwise(spans)), "spans out of order"
+    source = _Source(path)
+    for span in spans:
+        pictures = list(islice(_bounded(source.shown(span), path), span.max_frames))
+        yield np.stack(pictures) if pictures else np.empty((0, *(span.size or (0, 0)), 3), np.uint8)
+
+
+def _bounded(pictures: Iterable[np.ndarray], path: Path | str) -> Iterator[np.ndarray]:
+    for number, picture in enumerate(pictures):
+        if number * picture.nbytes > _MAX_CLIP_BYTES:
+            raise InputError(f"{Path(path).name}: a clip of over {_MAX_CLIP_BYTES >> 30} GiB; ask for a shorter span")
+        yield picture
 
 
 def clip_frames(
@@ -60,31 +87,58 @@ def clip_frames(
     size: tuple[int, int] | None = None,
 ) -> Iterator[np.ndarray]:
     """The frames of `decode_clip` one by one, with no bound on how many; none when nothing decodes."""
-    source = timed_frames(path, start_s)
-    first = next(source, None)
-    if first is None:
-        return
-    video, _, frame = first
-    convert = Converter(size or geometry(video.stream, frame).displayed, Interpolation.AREA)
-    timed = ((time_s, item) for _, time_s, item in chain([first], source))
-    last, pixels = None, np.empty(0)
-    for item in resample(timed, start_s, math.inf if end_s is None else end_s, fps or video.fps, video.fps):
-        if item is not last:
-            last, pixels = item, convert(item)
-        yield pixels
+    yield from _Source(path).shown(Span(start_s, end_s, fps, size))
+
+
+class _Source:
+    """The frames of a file as they pass by, for one span after another."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = path
+        self._frames: Iterator[tuple[OpenVideo, float, Any]] = iter(())
+        # The last two that came: the second is beyond the span that ended with it, and the next may begin with either.
+        self._passed: deque[tuple[OpenVideo, float, Any]] = deque(maxlen=2)
+
+    def shown(self, span: Span) -> Iterator[np.ndarray]:
+        """The pictures of a span."""
+        if not self._passed or self._passed[0][1] > span.start_s:
+            self._passed.clear()
+            self._frames = timed_frames(self._path, span.start_s)
+        source = chain(tuple(self._passed), self._coming())
+        first = next(source, None)
+        if first is None:
+            return
+        video, timeline = first[0], first[0].timeline
+        timed = ((time_s, frame) for _, time_s, frame in chain([first], source))
+        end_s, fps = math.inf if span.end_s is None else span.end_s, span.fps or video.fps
+        convert, last, pixels = None, None, np.empty(0)
+        for frame in resample(timed, span.start_s, end_s, fps, timeline.max_fps, timeline.last_frame_s):
+            convert = convert or Converter(span.size or video.displayed(frame), Interpolation.AREA)
+            if frame is not last:
+                last, pixels = frame, convert(frame)
+            yield pixels
+
+    def _coming(self) -> Iterator[tuple[OpenVideo, float, Any]]:
+        for item in self._frames:
+            self._passed.append(item)
+            yield item
 
 
 def resample(
-    frames: Iterable[tuple[float, T]], start_s: float, end_s: float, fps: float, source_fps: float
+    frames: Iterable[tuple[float, T]],
+    start_s: float,
+    end_s: float,
+    fps: float,
+    source_fps: float,
+    last_s: float | None = None,
 ) -> Iterator[T]:
     """The frame on screen at each tick ``start_s + i / fps`` before ``end_s``; times must not fall.
 
-    Half a source frame of tolerance absorbs the rounding of time stamps, so a steady file passes unchanged, but no
-    frame from ``end_s`` on is ever shown. A gap is filled by repeating the frame before it, the time before the first
-    frame by the first; the last frame lasts one source interval.
+    Half a frame of tolerance, at ``source_fps`` where that is denser, absorbs the rounding of time stamps, so a steady
+    file passes unchanged, but no frame from ``end_s`` on is ever shown. A gap is filled by repeating the frame before
+    it, the time before the first frame by the first; the last frame lasts ``last_s``, one source interval by default.
     """
     tolerance_s = 0.5 / max(fps, source_fps)
-    max_hold = math.ceil(_MAX_HOLD_S * fps)
 
     def first_tick(time_s: float) -> float:
         return math.inf if time_s == math.inf else math.ceil((time_s - start_s) * fps - _TICK_SLACK)
@@ -95,11 +149,12 @@ def resample(
     for time_s, frame in frames:
         until = num_ticks if time_s >= end_s - _TIME_SLACK_S else min(num_ticks, first_tick(time_s - tolerance_s))
         if shown is not None:
-            yield from repeat(shown, int(max(0, min(until - tick, max_hold))))
+            held = until - tick if until - tick <= LONGEST_HOLD_S * fps else _CUT_HOLD_S * fps
+            yield from repeat(shown, int(max(0, held)))
             tick = max(tick, until)
         if tick >= num_ticks or time_s >= end_s - _TIME_SLACK_S:
             return
         shown, shown_s = frame, time_s
     if shown is not None:
-        until = min(num_ticks, first_tick(shown_s + 1 / source_fps - tolerance_s))
+        until = min(num_ticks, first_tick(shown_s + (last_s or 1 / source_fps) - tolerance_s))
         yield from repeat(shown, int(max(0, until - tick)))

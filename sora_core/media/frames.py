@@ -13,9 +13,10 @@ from av.sidedata.encparams import VideoEncParamsType
 from av.video.reformatter import Interpolation
 
 from sora_core.errors import UnreadableMedia
+from sora_core.media.convert import Converter
 from sora_core.media.planes import luma_of
 from sora_core.media.probe import MediaInfo, described
-from sora_core.media.stream import Converter, TimedFrame, geometry, open_video
+from sora_core.media.stream import OpenVideo, TimedFrame, open_video
 
 
 class Frame(ABC):
@@ -48,19 +49,21 @@ class Frame(ABC):
 class SourceFrame(Frame):
     """A decoded frame of a video."""
 
-    def __init__(self, time_s: float, frame: Any, displayed: tuple[int, int], converters: dict[int, Converter]) -> None:
+    def __init__(
+        self, time_s: float, frame: Any, displayed: tuple[int, int], converters: dict[tuple[int, int], Converter]
+    ) -> None:
         super().__init__(time_s)
         self._frame = frame
-        self._displayed = displayed
+        self.displayed = displayed
         self._converters = converters
         self._made: dict[int, np.ndarray] = {}
 
     def rgb(self, height: int) -> np.ndarray:
         if height not in self._made:
-            if height not in self._converters:
-                size = _scaled_down(self._displayed, height)
-                self._converters[height] = Converter(size, Interpolation.FAST_BILINEAR)
-            self._made[height] = self._converters[height](self._frame)
+            size = _scaled_down(self.displayed, height)
+            if size not in self._converters:
+                self._converters[size] = Converter(size, Interpolation.FAST_BILINEAR)
+            self._made[height] = self._converters[size](self._frame)
         return self._made[height]
 
     def stored_luma(self) -> np.ndarray:
@@ -106,14 +109,13 @@ def play(path: Path | str) -> Iterator[tuple[MediaInfo, Iterator[SourceFrame]]]:
         first = next(frames, None)
         if first is None:
             raise UnreadableMedia(f"{Path(path).name}: no frame of it decodes", reason="no_decodable_frames")
-        displayed = geometry(video.stream, first[1]).displayed
-        yield described(video, first[1]), _converted(chain([first], frames), displayed)
+        yield described(video, first[1]), _converted(video, chain([first], frames))
 
 
-def _converted(frames: Iterator[TimedFrame], displayed: tuple[int, int]) -> Iterator[SourceFrame]:
-    converters: dict[int, Converter] = {}
+def _converted(video: OpenVideo, frames: Iterator[TimedFrame]) -> Iterator[SourceFrame]:
+    converters: dict[tuple[int, int], Converter] = {}
     for time_s, frame in frames:
-        yield SourceFrame(time_s, frame, displayed, converters)
+        yield SourceFrame(time_s, frame, video.displayed(frame), converters)
 
 
 def iter_frames(path: Path | str, *, height: int) -> Iterator[tuple[float, np.ndarray]]:

@@ -20,7 +20,8 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "GIF")
 # Below twice Pillow's own limit, from where on it refuses by itself.
 MAX_PICTURE_PIXELS = 1 << 27
 _ORIENTATION = 0x0112
-_ROTATION = {3: 180, 6: -90, 8: 90, 5: -90, 7: 90}
+_ROTATION = {3: 180, 4: 180, 6: -90, 5: -90, 8: 90, 7: 90}
+_MIRRORED = frozenset({2, 4, 5, 7})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class ImageHeader:
     height: int
     width: int
     rotation: int
+    is_mirrored: bool
     format: str
     mode: str
 
@@ -45,7 +47,14 @@ def open_image(path: Path) -> ImageHeader | None:
                 raise _too_large(path.name, f"{image.width}x{image.height}", MAX_PICTURE_PIXELS)
             orientation = image.getexif().get(_ORIENTATION, 1)
             width, height = image.size[::-1] if orientation >= 5 else image.size
-            return ImageHeader(height, width, _ROTATION.get(orientation, 0), str(image.format).lower(), image.mode)
+            return ImageHeader(
+                height,
+                width,
+                _ROTATION.get(orientation, 0),
+                orientation in _MIRRORED,
+                str(image.format).lower(),
+                image.mode,
+            )
     except UnidentifiedImageError:
         return None
     except Image.DecompressionBombError as error:

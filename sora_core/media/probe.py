@@ -1,32 +1,35 @@
 """What a file is, before anything is done with it."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import av
-
 from sora_core.errors import UnreadableMedia
+from sora_core.media.container import may_start_anew
+from sora_core.media.convert import orientation_of
 from sora_core.media.picture import open_image
-from sora_core.media.stream import OpenVideo, geometry, open_video
+from sora_core.media.stream import OpenVideo, open_video
 
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
     """A video or photograph whose first picture decodes.
 
-    ``width`` and ``height`` are as displayed. ``duration_s`` and ``num_frames`` are the container's claim, None where
-    it makes none. ``rotation`` is in degrees counter-clockwise; ``transfer`` is FFmpeg's name of the transfer curve.
+    ``width`` and ``height`` are as displayed. ``duration_s`` is what the container claims, or its packets say where
+    they know better; ``num_frames`` is a claim, None where there is none. ``max_fps`` is the rate where frames are
+    densest. ``rotation`` is in degrees counter-clockwise, before a mirror left to right; ``transfer`` is FFmpeg's name
+    of the transfer curve.
     """
 
     kind: Literal["video", "image"]
     width: int
     height: int
     fps: float | None
+    max_fps: float | None
     duration_s: float | None
     num_frames: int | None
     rotation: int
+    is_mirrored: bool
     sample_aspect: float
     pix_fmt: str
     codec: str
@@ -59,9 +62,11 @@ def probe_image(path: Path | str) -> MediaInfo | None:
         width=image.width,
         height=image.height,
         fps=None,
+        max_fps=None,
         duration_s=None,
         num_frames=1,
         rotation=image.rotation,
+        is_mirrored=image.is_mirrored,
         sample_aspect=1.0,
         pix_fmt=image.mode,
         codec=image.format,
@@ -73,15 +78,18 @@ def probe_image(path: Path | str) -> MediaInfo | None:
 def described(video: OpenVideo, frame: Any) -> MediaInfo:
     """Facts about a video that is open, whose first picture is ``frame``."""
     stream, container = video.stream, video.container
-    height, width = geometry(stream, frame).displayed
+    height, width = video.displayed(frame)
+    orientation = orientation_of(frame)
     return MediaInfo(
         kind="video",
         width=width,
         height=height,
         fps=video.fps,
-        duration_s=_duration_s(stream, container),
+        max_fps=video.timeline.max_fps,
+        duration_s=_duration_s(video),
         num_frames=stream.frames or None,
-        rotation=int(frame.rotation),
+        rotation=(90 * orientation.quarter_turns + 90) % 360 - 90,
+        is_mirrored=orientation.is_mirrored,
         sample_aspect=float(stream.sample_aspect_ratio or 1),
         pix_fmt=frame.format.name,
         codec=stream.codec_context.codec.canonical_name,
@@ -90,13 +98,13 @@ def described(video: OpenVideo, frame: Any) -> MediaInfo:
     )
 
 
-def _duration_s(stream: Any, container: Any) -> float | None:
-    """The stream's own length before the container's, which may count a longer sound track."""
-    if stream.duration is not None and stream.duration > 0:
-        return float(stream.duration * stream.time_base)
-    if container.duration is not None and container.duration > 0 and math.isfinite(container.duration):
-        return float(container.duration / av.time_base)
-    return None
+def _duration_s(video: OpenVideo) -> float | None:
+    """The stream's own claim; what its packets say where it makes none, or may be joined of several with one each. The
+    container's may count a longer sound track."""
+    is_joined = may_start_anew(video.container) or video.timeline.picture.is_mended
+    if not is_joined and video.stream.duration is not None and video.stream.duration > 0:
+        return float(video.stream.duration * video.stream.time_base)
+    return video.timeline.end_s
 
 
 def _transfer(frame: Any) -> str | None:

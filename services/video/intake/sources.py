@@ -101,7 +101,11 @@ class Sources:
                 fps = wanted.fps or info.fps
                 kept = file.with_name(file.name + ".film")
                 shape = media.write_film(kept, self._frames(file, param, wanted, fps, fit))
-                sound = media.decode_sound(file, wanted.start_s, shape.frames / fps) if info.has_audio else None
+                sound = (
+                    media.decode_sound(file, wanted.start_s, wanted.start_s + shape.frames / fps)
+                    if info.has_audio
+                    else None
+                )
         except UnreadableMedia as error:
             raise refused(param, str(error), "invalid_video") from error
         except InputError as error:

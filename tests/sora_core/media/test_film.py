@@ -66,7 +66,7 @@ def test_sound_is_heard_when_its_frames_are_seen(tmp_path: Path, start_s: float,
     path = tmp_path / "a.mp4"
     media.encode_mp4(path, noise(40, 16, 16), fps=10, sound=beeps(4.0, 0.5, 2.0, 3.5))
     assert media.probe(path).has_audio
-    heard = media.decode_sound(path, start_s, 4.0 - start_s)
+    heard = media.decode_sound(path, start_s, 4.0)
     assert heard is not None
     assert heard.shape == (round((4.0 - start_s) * HZ), 2)
     assert onsets_s(heard) == pytest.approx(expected, abs=0.021)
