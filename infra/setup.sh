@@ -115,11 +115,12 @@ pip_install() {
   [ "${PIPESTATUS[0]}" -eq 0 ] || explain
 }
 
-# Of a package that a full disk or a kill left half unpacked the record, written last, is missing.
+# A full disk or a kill leaves packages whose record names files that aren't there, and pip takes them for installed.
 drop_halves() {
   local folder
-  for folder in $VENV/lib/python*/site-packages/*.dist-info; do
-    [ -d "$folder" ] && [ ! -s "$folder/RECORD" ] && rm -rf "$folder"
+  for folder in "$PWD/$VENV"/lib/python*/site-packages/*.dist-info; do
+    (cd "$folder/.." && cut -d, -f1 "$folder/RECORD" | grep -v '\.pyc$' | tr '\n' '\0' | xargs -0 ls -d) >/dev/null 2>&1 ||
+      rm -rf "$folder"
   done
 }
 
@@ -129,7 +130,8 @@ install() {
   python=$(find_python) || fail "Python 3.11, 3.12 or 3.13 is needed; set PYTHON=/path/to/python3.12"
   echo "setup: an environment in $VENV with $($python -V), once; the next time it is there"
   [ -x $VENV/bin/python ] || "$python" -m venv $VENV || fail "python -m venv failed; Debian has it in python3-venv"
-  drop_halves
+  [ ! -f $VENV/unfinished ] || drop_halves
+  touch $VENV/unfinished
   torch=$(grep -E '^torch==' $LOCK)
   packages=$(grep -cE '^[A-Za-z]' $LOCK)
   # Torch with what this index's build of it asks for (the CUDA build: its libraries and triton). All others by the
@@ -145,6 +147,7 @@ install() {
   pip_install "4/4 this project" 1 --no-deps --no-build-isolation --editable .
   drawing
   touch $VENV/ready
+  rm $VENV/unfinished
   [ -t 1 ] && printf '\r\033[K'
   echo "setup: done in $(($(date +%s) - started)) s"
 }
