@@ -4,19 +4,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from services.video.schemas import (
-    AspectRatio,
-    Fps,
-    ImageReference,
-    NumFrames,
-    Seconds,
-    Size,
-    Wish,
-    as_reference,
-    from_text,
-)
+from services.video.limits import AspectRatio, Fps, Id, Moment, NumFrames, Pixels, Prompt, Seconds, Size, Strength
+from services.video.schemas import ImageReference, Wish, as_reference, wrong
 
-Strength = Annotated[float, Field(gt=0, le=1, description="share of the steps to run; 1 leaves nothing of the source")]
 DEFAULT_STRENGTH = 0.7
 
 
@@ -24,7 +14,7 @@ class VideoReference(BaseModel):
     """A video of the same key."""
 
     model_config = ConfigDict(extra="forbid")
-    id: str
+    id: Id
 
 
 def _as_video(value: Any) -> Any:
@@ -40,29 +30,29 @@ class Box(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    x: float
-    y: float
-    width: float = Field(gt=0)
-    height: float = Field(gt=0)
-    start_s: float = Field(default=0, ge=0)
-    end_s: float | None = None
+    x: Pixels
+    y: Pixels
+    width: Pixels = Field(gt=0)
+    height: Pixels = Field(gt=0)
+    start_s: Moment = 0
+    end_s: Moment | None = None
 
 
 class FromVideo(Wish):
     """What starts from a video: of the same key by id, or a file."""
 
     video: SourceVideo | None = Field(default=None, description="the source: a file, or a video of this key by id")
-    video_id: str | None = Field(default=None, description="the same as video, by id")
-    start_s: float = Field(default=0, ge=0, le=1e6, description="where the source begins, in seconds of its file")
-    end_s: float | None = Field(default=None, gt=0, le=1e6, description="where it ends")
+    video_id: Id | None = Field(default=None, description="the same as video, by id")
+    start_s: Moment = Field(default=0, description="where the source begins, in seconds of its file")
+    end_s: Moment | None = Field(default=None, description="where it ends")
     fps: Fps | None = None
 
     @model_validator(mode="after")
     def _check_source(self) -> Self:
         if self.video is not None and self.video_id is not None:
-            raise ValueError("give video or video_id, not both")
+            raise wrong("video_id", "give video or video_id, not both")
         if self.end_s is not None and self.end_s <= self.start_s:
-            raise ValueError(f"end_s = {self.end_s:g}: must be after start_s = {self.start_s:g}")
+            raise wrong("end_s", f"{self.end_s:g} must be after start_s = {self.start_s:g}")
         return self
 
     @property
@@ -84,9 +74,7 @@ class EditVideo(FromVideo):
     mask_video: SourceVideo | None = Field(
         default=None, description="the same as a video, which begins where the source does"
     )
-    boxes: Annotated[
-        tuple[Box, ...], BeforeValidator(from_text), Field(description="parts to paint anew", max_length=32)
-    ] = ()
+    boxes: tuple[Box, ...] = Field(default=(), description="parts to paint anew", max_length=32)
     remove_bars: bool = Field(default=False, description="paint black bars anew")
     size: Size | None = None
     aspect_ratio: AspectRatio | None = None
@@ -104,11 +92,9 @@ class ExtendVideo(FromVideo):
 class JoinVideos(Wish):
     """The body of ``POST /v1/videos/transitions``."""
 
-    videos: Annotated[
-        tuple[SourceVideo, ...],
-        BeforeValidator(from_text),
-        Field(max_length=2, description="two videos of this key, or two files"),
-    ] = ()
+    videos: tuple[SourceVideo, ...] = Field(
+        default=(), max_length=2, description="two videos of this key, or two files"
+    )
     seconds: Seconds | None = Field(default=None, description="length of what lies between them")
     num_frames: NumFrames | None = Field(default=None, description="new frames; wins over seconds")
     fps: Fps | None = None
@@ -128,5 +114,5 @@ class RemixVideo(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    prompt: str = Field(min_length=1)
+    prompt: Prompt
     strength: Strength = DEFAULT_STRENGTH

@@ -2,21 +2,24 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from services.video.edit_schemas import EditStill, Strength
-from services.video.schemas import (
-    LARGEST_INT,
+from services.video.edit_schemas import EditStill
+from services.video.limits import (
     AspectRatio,
-    CreateVideo,
     GuidanceScale,
-    ImageReference,
+    Label,
+    ModelName,
+    MorePrompt,
+    Outputs,
     Priority,
+    Prompt,
     Seed,
     Size,
     Steps,
-    as_reference,
+    Strength,
 )
+from services.video.schemas import CreateVideo, ImageReference, as_reference
 
 ImageFormat = Literal["png", "jpeg", "webp"]
 
@@ -26,9 +29,9 @@ class _Images(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    prompt: str = Field(min_length=1)
-    model: str | None = None
-    n: int = Field(default=1, ge=1, le=LARGEST_INT)
+    prompt: Prompt
+    model: ModelName | None = None
+    n: Outputs = 1
     size: Size | Literal["auto"] | None = None
     response_format: Literal["b64_json", "url"] = "b64_json"
     output_format: ImageFormat = "png"
@@ -37,19 +40,12 @@ class _Images(BaseModel):
     background: Literal["auto", "opaque"] = "auto"
     moderation: Literal["auto"] = "auto"
     stream: Annotated[Literal[False], BeforeValidator(lambda value: value != "false" and value)] = False
-    user: str | None = Field(default=None, description="accepted, and not used")
-    negative_prompt: str = ""
+    user: Label | None = Field(default=None, description="accepted, and not used")
+    negative_prompt: MorePrompt = ""
     num_inference_steps: Steps | None = None
     guidance_scale: GuidanceScale | None = None
     seed: Seed | None = None
     priority: Priority = 0
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _default_for_null(cls, value: Any, info: ValidationInfo) -> Any:
-        """The clients' types allow null for what is left out."""
-        assert info.field_name is not None
-        return cls.model_fields[info.field_name].default if value is None and info.field_name != "prompt" else value
 
     def _shared(self) -> dict[str, Any]:
         """What the wish for a job says under the same names."""

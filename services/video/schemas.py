@@ -1,18 +1,43 @@
 """What goes over the wire: requests as clients send them, answers as the `openai` clients read them."""
 
-import json
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from services.video.job import Job, Status
+from services.video.limits import (
+    LARGEST_INT,
+    AspectRatio,
+    DataUrl,
+    Fps,
+    GuidanceScale,
+    Id,
+    ModelName,
+    MorePrompt,
+    NumFrames,
+    Outputs,
+    Priority,
+    Prompt,
+    Seconds,
+    Seed,
+    Size,
+    Steps,
+)
+
+WRONG = "wrong"
+
+
+def wrong(param: str, message: str) -> PydanticCustomError:
+    """What a validator raises about one of several parameters."""
+    return PydanticCustomError(WRONG, "{message}", {"param": param, "message": message})
 
 
 class ImageReference(BaseModel):
     """A picture by data URL; what the clients call ``input_reference`` when it isn't a file."""
 
     model_config = ConfigDict(extra="forbid")
-    image_url: str
+    image_url: DataUrl
 
 
 def as_reference(value: Any) -> Any:
@@ -20,30 +45,18 @@ def as_reference(value: Any) -> Any:
     return {"image_url": value} if isinstance(value, str) else value
 
 
-LARGEST_INT = 2**31 - 1
-Size = Annotated[str, Field(pattern=r"^\d{1,5}x\d{1,5}$", description="WIDTHxHEIGHT")]
-AspectRatio = Annotated[str, Field(pattern=r"^\d{1,4}:\d{1,4}$", description="W:H; size wins over it")]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-NumFrames = Annotated[int, Field(ge=1, le=LARGEST_INT)]
-Fps = Annotated[float, Field(ge=0.1, le=120, description="rate at which the video plays, before interpolation")]
-Steps = Annotated[int, Field(ge=1, le=LARGEST_INT)]
-GuidanceScale = Annotated[float, Field(ge=0, le=100, description="1 leaves guidance out")]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Priority = Annotated[int, Field(ge=-10, le=10, description="moves a request among the key's own")]
-
-
 class Wish(BaseModel):
     """What every request for videos may say. Unknown names are refused, so that a typo never changes a result."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    prompt: str = Field(min_length=1)
-    model: str | None = None
-    negative_prompt: str = ""
+    prompt: Prompt
+    model: ModelName | None = None
+    negative_prompt: MorePrompt = ""
     num_inference_steps: Steps | None = None
     guidance_scale: GuidanceScale | None = None
     seed: Seed | None = None
-    n: int = Field(default=1, ge=1, le=LARGEST_INT, description="videos to make, from consecutive seeds")
+    n: Outputs = Field(default=1, description="videos to make, from consecutive seeds")
     priority: Priority = 0
     enhance_prompt: bool = Field(default=False, description="a language model first writes the prompt out")
     enable_frame_interpolation: bool = Field(default=False, description="in the end make frames between the video's")
@@ -59,36 +72,27 @@ class FrameImage(BaseModel):
     """A still at a place of the video: its first or last frame, or the one with this index."""
 
     model_config = ConfigDict(extra="forbid")
-    image_url: str = Field(description="a data URL")
+    image_url: DataUrl = Field(description="a data URL")
     frame_type: Literal["first_frame", "last_frame"] | None = None
     index: int | None = Field(default=None, ge=0, le=LARGEST_INT)
 
     @model_validator(mode="after")
     def _check_place(self) -> Self:
         if (self.frame_type is None) == (self.index is None):
-            raise ValueError("give frame_type or index")
+            raise wrong("frame_type", "give frame_type or index, and one of them alone")
         return self
-
-
-def from_text(value: Any) -> Any:
-    """A list or an object that came as a form's field."""
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
 
 
 class CharacterReference(BaseModel):
     """A character of the same key."""
 
     model_config = ConfigDict(extra="forbid")
-    id: str
+    id: Id
 
 
 def as_characters(value: Any) -> Any:
-    """Characters by their ids; also one as a form's field writes it, ``characters[][id]``."""
-    listed = from_text(value)
-    listed = [listed[""]] if isinstance(listed, dict) and set(listed) == {""} else listed
+    """Characters by their ids, and one alone by its own."""
+    listed = [value] if isinstance(value, str | dict) else value
     return [{"id": one} if isinstance(one, str) else one for one in listed] if isinstance(listed, list) else listed
 
 
@@ -103,14 +107,12 @@ class CreateVideo(Wish):
     input_reference: Annotated[
         ImageReference | None, BeforeValidator(as_reference), Field(description="the first frame")
     ] = None
-    frame_images: Annotated[
-        list[FrameImage], BeforeValidator(from_text), Field(description="stills at places of the video", max_length=16)
-    ] = []
+    frame_images: list[FrameImage] = Field(default=[], description="stills at places of the video", max_length=16)
     loop: bool = Field(default=False, description="whether the last frame leads to the first")
     characters: Annotated[
         tuple[CharacterReference, ...],
         BeforeValidator(as_characters),
-        Field(description="who is seen; the prompt calls them by their names"),
+        Field(description="who is seen; the prompt calls them by their names", max_length=16),
     ] = ()
 
 

@@ -170,7 +170,7 @@ def test_guidance_counts_a_clip_twice_against_the_token_budget(
         ("application/json", b'{"prompt": "\\ud800"}', 400, "invalid_value"),
         ("application/json", b"{}", 400, "missing_parameter"),
         ("text/plain", b"hello", 415, "unsupported_type"),
-        ("multipart/form-data", b"no boundary", 400, None),
+        ("multipart/form-data", b"no boundary", 400, "invalid_form"),
         ("application/x-www-form-urlencoded", b"prompt=a&prompt=b", 400, "invalid_value"),
     ],
 )

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.video.config import ApiSettings
 from services.video.errors import ApiError
 from services.video.intake.sizing import plan
 from services.video.schemas import CreateVideo, ModelCard
@@ -41,7 +40,7 @@ def test_what_the_door_accepts_the_model_makes_and_what_it_refuses_the_model_can
     wanted = CreateVideo(prompt="x", size=f"{width}x{height}", num_frames=num_frames)
     request = Request(prompt="x", num_frames=num_frames, height=height, width=width)
     try:
-        plan(wanted, CARD, ApiSettings())
+        plan(wanted, CARD)
     except ApiError:
         with pytest.raises(InputError):
             LIMITS.check(request, Compression(), Patch())
@@ -61,7 +60,7 @@ def test_what_the_door_accepts_the_model_makes_and_what_it_refuses_the_model_can
 )
 def test_the_remedy_of_a_refusal_would_be_accepted(wanted: dict[str, object], remedy: str) -> None:
     with pytest.raises(ApiError) as raised:
-        plan(CreateVideo.model_validate({"prompt": "x", **wanted}), CARD, ApiSettings())
+        plan(CreateVideo.model_validate({"prompt": "x", **wanted}), CARD)
     assert remedy in raised.value.message
 
 
@@ -69,5 +68,5 @@ def test_a_budget_counts_a_guided_clip_twice() -> None:
     wanted = CreateVideo(prompt="x", size="96x96", num_frames=5, guidance_scale=3)
     tight = CARD.model_copy(update={"token_budget": 143})
     with pytest.raises(ApiError, match="72 tokens, the limit is 71"):
-        plan(wanted, tight, ApiSettings())
-    assert plan(wanted, CARD, ApiSettings()).batch_tokens == 144
+        plan(wanted, tight)
+    assert plan(wanted, CARD).batch_tokens == 144

@@ -30,6 +30,7 @@ from services.video.kept import Kept
 from services.video.ledger import Ledger
 from services.video.ledger.rates import Charge, charges_of
 from services.video.ledger.tables import LedgerUnavailable
+from services.video.limits import check, check_film
 from services.video.schemas import CreateVideo, ModelCard, Wish
 from sora_core import storage
 from sora_core.edits import Edit, Interpolate
@@ -126,13 +127,9 @@ class Intake:
     ) -> list[Job]:
         card = self._card(request.model)
         limits = self._config.api
+        check(request, limits)
         if kind is Kind.IMAGE:
             check_image_wait(self._ledger, limits)
-        if len(request.prompt) > limits.max_prompt_chars:
-            message = f"the prompt has {len(request.prompt)} characters: at most {limits.max_prompt_chars}"
-            raise refused("prompt", message)
-        if request.n > limits.max_outputs:
-            raise refused("n", f"n = {request.n}: at most {limits.max_outputs}")
         with tempfile.TemporaryDirectory(prefix="sora-") as folder:
             asked = Asked(owner, request, files, card, Path(folder))
             decided = self._decide(asked, remixed_from)
@@ -163,7 +160,7 @@ class Intake:
             clip_grid(card, clip.shape.frames, clip.shape.height, clip.shape.width).num_tokens for clip in cast
         )
         if isinstance(request, CreateVideo):
-            words = plan(request, card, limits, beside)
+            words = plan(request, card, beside)
             shape = PixelShape(words.num_frames, words.height, words.width)
         material = self._materials.of(asked, shape)
         if "text" not in card.inputs and (material is None or ability(material.edit) is None):
@@ -181,7 +178,9 @@ class Intake:
             stages = film.stages()
         except InputError as error:
             raise refused(asked.starts_from, str(error)) from error
-        decided = plan_film(stages, material.fps * material.factor, request, card, limits, beside)
+        fps = material.fps * material.factor
+        check_film(_INTERPOLATION if material.factor > 1 else asked.starts_from, stages[-1].film, fps, limits)
+        decided = plan_film(stages, fps, request, card, beside)
         sound = sound_of(material, stages[0].layers, decided.num_frames / decided.fps)
         return _Decided(decided, film, sound, [part.path for part in material.parts], cast, remixed_from)
 

@@ -16,6 +16,7 @@ from services.video.intake.sizing import checked_size, grown
 from services.video.intake.sources import Clip, Fitting, Part, Sources, Wanted, contained, covering, usual
 from services.video.intake.stills import IMAGE, MASK, Stills, as_part
 from services.video.ledger import Ledger
+from services.video.limits import check_film
 from services.video.schemas import CreateVideo, ModelCard, Wish
 from sora_core import media
 from sora_core.edits import Edit, Extend, Interpolate, Keyframes, Loop, Outpaint, Repaint, Restyle, Transition
@@ -124,7 +125,8 @@ class Materials:
             return self._repainted(asked, wish, clip)
         if wish.enable_frame_interpolation:
             factor = 2**wish.frame_interpolation_exp
-            self._check_length("frame_interpolation_exp", (clip.shape.frames - 1) * factor + 1)
+            finer = replace(clip.shape, frames=(clip.shape.frames - 1) * factor + 1)
+            self._check("frame_interpolation_exp", finer, clip.fps * factor)
             edit = Interpolate(factor) if wish.strength is None else Interpolate(factor, wish.strength)
             return Material(edit, [clip], clip.fps * factor)
         return Material(Restyle(wish.strength or DEFAULT_STRENGTH), [clip], clip.fps)
@@ -139,6 +141,7 @@ class Materials:
             assert wish.aspect_ratio is not None
             clip = self._source(asked, wish)
             width, height = grown(wish.aspect_ratio, clip.shape, asked.card.size_multiple)
+        self._check("size" if wish.size else "aspect_ratio", PixelShape(clip.shape.frames, height, width), clip.fps)
         down, across = height - clip.shape.height, width - clip.shape.width
         if not down and not across:
             param = "size" if wish.size else "aspect_ratio"
@@ -180,7 +183,7 @@ class Materials:
 
     def _extended(self, asked: Asked, wish: ExtendVideo) -> Material:
         clip = self._source(asked, wish)
-        new = self._new_frames(wish, clip.fps, clip.shape.frames)
+        new = self._new_frames(wish, clip.fps, clip.shape)
         if not wish.loop:
             return Material(Extend(new, wish.direction), [clip], clip.fps)
         if wish.direction != "forward":
@@ -194,21 +197,21 @@ class Materials:
         first = self._clip(asked, JOINED[0], references[0], fps=wish.fps)
         size = covering(first.shape.height, first.shape.width)
         second = self._clip(asked, JOINED[1], references[1], fps=first.fps, fit=size)
-        new = self._new_frames(wish, first.fps, first.shape.frames + second.shape.frames)
+        both = replace(first.shape, frames=first.shape.frames + second.shape.frames)
+        new = self._new_frames(wish, first.fps, both)
         return Material(Transition(new), [first, second], first.fps)
 
-    def _new_frames(self, wish: ExtendVideo | JoinVideos, fps: float, beside: int) -> int:
+    def _new_frames(self, wish: ExtendVideo | JoinVideos, fps: float, beside: PixelShape) -> int:
         """How many frames shall be made between or beside those that are there."""
         if wish.num_frames is None and wish.seconds is None:
             raise refused("seconds", "parameter 'seconds' is required", "missing_parameter")
         new = wish.num_frames or max(1, round((wish.seconds or 0.0) * fps))
-        self._check_length("seconds" if wish.num_frames is None else "num_frames", new + beside)
+        param = "seconds" if wish.num_frames is None else "num_frames"
+        self._check(param, replace(beside, frames=beside.frames + new), fps)
         return new
 
-    def _check_length(self, param: str, frames: int) -> None:
-        if frames > self._limits.max_video_frames:
-            message = f"the video would have {frames} frames: at most {self._limits.max_video_frames}"
-            raise refused(param, message, "too_long")
+    def _check(self, param: str, film: PixelShape, fps: float) -> None:
+        check_film(param, film, fps, self._limits)
 
     # --- files
 

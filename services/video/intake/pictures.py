@@ -1,7 +1,5 @@
 """Pictures that clients send: bounded in bytes, pixels and frames by their headers, before anything is decoded."""
 
-import base64
-import binascii
 import threading
 from collections.abc import Callable
 from io import BytesIO
@@ -13,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from services.video.config import ApiSettings
 from services.video.errors import refused
+from services.video.intake.data_urls import content_of, is_data_url
 from services.video.outbound import ForbiddenAddress, Outbound, OutboundError
 from services.video.schemas import ImageReference
 from sora_core import media
@@ -81,8 +80,11 @@ class Pictures:
                 raise refused(param, "an animation: send one picture", "invalid_image")
 
     def _referred(self, url: str, param: str) -> bytes:
-        if url.startswith("data:"):
-            return _from_data_url(url, param)
+        if is_data_url(url):
+            try:
+                return content_of(url)
+            except ValueError as error:
+                raise refused(param, f"image_url: {error}") from error
         if not self._limits.fetch_urls:
             raise refused(param, "image_url must be a data URL (data:image/png;base64,...): URLs are not fetched here")
         try:
@@ -101,13 +103,3 @@ def covering(picture: UInt8[np.ndarray, "h w 3"], height: int, width: int) -> UI
     top, left = (picture.shape[0] - down) / 2, (picture.shape[1] - across) / 2
     box = (left, top, left + across, top + down)
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC, box))
-
-
-def _from_data_url(url: str, param: str) -> bytes:
-    head, comma, payload = url.partition(",")
-    if not (head.endswith(";base64") and comma):
-        raise refused(param, "image_url: a data URL must say data:image/png;base64,...")
-    try:
-        return base64.b64decode(payload, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise refused(param, f"image_url: the base64 is damaged ({error})") from error

@@ -73,6 +73,9 @@ def fitted(
     picture: UInt8[np.ndarray, "h w 3"], fit: Fit, resampling: Image.Resampling = Image.Resampling.BOX
 ) -> UInt8[np.ndarray, "i j 3"]:
     """A mask, or a picture, on the way of its video's pixels; one of the right size stays as it is."""
-    scaled = Image.fromarray(picture).resize((fit.scaled_width, fit.scaled_height), resampling)
-    top, left = (fit.scaled_height - fit.height) // 2, (fit.scaled_width - fit.width) // 2
-    return np.asarray(scaled)[top : top + fit.height, left : left + fit.width]
+    height, width = picture.shape[:2]
+    down, across = height / fit.scaled_height, width / fit.scaled_width
+    top, left = (fit.scaled_height - fit.height) // 2 * down, (fit.scaled_width - fit.width) // 2 * across
+    # Only what is kept is scaled: a thin strip that is to cover a square would grow to gigabytes.
+    box = (left, top, min(width, left + fit.width * across), min(height, top + fit.height * down))
+    return np.asarray(Image.fromarray(picture).resize((fit.width, fit.height), resampling, box))

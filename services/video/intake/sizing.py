@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.video.config import ApiSettings
 from services.video.errors import refused
 from services.video.schemas import CreateVideo, ModelCard, Wish
 from sora_core import edits
@@ -35,7 +34,7 @@ class Plan:
     num_windows: int = 1
 
 
-def plan(request: CreateVideo, card: ModelCard, limits: ApiSettings, beside: int = 0) -> Plan:
+def plan(request: CreateVideo, card: ModelCard, beside: int = 0) -> Plan:
     """The shape of a request on this model, with so many tokens of references ``beside`` its clip.
 
     ApiError 400 that names the parameter, the numbers and what would do.
@@ -43,7 +42,7 @@ def plan(request: CreateVideo, card: ModelCard, limits: ApiSettings, beside: int
     fps = request.fps if request.fps is not None else card.fps
     num_frames = _frames(request, card, fps)
     width, height = _size(request, card)
-    num_steps, guidance = _sampling(request, card, limits)
+    num_steps, guidance = _sampling(request, card)
     grid = clip_grid(card, num_frames, height, width)
     branches = _branches(guidance)
     _check_room(request, card, PixelShape(num_frames, height, width), grid, _room(card, branches, beside))
@@ -76,16 +75,11 @@ def room(request: Wish, card: ModelCard, beside: int = 0) -> Room:
     )
 
 
-def plan_film(
-    stages: Sequence[edits.Plan], fps: float, request: Wish, card: ModelCard, limits: ApiSettings, beside: int = 0
-) -> Plan:
+def plan_film(stages: Sequence[edits.Plan], fps: float, request: Wish, card: ModelCard, beside: int = 0) -> Plan:
     """An edit, whose windows are known, as a request decided; ``fps`` is the rate that it ends with, ``beside`` the
     tokens of its references."""
-    num_steps, guidance = _sampling(request, card, limits)
+    num_steps, guidance = _sampling(request, card)
     film = stages[-1].film
-    if len(stages) > 1 and film.frames > limits.max_video_frames:
-        message = f"the video would have {film.frames} frames: at most {limits.max_video_frames}"
-        raise refused("frame_interpolation_exp", message, "too_long")
     shapes = [window.shape for stage in stages for window in stage.windows]
     tokens = max(clip_grid(card, shape.frames, shape.height, shape.width).num_tokens for shape in shapes)
     return Plan(
@@ -103,11 +97,9 @@ def plan_film(
     )
 
 
-def _sampling(request: Wish, card: ModelCard, limits: ApiSettings) -> tuple[int, float]:
+def _sampling(request: Wish, card: ModelCard) -> tuple[int, float]:
     """Steps and guidance scale."""
     num_steps = request.num_inference_steps or card.default_num_inference_steps
-    if num_steps > limits.max_steps:
-        raise refused("num_inference_steps", f"{num_steps} steps: at most {limits.max_steps}")
     return num_steps, card.default_guidance_scale if request.guidance_scale is None else request.guidance_scale
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int16, UInt8
+from PIL import Image
 
 from services.video.config import ApiSettings
 from services.video.errors import ApiError, refused
@@ -94,10 +95,11 @@ class Sources:
         """The part of a file that is wanted, its frames kept beside it; ApiError 400 with the numbers."""
         try:
             with self._decoding:
-                info = media.probe(file)
+                info = _probe(file)
                 self._check_header(info, param, wanted)
                 assert info.fps is not None
                 fit = wanted.fit(info.height, info.width)
+                self._check_scaled(info, param, fit)
                 fps = wanted.fps or info.fps
                 kept = file.with_name(file.name + ".film")
                 shape = media.write_film(kept, self._frames(file, param, wanted, fps, fit))
@@ -126,6 +128,13 @@ class Sources:
         if end_s - wanted.start_s > self._limits.max_video_s:
             raise self._too_long(param, f"{end_s - wanted.start_s:g} s")
 
+    def _check_scaled(self, info: MediaInfo, param: str, fit: Fit) -> None:
+        """A strip that is to cover a frame grows in its other direction."""
+        pixels, most = fit.scaled_height * fit.scaled_width, 4 * self._limits.max_video_pixels
+        if pixels > most:
+            message = f"{info.width}x{info.height} would be scaled to {pixels} pixels to cover {fit.width}x{fit.height}"
+            raise refused(param, f"{message}: at most {most}", "too_large")
+
     def _too_long(self, param: str, length: str) -> ApiError:
         most = f"{self._limits.max_video_s:g} s and {self._limits.max_video_frames} frames"
         return refused(param, f"{length}: a source has at most {most}; give start_s and end_s", "too_long")
@@ -142,6 +151,14 @@ class Sources:
             if index >= most:
                 raise self._too_long(param, f"more than {most} frames at {fps:g} a second")
             yield frame[top : top + fit.height, left : left + fit.width]
+
+
+def _probe(file: Path) -> MediaInfo:
+    """What a file's header says; UnreadableMedia for one that is none, or that claims to be enormous."""
+    try:
+        return media.probe(file)
+    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        raise UnreadableMedia(f"not a video that can be read ({error})", reason="unreadable_container") from error
 
 
 def covering(height: int, width: int) -> Fitting:

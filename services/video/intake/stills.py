@@ -32,22 +32,24 @@ class Stills:
         self, wish: CreateVideo, files: Mapping[str, Path], shape: PixelShape, folder: Path
     ) -> dict[int, Part]:
         """The stills of a video to create by their index, each cut to the size of the film."""
-        pictures = {}
+        parts = {}
+
+        def keep(index: int, picture: UInt8[np.ndarray, "h w 3"]) -> None:
+            """Cut at once: sixteen of the largest would not lie in memory beside one another."""
+            parts[index] = as_part(folder / f"still-{index}", covering_picture(picture, shape.height, shape.width))
+
         first = self._pictures.read(files.get(REFERENCE), wish.input_reference)
         if first is not None:
-            pictures[0] = first
+            keep(0, first)
         for still in wish.frame_images:
             index = {"first_frame": 0, "last_frame": shape.frames - 1}.get(still.frame_type or "", still.index or 0)
-            if index in pictures or index >= shape.frames:
-                why = "given twice" if index in pictures else f"the video has {shape.frames} frames"
+            if index in parts or index >= shape.frames:
+                why = "given twice" if index in parts else f"the video has {shape.frames} frames"
                 raise refused("frame_images", f"frame {index}: {why}")
             picture = self._pictures.read(None, ImageReference(image_url=still.image_url), "frame_images")
             assert picture is not None
-            pictures[index] = picture
-        return {
-            index: as_part(folder / f"still-{index}", covering_picture(picture, shape.height, shape.width))
-            for index, picture in sorted(pictures.items())
-        }
+            keep(index, picture)
+        return dict(sorted(parts.items()))
 
     def edited(
         self, wish: EditStill, files: Mapping[str, Path], card: ModelCard, folder: Path

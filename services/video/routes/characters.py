@@ -27,7 +27,7 @@ OwnCharacter = Annotated[Kept, Depends(_own_character)]
 async def create_character(request: Request, service: TheService, owner: Owner, uploads: Uploads) -> Character:
     """Keep the beginning of a video as what a name stands for in prompts."""
     limits = service.config.api
-    body = await read_body(request, limits.max_upload_bytes, uploads, limits.max_video_bytes)
+    body = await read_body(request, limits.max_upload_bytes, uploads, limits.max_video_bytes, (VIDEO,))
     name = parse(CreateCharacter, body, files=(VIDEO,)).name
     if VIDEO not in body.files:
         raise refused(VIDEO, f"parameter {VIDEO!r} is required: a file", "missing_parameter")

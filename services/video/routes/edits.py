@@ -32,7 +32,7 @@ async def edit_video(
     idempotency_key: Key = None,
 ) -> Video:
     """Make a video anew by a prompt: all of it, a part, what lies around it, or what lies between its frames."""
-    body = await _body(request, service, uploads)
+    body = await _body(request, service, uploads, _EDITED)
     wish = parse(EditVideo, body, files=_EDITED)
     return await accepted(service, response, partial(service.intake.accept, owner, wish, body.files, idempotency_key))
 
@@ -47,7 +47,7 @@ async def extend_video(
     idempotency_key: Key = None,
 ) -> Video:
     """Go on with a video, begin before it, or close it to a loop; the answer is the whole."""
-    body = await _body(request, service, uploads)
+    body = await _body(request, service, uploads, (VIDEO,))
     wish = parse(ExtendVideo, body, files=(VIDEO,))
     return await accepted(service, response, partial(service.intake.accept, owner, wish, body.files, idempotency_key))
 
@@ -62,7 +62,7 @@ async def join_videos(
     idempotency_key: Key = None,
 ) -> Video:
     """Lead from one video to another, which is cut to the first's size; the answer is both and what lies between."""
-    body = await _body(request, service, uploads)
+    body = await _body(request, service, uploads, JOINED)
     wish = parse(JoinVideos, body, files=JOINED)
     return await accepted(service, response, partial(service.intake.accept, owner, wish, body.files, idempotency_key))
 
@@ -89,9 +89,9 @@ async def remix_video(
     return await accepted(service, response, accept)
 
 
-async def _body(request: Request, service: Service, uploads: Path) -> Body:
+async def _body(request: Request, service: Service, uploads: Path, may_be_files: tuple[str, ...]) -> Body:
     limits = service.config.api
-    return await read_body(request, limits.max_upload_bytes, uploads, 2 * limits.max_video_bytes)
+    return await read_body(request, limits.max_upload_bytes, uploads, 2 * limits.max_video_bytes, may_be_files)
 
 
 def _remixed(job: Job, wish: RemixVideo) -> EditVideo:

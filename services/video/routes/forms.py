@@ -1,25 +1,21 @@
-"""Request bodies: JSON, or a form whose bracket names stand for nested values. Bounded before they are read.
+"""Request bodies: JSON, or a form whose bracket names stand for nested values. Bounded before they are read."""
 
-Files lie on disk from the first byte to the last: however many come at once, they take no memory.
-"""
-
-import json
-import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
-from starlette.datastructures import FormData, UploadFile
-from starlette.types import Message
 
 from services.video.errors import ApiError, refused
+from services.video.limits import FORM_OVERHEAD_BYTES, MAX_DEPTH, MAX_FIELDS, MAX_NAME_CHARS
+from services.video.routes.multipart import read_form
+from services.video.routes.values import parse_json
 
-_OVERHEAD_BYTES = 2**20  # for the fields beside a file
-_BASE64_GROWTH = 4 / 3
+_BASE64_GROWTH = 1.4  # also where it is broken into lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,95 +35,118 @@ Uploads = Annotated[Path, Depends(_folder)]
 """A folder for the files of a request, which lives as long as it does."""
 
 
-async def read_body(request: Request, max_bytes: int, uploads: Path | None = None, max_file_bytes: int = 0) -> Body:
+async def read_body(
+    request: Request,
+    max_bytes: int,
+    uploads: Path | None = None,
+    max_file_bytes: int = 0,
+    may_be_files: Collection[str] = (),
+) -> Body:
     """The body of a request: ``max_bytes`` of it as values, where pictures may be base64, and with a folder for
     ``uploads`` so many more in files. ApiError 400, 413 or 415 when it can't be understood."""
-    limit = int(max_bytes * _BASE64_GROWTH) + _OVERHEAD_BYTES
+    limit = int(max_bytes * _BASE64_GROWTH) + FORM_OVERHEAD_BYTES
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind in ("application/json", ""):
-        return Body(_parse_json(await _bounded(request, limit).body() or b"{}"))
-    if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
-        bounded = _bounded(request, limit + max_file_bytes)
-        async with bounded.form(max_files=16, max_fields=200, max_part_size=limit) as form:
-            return await _read_form(form, uploads)
+        data = await _whole(request, limit)
+        return Body(await run_in_threadpool(_object, data or b"{}"))
+    if kind == "application/x-www-form-urlencoded":
+        fields = await run_in_threadpool(_pairs, await _whole(request, limit))
+        return Body(unflatten(fields))
+    if kind == "multipart/form-data":
+        stream = _bounded(request, limit + max_file_bytes)
+        names = {name.partition("[")[0] for name in may_be_files}
+        form = await read_form(request.headers, stream, uploads, names, limit)
+        return Body(unflatten(form.fields), form.files)
     raise ApiError(415, f"content type {kind!r}: send multipart/form-data or application/json", code="unsupported_type")
 
 
-def _bounded(request: Request, limit: int) -> Request:
-    """The same request, which refuses to deliver more than ``limit`` bytes of body, announced or not."""
+async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes]:
+    """The body piece by piece; ApiError 413 when it is more than ``limit`` bytes, announced or not."""
     announced = request.headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > limit:
         raise _too_large(limit)
     received = 0
-
-    async def receive() -> Message:
-        nonlocal received
-        message = await request.receive()
-        received += len(message.get("body", b""))
+    async for chunk in request.stream():
+        received += len(chunk)
         if received > limit:
             raise _too_large(limit)
-        return message
+        yield chunk
 
-    return Request(request.scope, receive)
+
+async def _whole(request: Request, limit: int) -> bytes:
+    data = bytearray()
+    async for chunk in _bounded(request, limit):
+        data += chunk
+    return bytes(data)
 
 
 def _too_large(limit: int) -> ApiError:
     return ApiError(413, f"the request is larger than {limit} bytes: send a smaller file", code="too_large")
 
 
-def _parse_json(data: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(400, f"the body is not JSON: {error}", code="invalid_json") from error
+def _object(data: bytes) -> dict[str, Any]:
+    values = parse_json(data)
     if not isinstance(values, dict):
         raise ApiError(400, "the body must be a JSON object", code="invalid_json")
     return values
 
 
-async def _read_form(form: FormData, uploads: Path | None) -> Body:
-    files: dict[str, Path] = {}
-    fields: list[tuple[str, str]] = []
-    for name, value in form.multi_items():
-        if isinstance(value, UploadFile):
-            if name.endswith("[]"):  # one file of several
-                name = f"{name[:-2]}[{sum(other.startswith(name[:-1]) for other in files)}]"
-            if uploads is None:
-                raise refused(name, f"{name!r} is a file: none is taken here", "unknown_parameter")
-            files[name] = uploads / f"file-{len(files)}"
-            await run_in_threadpool(_keep, value, files[name])
-        else:
-            fields.append((name, value))
-    return Body(unflatten(fields), files)
-
-
-def _keep(upload: UploadFile, path: Path) -> None:
-    with path.open("wb") as file:
-        shutil.copyfileobj(upload.file, file)
+def _pairs(data: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(data.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError as error:
+        raise ApiError(400, f"the form can't be read: {error}", code="invalid_form") from error
 
 
 def unflatten(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Nested values of a form: ``a[b]=1`` is ``{"a": {"b": "1"}}``, ``a[]=1`` a list; each name may come once."""
+    """Nested values of a form: ``a[b]=1`` is ``{"a": {"b": "1"}}``, ``a[]=1`` a list; each name may come once.
+
+    ``a[][b]=1`` is an object in a list, and a name that it has already begins the next one, as the official clients
+    write lists of objects. What is empty counts as left out.
+    """
     values: dict[str, Any] = {}
     for name, value in fields:
-        head, *rest = name.replace("]", "").split("[")
-        if rest == [""]:
-            items = values.setdefault(head, [])
-            if not isinstance(items, list):
-                raise _twice(head)
-            items.append(value)
+        if value == "":
             continue
-        place = values
-        for part, below in zip([head, *rest], rest, strict=False):
-            place = place.setdefault(part, {})
-            if not isinstance(place, dict):
-                raise _twice(head)
-            head = below
+        head, *rest = name.replace("]", "").split("[")
+        if len(name) > MAX_NAME_CHARS or len(rest) > MAX_DEPTH:
+            message = f"a name of {len(name)} characters, nested {len(rest)} deep: at most {MAX_NAME_CHARS}"
+            raise refused(name[:40], f"{message} and {MAX_DEPTH}")
+        if not _put(values, [head, *rest], value):
+            raise refused(name, f"parameter {name!r} is given twice: give it once")
+    return {name: _listed(value) for name, value in values.items()}
+
+
+def _put(place: dict[str, Any], path: list[str], value: str) -> bool:
+    """Put a value at a path; False when something else is there."""
+    head, *rest = path
+    if not rest:
         if head in place:
-            raise _twice(name)
+            return False
         place[head] = value
-    return values
+        return True
+    if rest[0] != "":
+        inner = place.setdefault(head, {})
+        return isinstance(inner, dict) and _put(inner, rest, value)
+    items = place.setdefault(head, [])
+    if not isinstance(items, list):
+        return False
+    if len(rest) == 1:
+        items.append(value)
+        return True
+    if items and isinstance(items[-1], dict) and _put(items[-1], rest[1:], value):
+        return True
+    items.append({})
+    return _put(items[-1], rest[1:], value)
 
 
-def _twice(name: str) -> ApiError:
-    return refused(name, f"parameter {name!r} is given twice: give it once")
+def _listed(value: Any) -> Any:
+    """An object whose names are 0, 1, 2 ... as the list that it stands for; all else as it is."""
+    if isinstance(value, list):
+        return [_listed(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    inner = {name: _listed(item) for name, item in value.items()}
+    if not all(name.isdecimal() for name in inner):
+        return inner
+    return [inner[name] for name in sorted(inner, key=int)]

@@ -52,7 +52,8 @@ async def edit_images(
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> ImageList:
     """Make an image anew by a prompt, all of it or what a mask leaves open, and wait for it."""
-    body = _with_one_image(await read_body(request, 2 * service.config.api.max_upload_bytes, uploads))
+    most = service.config.api.max_upload_bytes
+    body = _with_one_image(await read_body(request, most, uploads, 2 * most, _EDITED))
     wanted = parse(EditImages, body, files=_EDITED)
     accept = partial(service.intake.accept, owner, wanted.wish(), body.files, idempotency_key, kind=Kind.IMAGE)
     return await _made(request, service, wanted, accept, keep=idempotency_key is not None)

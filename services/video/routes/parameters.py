@@ -1,11 +1,16 @@
 """From a request's body to typed values, and from their types to the schema that clients see."""
 
+from collections.abc import Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from services.video.errors import ApiError, refused
 from services.video.routes.forms import Body
+from services.video.routes.values import from_text, tidied
+from services.video.schemas import WRONG
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -15,26 +20,57 @@ def parse(schema: type[M], body: Body, *, files: tuple[str, ...] = ()) -> M:
 
     ``files`` are the parameters that may come as a file.
     """
+    nested = _nested(schema)
+    values = tidied({name: from_text(name, value) if name in nested else value for name, value in body.values.items()})
     for name in body.files:
         if name not in files:
             raise _unknown(schema, name)
-        if name in body.values:
+        if name in values:
             raise refused(name, f"parameter {name!r} is given twice: give it once")
     try:
-        return schema.model_validate(body.values)
+        return schema.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        param = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise _unknown(schema, param) from error
-        if first["type"] == "missing":
-            raise refused(param, f"parameter {param!r} is required", "missing_parameter") from error
-        raise refused(param, f"{param}: {first['msg']}") from error
+        raise _refusal(schema, values, error.errors(include_url=False)[0]) from error
+
+
+def _refusal(schema: type[BaseModel], values: dict[str, Any], first: ErrorDetails) -> ApiError:
+    place = _place(first["loc"], values, missing=first["type"] == "missing")
+    param, message = ".".join(place), first["msg"]
+    if first["type"] == "extra_forbidden":
+        return _unknown(schema, param)
+    if first["type"] == "missing":
+        return refused(param, f"parameter {param!r} is required", "missing_parameter")
+    if first["type"] == WRONG:
+        param, message = ".".join([*place, first["ctx"]["param"]]), first["ctx"]["message"]
+    return refused(param, f"{param}: {message}")
+
+
+def _place(loc: Sequence[int | str], values: Any, *, missing: bool) -> list[str]:
+    """Where in the values an error lies; pydantic's own place also names the branches of its unions."""
+    place = []
+    for step in loc:
+        listed = isinstance(values, list) and isinstance(step, int) and step < len(values)
+        if listed or (isinstance(values, dict) and step in values):
+            values = values[step]
+        elif not missing or step != loc[-1]:
+            continue
+        place.append(str(step))
+    return place or [str(step) for step in loc[:1]]
 
 
 def _unknown(schema: type[BaseModel], name: str) -> ApiError:
     known = ", ".join(schema.model_fields)
     return refused(name, f"unknown parameter {name!r}: the parameters are {known}", "unknown_parameter")
+
+
+@cache
+def _nested(schema: type[BaseModel]) -> frozenset[str]:
+    """The parameters that may be lists or objects, which a form may hold as JSON texts."""
+
+    def is_nested(part: dict[str, Any]) -> bool:
+        return "$ref" in part or part.get("type") in ("array", "object") or any(map(is_nested, part.get("anyOf", ())))
+
+    return frozenset(name for name, part in schema.model_json_schema()["properties"].items() if is_nested(part))
 
 
 def body_schema(schema: type[BaseModel], *, files: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -18,11 +18,12 @@ from services.video.workers.housekeeping import remove
 
 _POLL_MS = (500, 1000, 5000)  # shortest, when nothing is known, longest
 _POLLS_A_WAIT = 20
+_FILES = (REFERENCE,)
 
 router = keyed_router("/videos")
 
 
-@router.post("", openapi_extra=body_schema(CreateVideo, files=(REFERENCE,)))
+@router.post("", openapi_extra=body_schema(CreateVideo, files=_FILES))
 async def create_video(
     request: Request,
     response: Response,
@@ -32,8 +33,8 @@ async def create_video(
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Video:
     """Accept a video for generation; with ``n`` above one the answer is the first and names the others."""
-    body = await read_body(request, service.config.api.max_upload_bytes, uploads)
-    wish = parse(CreateVideo, body, files=(REFERENCE,))
+    body = await read_body(request, service.config.api.max_upload_bytes, uploads, may_be_files=_FILES)
+    wish = parse(CreateVideo, body, files=_FILES)
     return await accepted(service, response, partial(service.intake.accept, owner, wish, body.files, idempotency_key))
 
 
