@@ -9,8 +9,7 @@ import argparse
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 from diffusers import WanTransformer3DModel
@@ -20,6 +19,7 @@ from sora_core.dit.config import DiTConfig
 from sora_core.dit.cost import flops
 from sora_core.dit.model import DiT
 from sora_core.dit.packing import Clip, pack, unpack
+from sora_core.precision import REDUCED, autocast, dtype_of, fast_dtype
 
 WAN = {
     "num_attention_heads": 6,
@@ -105,10 +105,8 @@ def milliseconds(work: Callable[[], Tensor], model: torch.nn.Module, train: bool
     return 1000 * statistics.median(times[1:])
 
 
-@contextmanager
-def precision(dtype: torch.dtype) -> Iterator[None]:
-    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-        yield
+def name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def matrix_peak(dtype: torch.dtype, size: int = 1024) -> float:
@@ -130,9 +128,9 @@ def compare(ours: DiT, peer: WanTransformer3DModel, repeats: int) -> None:
         ("mix, peer one at a time", mix, [[clip] for clip in mix]),
         (f"mix, peer padded, {BUCKETS} buckets", mix, buckets(mix)),
     ]
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype in dict.fromkeys((torch.float32, fast_dtype("cpu"))):
         peak = matrix_peak(dtype)
-        with precision(dtype):
+        with autocast("cpu", dtype):
             for name, clips, batches in cases:
                 lengths = [clip.latent[0].numel() // 4 for clip in clips]
                 work = flops(ours.config, lengths, [len(clip.text) for clip in clips])
@@ -141,7 +139,7 @@ def compare(ours: DiT, peer: WanTransformer3DModel, repeats: int) -> None:
                     theirs = milliseconds(lambda b=batches: run_peer(peer, b), peer, train, repeats)
                     share = work * (3 if train else 1) / (mine / 1000) / peak
                     print(
-                        f"{name:28} {str(dtype).removeprefix('torch.'):9} {'train' if train else 'forward':8} "
+                        f"{name:28} {name_of(dtype):9} {'train' if train else 'forward':8} "
                         f"{mine:8.0f} {theirs:8.0f} {theirs / mine:5.2f}x {share:8.0%}"
                     )
 
@@ -166,23 +164,24 @@ def compare_weights(repeats: int) -> None:
     except ImportError:
         print("\nint8 weights: left out; pip install torchao")
         return
+    low = dtype_of(REDUCED)
     packed, (exact, _) = pack(make_clips(MIX)), make_models()
     wanted = exact(packed)
     base = milliseconds(lambda: exact(packed), exact, False, repeats)
     print(f"\n{'weights':34} {'ms':>6} {'faster':>7} {'error':>8}\n{'float32':34} {base:6.0f} {'1.00x':>7} {'0':>8}")
     rounded = {
-        "bfloat16": None,
+        name_of(low): None,
         "int8 weights, torchao": Int8WeightOnlyConfig(),
         "int8 weights and inputs, torchao": Int8DynamicActivationInt8WeightConfig(),
     }
     for name, config in rounded.items():
         dit, _ = make_models()
-        dit.to(torch.bfloat16)
+        dit.to(low)
         if config is not None:
             quantize_(dit.blocks, config)
-        low = packed.to("cpu", torch.bfloat16)
-        spent = milliseconds(lambda dit=dit, low=low: dit(low), dit, False, repeats)
-        error = ((dit(low).float() - wanted).norm() / wanted.norm()).item()
+        given = packed.to("cpu", low)
+        spent = milliseconds(lambda dit=dit, given=given: dit(given), dit, False, repeats)
+        error = ((dit(given).float() - wanted).norm() / wanted.norm()).item()
         print(f"{name:34} {spent:6.0f} {base / spent:6.2f}x {error:8.1e}")
 
 

@@ -46,6 +46,11 @@ def fast(device: torch.device | str) -> Precision:
     return EXACT
 
 
+def fast_dtype(device: torch.device | str) -> torch.dtype:
+    """`fast` as a dtype."""
+    return dtype_of(fast(device))
+
+
 def settle(choice: Choice, fast_of_each: Iterable[Precision]) -> Precision:
     """What ``choice`` comes to where all of these take part: ``auto`` takes what every one computes fast."""
     if choice != "auto":
@@ -116,7 +121,7 @@ def autocast(device: torch.device | str, dtype: torch.dtype) -> torch.autocast:
 
 def sampling(device: torch.device | str) -> torch.dtype:
     """What a device samples in: on a CPU the exact numbers, so that a seed gives the same film on every machine."""
-    return dtype_of(EXACT if torch.device(device).type == "cpu" else fast(device))
+    return dtype_of(EXACT) if torch.device(device).type == "cpu" else fast_dtype(device)
 
 
 def weight_dtypes(device: torch.device | str) -> tuple[torch.dtype, ...]:

@@ -33,6 +33,7 @@ from sora_core.edits import (
     Transition,
 )
 from sora_core.pipeline import edit
+from sora_core.precision import autocast, fast_dtype
 from sora_core.shapes import PixelShape
 from sora_core.world.render import render
 from sora_core.world.scene import Scene, parse
@@ -188,7 +189,7 @@ def main() -> None:
             reference=piece.reference,
         )  # fmt: skip
 
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast("cpu", fast_dtype("cpu")):
         make(run)
 
 

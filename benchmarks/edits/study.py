@@ -42,6 +42,7 @@ from sora_core.edits import (
 )
 from sora_core.pipeline import Pipeline, edit
 from sora_core.pipeline.frames import to_frames, to_video
+from sora_core.precision import autocast, fast_dtype
 from sora_core.shapes import PixelShape
 from sora_core.vae.metrics import ssim
 from sora_core.world.readback import read as look
@@ -343,7 +344,7 @@ def main() -> None:
     results, run = Results("edits"), Editor(load())
     for name in arguments.only or [name for name in STUDIES if name not in results.runs]:
         found: Numbers = defaultdict(list)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("cpu", fast_dtype("cpu")):
             STUDIES[name](run, found)
         means = {key: round(float(np.nanmean(values)), 3) for key, values in found.items()}
         results.add(name, means | {"number": max(map(len, found.values()))})

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from benchmarks.scaling.clips import FOLDER, Footage
 from sora_core.dit.model import DiT
 from sora_core.pipeline.frames import to_video
+from sora_core.precision import fast_dtype
 from sora_core.training.draws import Draw
 from sora_core.training.plan import PlannedStep
 from sora_core.training.trainer import Slots, Trainer
@@ -28,7 +29,7 @@ def encoder_features(name: str, footage: Iterator[Footage]) -> Features:
     """The encoder's middle states of each clip, averaged over a token's patch; kept in `FOLDER`."""
     path = FOLDER / f"{name}-features.pt"
     if not path.exists():
-        vae = VideoAutoencoder.load(dtype=torch.bfloat16)
+        vae = VideoAutoencoder.load(dtype=fast_dtype("cpu"))
         states: list[Tensor] = []
         middle: Any = vae._model.encoder.mid_block
         handle = middle.register_forward_hook(lambda _module, _args, out: states.append(out.float()))

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from sora_core.pipeline.frames import to_video
+from sora_core.precision import fast_dtype
 from sora_core.shapes import LatentShape, Patch
 from sora_core.text import TextEncoder
 from sora_core.training.order import Ints
@@ -70,7 +71,7 @@ def encoded(name: str, train: Iterator[Footage], val: Iterator[Footage]) -> Clip
     path = FOLDER / f"{name}.pt"
     if not path.exists():
         logger.info("encoding %s", path)
-        vae, text = VideoAutoencoder.load(dtype=torch.bfloat16), TextEncoder.load()
+        vae, text = VideoAutoencoder.load(dtype=fast_dtype("cpu")), TextEncoder.load()
         subjects: list[str] = []
         kept, held = _encode(vae, text, _noting(subjects, train)), _encode(vae, text, val)
         statistics = WhiteningStatistics()

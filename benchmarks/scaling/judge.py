@@ -5,7 +5,6 @@ from functools import cache
 
 import cv2
 import numpy as np
-import torch
 
 from benchmarks.scaling.clips import FPS, ClipSet
 from benchmarks.scaling.runs import SHIFT
@@ -14,6 +13,7 @@ from sora_core.diffusion.flow import ShiftLaw
 from sora_core.dit.model import DiT
 from sora_core.pipeline import Pipeline, Request
 from sora_core.pipeline.parts import Parts, Sampling
+from sora_core.precision import fast_dtype
 from sora_core.text import TextEncoder
 from sora_core.vae import VideoAutoencoder
 from sora_core.world.readback import MIN_SATURATION, MIN_VALUE
@@ -29,7 +29,7 @@ _EDGE_PIXELS = 3
 
 @cache
 def _encoders() -> tuple[VideoAutoencoder, TextEncoder]:
-    return VideoAutoencoder.load(dtype=torch.bfloat16), TextEncoder.load()
+    return VideoAutoencoder.load(dtype=fast_dtype("cpu")), TextEncoder.load()
 
 
 def pipeline(dit: DiT, clips: ClipSet, shift: float = SHIFT, solver: str = "ab2") -> Pipeline:

@@ -26,6 +26,7 @@ from jobs.evaluate.sampling import Frames, Question, generate
 from sora_core.dit.model import DiT
 from sora_core.edits import first_frame
 from sora_core.pipeline import Pipeline, Request
+from sora_core.precision import autocast, fast_dtype
 from sora_core.world.readback import read, score
 from sora_core.world.render import render
 from sora_core.world.scene import Mix, sample
@@ -136,7 +137,7 @@ def main() -> None:
     torch.set_num_threads(1)
     results, clips = Results("length"), long_clips()
     dit = model_of(clips, results)
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast("cpu", fast_dtype("cpu")):
         compare(dit, clips, results)
     draw(results)
 

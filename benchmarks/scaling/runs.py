@@ -17,6 +17,7 @@ from sora_core.diffusion.flow import ShiftLaw, sample_sigma
 from sora_core.dit.config import DiTConfig
 from sora_core.dit.cost import flops
 from sora_core.dit.model import DiT
+from sora_core.precision import fast_dtype
 from sora_core.training import references
 from sora_core.training.draws import DrawRules, draw_step
 from sora_core.training.optim import OptimRules
@@ -48,7 +49,7 @@ class Recipe:
     pack_tokens: int = 1280
     packs_per_step: int = 2
     warmup_clips: int = 500
-    precision: torch.dtype = torch.bfloat16
+    precision: torch.dtype = field(default_factory=lambda: fast_dtype("cpu"))
     clean: bool = False
     seed: int = 0
 

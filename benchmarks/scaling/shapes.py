@@ -33,6 +33,7 @@ from jobs.evaluate.sheet import draw_sheet
 from sora_core.diffusion.flow import noise
 from sora_core.dit.model import DiT
 from sora_core.dit.packing import Clip, pack
+from sora_core.precision import autocast, fast_dtype
 from sora_core.shapes import LatentShape, Patch
 from sora_core.training.plan import Plan, PlanRules
 from sora_core.training.trainer import Trainer
@@ -161,7 +162,7 @@ def _clip(clips: ClipSet, number: int, sides: tuple[int, ...] | None) -> Clip:
 
 def _step_seconds(dit: DiT, batch: list[Clip]) -> float:
     start = time.process_time()
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast("cpu", fast_dtype("cpu")):
         dit(pack(batch)).float().square().mean().backward()
     dit.zero_grad(set_to_none=True)
     return time.process_time() - start
@@ -194,7 +195,7 @@ def main() -> None:
         "native": (model_of("native", native, native, results), native),
         "crops": (model_of("crops", crops, native, results), crops),
     }
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast("cpu", fast_dtype("cpu")):
         for name, (dit, clips) in models.items():
             judge_all(name, dit, clips, results)
     for row, measure in (("real tokens", padding), ("clips a second", speed)):

@@ -28,6 +28,7 @@ from benchmarks.scaling.runs import (
     validate,
 )
 from benchmarks.scaling.unet import UNetDenoiser
+from sora_core.precision import fast_dtype
 from sora_core.world.scene import Mix
 
 MIX = Mix.parse({"64x64": 1}, {1: 0.1, 5: 0.3, 9: 0.3, 17: 0.3}, {1: 1})
@@ -71,8 +72,8 @@ def square_clips() -> ClipSet:
 
 def train(run: Run, clips: ClipSet) -> dict[str, Any]:
     """The curve of a run: operations, clips seen, CPU seconds and validation loss."""
-    # The peer's gradients in bfloat16 on a CPU aren't finite.
-    precision = torch.float32 if run.unet else torch.bfloat16
+    # The peer's gradients in 16 bits on a CPU aren't finite.
+    precision = torch.float32 if run.unet else fast_dtype("cpu")
     recipe = Recipe(given={}, lr=run.lr, muon_lr=run.muon_lr, precision=precision)
     config = dit_config(run.width, run.layers, clips)
     model = UNetDenoiser(config, run.unet) if run.unet else fresh(config, recipe.seed)

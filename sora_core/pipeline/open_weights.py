@@ -36,11 +36,15 @@ def load_open_decoder(uri: str, device: str) -> tuple[str, VideoAutoencoder, Whi
         folder = storage.join(uri, "vae")
         config = json.loads(storage.read_bytes(storage.join(folder, "config.json")))
         whitening = _whitening_of(config, folder)
-        return storage.name(uri), VideoAutoencoder.load(folder, device=device), whitening
+        return (
+            storage.name(uri),
+            VideoAutoencoder.load(folder, dtype=precision.sampling(device), device=device),
+            whitening,
+        )
     with opened(uri) as path:
         if path is None:
             return None
-        vae = VideoAutoencoder.load(str(path), device=device)
+        vae = VideoAutoencoder.load(str(path), dtype=precision.sampling(device), device=device)
         return storage.name(uri), vae, _whitening(path / "vae" / "config.json")
 
 
@@ -79,7 +83,7 @@ def load_open_weights(folder: Path, uri: str, device: str) -> Parts:
     _check_index(index, folder)
     dtype = precision.sampling(device)
     dit = load_wan(folder, dtype=dtype, device=device)
-    vae = VideoAutoencoder.load(str(folder), device=device)
+    vae = VideoAutoencoder.load(str(folder), dtype=dtype, device=device)
     shown = _shown(folder, dit.config, vae, device)
     token_times = bool(index.get("expand_timesteps"))
     return Parts(

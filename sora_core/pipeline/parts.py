@@ -59,7 +59,7 @@ def load_checkpoint(uri: str, device: str) -> Parts:
     weights, meta = checkpoint.load_model(uri)
     dit = load_strictly(DiTConfig.from_dict(meta.dit), weights, uri, precision.sampling(device))
     vae, whitening = _autoencoder(meta, device)
-    text_encoder = TextEncoder.load(meta.text_encoder.source, device)
+    text_encoder = TextEncoder.load(meta.text_encoder.source, device, precision.sampling(device))
     _check_same("text encoder", meta.text_encoder, text_encoder.source, text_encoder.fingerprint)
     return Parts(
         name=_run_name(uri),
@@ -81,7 +81,7 @@ def load_checkpoint_decoder(uri: str, device: str) -> tuple[str, VideoAutoencode
 
 
 def _autoencoder(meta: Meta, device: str) -> tuple[VideoAutoencoder, Whitening]:
-    vae = VideoAutoencoder.load(meta.vae.source, device=device)
+    vae = VideoAutoencoder.load(meta.vae.source, dtype=precision.sampling(device), device=device)
     _check_same("autoencoder", meta.vae, vae.source, vae.fingerprint)
     return vae, Whitening(meta.whitening.mean, meta.whitening.std)
 

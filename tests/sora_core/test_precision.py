@@ -41,7 +41,7 @@ def spoken(path: Path) -> list[str]:
 def test_only_one_file_names_the_reduced_precision() -> None:
     files = [
         path
-        for room in ("sora_core", "jobs", "services")
+        for room in ("sora_core", "jobs", "services", "benchmarks")
         for kind in ("py", "toml", "yaml")
         for path in (ROOT / room).rglob(f"*.{kind}")
     ]

@@ -16,7 +16,7 @@ from jobs.curate.listing import ENCODE_VERSION, filters_of, identity_of
 from jobs.curate.rows import Clip, Examined, Source
 from jobs.curate.stages.pixels import ENCODE_FAILED, Decode, InARow, clips_pixels, decode_pixels
 from sora_core import telemetry
-from sora_core.precision import dtype_of
+from sora_core.precision import dtype_of, sampling
 from sora_core.shapes import Compression, PixelShape
 from sora_core.shards import PROVENANCE, Encoder, Half, Provenance, Row
 from sora_core.text import TextEncoder
@@ -127,7 +127,7 @@ class LatentEncoder:
         self._unmade = InARow(config.max_faults_in_a_row)
         self._device = device
         self._vae = VideoAutoencoder.load(config.vae, dtype=dtype_of(config.encodes_in), device=device)
-        self._text = TextEncoder.load(config.text_encoder, device=device)
+        self._text = TextEncoder.load(config.text_encoder, device, sampling(device))
         self.maker = Maker(config, self._vae.fingerprint, self._text.fingerprint)
 
     def describe(self) -> Encoders:
