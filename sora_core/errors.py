@@ -1,6 +1,7 @@
 """The exceptions of the house.
 
 SoraError
+├── ProvenanceUnavailable   a signer that is away or refuses: nothing leaves unsigned
 └── InputError              what a caller can fix; a job exits 2, the API answers 4xx
     ├── ConfigError         a key, value or combination in a config
     ├── StorageError        a place that can't be read or written
@@ -20,6 +21,10 @@ Every message names the offending value and the remedy. What only this code can 
 
 class SoraError(Exception):
     """Base of every exception that this project raises on purpose."""
+
+
+class ProvenanceUnavailable(SoraError):
+    """What signs content credentials is away, or refuses; the work waits."""
 
 
 class InputError(SoraError):

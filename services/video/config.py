@@ -164,6 +164,20 @@ class DecoderSettings(Settings):
     crf: int = Field(default=18, ge=0, le=51, description="H.264 quality; lower is better")
 
 
+class ProvenanceSettings(Settings):
+    """What every file says of where it comes from. ``policies`` are files of `sora_core/safety/policies` by name."""
+
+    watermark: bool = Field(default=True, description="mark the pixels, invisibly")
+    credentials: bool = Field(default=True, description="sign each file's content credentials (C2PA)")
+    keys: str | None = Field(
+        default=None, description="URI of the file with certificates and secrets; None: made under the output, for trying"
+    )
+    provider: str = Field(default="", description="who runs this service, for credentials and labels")
+    policies: tuple[str, ...] = ()
+    open_checks: bool = Field(default=False, description="whether strangers without a key may check files")
+    checks_per_minute: float = Field(default=30.0, gt=0, description="of all strangers together")
+
+
 class ServiceConfig(Settings):
     """The whole service: ``serve run services.video.app:build checkpoint=... output=... ledger=...``."""
 
@@ -180,6 +194,7 @@ class ServiceConfig(Settings):
     defaults: Defaults = Defaults()
     sampler: SamplerSettings = SamplerSettings()
     decoder: DecoderSettings = DecoderSettings()
+    provenance: ProvenanceSettings = ProvenanceSettings()
 
     @model_validator(mode="after")
     def _check_ledger(self) -> Self:

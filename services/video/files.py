@@ -54,6 +54,11 @@ def sound_file(output: str, job_id: str) -> str:
     return storage.join(work_folder(output, job_id), "sound.npy")
 
 
+def source_folder(output: str, job_id: str) -> str:
+    """Where the files lie, as they were sent, whose content credentials become part of the job's own."""
+    return storage.join(work_folder(output, job_id), "sources")
+
+
 def window_file(output: str, job: Job) -> str:
     """Where an attempt at a job stores the frames of the window that it finished."""
     return storage.join(work_folder(output, job.id), f"window-{job.window}-attempt-{job.attempts}.mkv")

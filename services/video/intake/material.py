@@ -1,7 +1,7 @@
 """From a request to what its edit works on: parts in local files, and the edit in the frames and pixels of its film."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,7 @@ class Asked:
     files: Mapping[str, Path]
     card: ModelCard
     folder: Path
+    used: list[Path] = field(default_factory=list)  # files of videos of the same key
 
     @property
     def starts_from(self) -> str:
@@ -241,7 +242,9 @@ class Materials:
         if sent is not None and reference is not None:
             raise refused(param, f"parameter {param!r} is given twice: give a file or an id")
         if reference is not None:
-            return self._sources.fetch(self._sources.own(asked.owner, reference, param), param, asked.folder)
+            file = self._sources.fetch(self._sources.own(asked.owner, reference, param), param, asked.folder)
+            asked.used.append(file)
+            return file
         if sent is None:
             raise refused(param, f"parameter {param!r} is required: a file, or the id of a video", "missing_parameter")
         self._sources.check_bytes(sent, param)

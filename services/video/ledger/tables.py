@@ -116,6 +116,17 @@ webhook_deliveries = sa.Table(
     sa.Index("webhook_deliveries_by_time", "due_at"),
 )
 
+origins = sa.Table(
+    "origins",
+    metadata,
+    sa.Column("mark", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("job_id", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("media_type", sa.Text, nullable=False),
+    sa.Column("made_at", sa.Float(53), nullable=False),
+    sa.Column("manifest", sa.LargeBinary),
+)
+
 characters = sa.Table(
     "characters",
     metadata,

@@ -21,6 +21,7 @@ from services.video.files import window_file
 from services.video.job import SAMPLED_PERCENT, Job, Stage
 from services.video.ledger import Ledger
 from services.video.ledger.tables import LedgerUnavailable
+from services.video.provenance.seals import Seals
 from services.video.workers import latents
 from services.video.workers.failures import Failure
 from services.video.workers.films import OpenFilm
@@ -66,7 +67,7 @@ class Decoder:
         self._holdings = Holdings(ledger, self._lease_s)
         patience = Patience(config.sampler.outage_patience_s, self._stop)
         self._patience = patience
-        self._renderer = Renderer(config.output, patience, crf=config.decoder.crf)
+        self._renderer = Renderer(config.output, patience, Seals.load(config, ledger), crf=config.decoder.crf)
         self._outcomes = Outcomes(ledger, self._holdings, patience, clock)
         self._housekeeper = Housekeeper(config, ledger)
 

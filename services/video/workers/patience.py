@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from services.video.ledger.tables import LedgerUnavailable
-from sora_core.errors import StorageUnavailable
+from sora_core.errors import ProvenanceUnavailable, StorageUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -23,12 +23,12 @@ class Patience:
         self._stop = stop
 
     def call(self, action: Callable[[], T]) -> T:
-        """The action's value; LedgerUnavailable or StorageUnavailable when patience is over."""
+        """The action's value; LedgerUnavailable, StorageUnavailable or ProvenanceUnavailable when patience is over."""
         pause_s, waited_s = _FIRST_PAUSE_S, 0.0
         while True:
             try:
                 return action()
-            except (LedgerUnavailable, StorageUnavailable) as error:
+            except (LedgerUnavailable, StorageUnavailable, ProvenanceUnavailable) as error:
                 if waited_s >= self._limit_s or self._stop.wait(pause_s):
                     raise
                 log.warning("trying again: %s", error)

@@ -4,6 +4,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from PIL import Image
 
 from services.video.files import CONTENT_TYPES, FILE_NAMES, VARIANTS, attempt_folder
 from services.video.job import Job, Kind
+from services.video.provenance.seals import Seals
+from services.video.provenance.sources import read_sources
 from services.video.workers.patience import Patience
 from sora_core import media, storage
 from sora_core.errors import StorageError
@@ -51,8 +54,9 @@ def _reduced(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "i j 3"]:
 class Renderer:
     """Encodes and stores; every attempt at a job has a folder of its own, so a late one disturbs nothing."""
 
-    def __init__(self, output: str, patience: Patience, *, crf: int) -> None:
+    def __init__(self, output: str, patience: Patience, seals: Seals, *, crf: int) -> None:
         self._output = output
+        self._seals = seals
         self._patience = patience
         self._crf = crf
 
@@ -69,12 +73,13 @@ class Renderer:
         samples = _Samples(kept)
         with tempfile.TemporaryDirectory(prefix="sora-") as folder:
             paths = {variant: Path(folder) / FILE_NAMES[variant] for variant in VARIANTS[job.kind]}
-            seen = _seen(frames, samples, on_frame)
+            seen = _seen(self._seals.marked(job, frames), samples, on_frame)
             if job.kind is Kind.IMAGE:
                 Image.fromarray(next(seen)).save(paths["image"])
             else:
                 media.encode_mp4(paths["video"], seen, job.params["fps"], crf=self._crf, sound=sound)
                 _write_pictures(paths, samples)
+            self._seal(job, paths, Path(folder))
             return {variant: self._store(job, variant, path) for variant, path in paths.items()}
 
     def discard(self, job: Job) -> None:
@@ -90,6 +95,11 @@ class Renderer:
                 storage.delete_prefix(attempt_folder(self._output, replace(job, attempts=attempt)))
         except StorageError as error:
             log.warning("files of dead attempts at %s stay until it is deleted: %s", job.id, error)
+
+    def _seal(self, job: Job, paths: dict[str, Path], folder: Path) -> None:
+        sources = self._patience.call(partial(read_sources, self._output, job.id, folder))
+        for variant, path in paths.items():
+            self._patience.call(partial(self._seals.seal, job, variant, path, sources))
 
     def _store(self, job: Job, variant: str, path: Path) -> dict[str, Any]:
         uri = storage.join(attempt_folder(self._output, job), path.name)

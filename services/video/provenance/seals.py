@@ -1,0 +1,80 @@
+"""The two layers on everything that leaves, in the one order that holds: mark, encode, all metadata, signature, store."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from jaxtyping import UInt8
+
+from services.video.config import ServiceConfig
+from services.video.files import CONTENT_TYPES
+from services.video.job import Job
+from services.video.ledger import Ledger
+from services.video.provenance.keys import ProvenanceKeys
+from services.video.provenance.store import KnownOrigin, OriginStore
+from sora_core.safety.coding import ID_BITS
+from sora_core.safety.credentials import CredentialSigner, Ingredient, Origin
+from sora_core.safety.mark import Marker, MarkKey
+
+GENERATOR = "sora-on-ray"
+
+
+class Seals:
+    """Marks and signs a decoder's files; safe to use from one thread."""
+
+    def __init__(
+        self, store: OriginStore, mark_key: MarkKey | None, signer: CredentialSigner | None, provider: str = ""
+    ) -> None:
+        self._store = store
+        self._mark_key = mark_key
+        self._signer = signer
+        self._provider = provider
+        self._version = metadata.version(GENERATOR)
+
+    @classmethod
+    def load(cls, config: ServiceConfig, ledger: Ledger) -> Self:
+        """By the config; ConfigError for keys that can't be used."""
+        settings, store = config.provenance, OriginStore(ledger)
+        if not (settings.watermark or settings.credentials):
+            return cls(store, None, None)
+        keys = ProvenanceKeys.load(config)
+        mark_key = keys.mark_keys[0] if settings.watermark else None
+        signer = keys.credential_signer() if settings.credentials else None
+        return cls(store, mark_key, signer, settings.provider)
+
+    def marked(
+        self, job: Job, frames: Iterable[UInt8[np.ndarray, "h w 3"]]
+    ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+        """The frames of a job with its number in them; as they are where nothing is marked."""
+        if self._mark_key is None:
+            return iter(frames)
+        return map(Marker(self._mark_key, mark_of(job)), frames)
+
+    def seal(self, job: Job, variant: str, path: Path, sources: Sequence[Ingredient]) -> None:
+        """Sign a finished file, and remember it by its mark. ProvenanceUnavailable while that can't be done."""
+        manifest = None
+        if self._signer is not None:
+            manifest = self._signer.sign(path, CONTENT_TYPES[variant], self._origin(job, variant), sources)
+        if variant == job.kind.value:
+            self._store.remember(
+                KnownOrigin(
+                    mark=mark_of(job), job_id=job.id, model=job.model, media_type=CONTENT_TYPES[variant],
+                    made_at=job.created_at, manifest=manifest,
+                )  # fmt: skip
+            )
+
+    def _origin(self, job: Job, variant: str) -> Origin:
+        title = job.id if variant == job.kind.value else f"{job.id} {variant}"
+        return Origin(
+            identity=job.id, title=title, model=job.model, made_at=job.created_at, generator=GENERATOR,
+            version=self._version, prompt=job.params["prompt"], provider=self._provider,
+            mark=None if self._mark_key is None else mark_of(job), edited=job.params["film"] is not None,
+        )  # fmt: skip
+
+
+def mark_of(job: Job) -> int:
+    """The number in a job's pixels: any worker, at any attempt, comes to the same."""
+    return int.from_bytes(hashlib.sha256(job.id.encode()).digest()[: ID_BITS // 8], "big")

@@ -1,0 +1,42 @@
+"""What is remembered of every file that left, by the number in its mark: it outlives the file, and says nothing of who asked."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import sqlalchemy as sa
+
+from services.video.ledger import Ledger
+from services.video.ledger.tables import available, origins, transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownOrigin:
+    """A file that this service made: ``manifest`` is its C2PA manifest store, None while it isn't signed."""
+
+    mark: int
+    job_id: str
+    model: str
+    media_type: str
+    made_at: float
+    manifest: bytes | None = None
+
+
+class OriginStore:
+    """Origins by mark; each method is one transaction. LedgerUnavailable when the database doesn't answer."""
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
+        self._engine = ledger.engine
+        self._clock = clock
+
+    def remember(self, origin: KnownOrigin) -> None:
+        """Keep an origin, in place of what an earlier attempt at the same job left."""
+        with available(self._engine), transaction(self._engine, writes=True) as db:
+            db.execute(origins.delete().where(origins.c.mark == origin.mark))
+            db.execute(origins.insert().values(**asdict(origin)))
+
+    def by_mark(self, mark: int) -> KnownOrigin | None:
+        """What is known of the file whose pixels say this number."""
+        with available(self._engine), transaction(self._engine, writes=False) as db:
+            row = db.execute(sa.select(origins).where(origins.c.mark == mark)).one_or_none()
+        return None if row is None else KnownOrigin(**row._mapping)
