@@ -21,6 +21,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "sora_core.storage",
             "sora_core.nn",
             "sora_core.media",
+            "sora_core.safety",
             "sora_core.world",
         }
     ),
@@ -43,6 +44,8 @@ LIBRARY_FENCES = {
     "huggingface_hub": ("sora_core.storage",),
     "openai": ("sora_core.captioner", "jobs.demo"),
     "botocore": ("sora_core.storage",),
+    "c2pa": ("sora_core.safety",),
+    "cryptography": ("sora_core.safety",),
 }
 NO_TORCH = tuple(f"services.video.{name}" for name in ("schemas", "ledger", "scheduler", "autoscale", "api"))
 OWN = ("sora_core", "jobs", "services")

@@ -15,7 +15,7 @@ from services.video.intake.intake import Intake
 from services.video.kept import Kept
 from services.video.ledger import Ledger
 from services.video.metrics import LedgerCollector
-from services.video.routes import characters, content, edits, images, status, unsupported, videos
+from services.video.routes import characters, content, edits, images, provenance, status, unsupported, videos
 from services.video.routes.access import Service, TheService, keyed_router
 from services.video.schemas import Model, ModelCardList, ModelList
 from services.video.webhooks.courier import Courier
@@ -46,6 +46,7 @@ def create_app(
     )
     backlog = Kept(ledger.backlog, _BACKLOG_S)
     app.state.service = Service(config, ledger, Intake(config, ledger), registry, owners, backlog)
+    app.state.asking = provenance.Asking(app.state.service)
     # Names under /videos come before /videos/{video_id}, which would take them for ids.
     for router in (
         models,
@@ -56,6 +57,7 @@ def create_app(
         content.router,
         images.router,
         images.linked,
+        provenance.router,
         webhooks,
         status.router,
         scraped,

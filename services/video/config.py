@@ -170,7 +170,8 @@ class ProvenanceSettings(Settings):
     watermark: bool = Field(default=True, description="mark the pixels, invisibly")
     credentials: bool = Field(default=True, description="sign each file's content credentials (C2PA)")
     keys: str | None = Field(
-        default=None, description="URI of the file with certificates and secrets; None: made under the output, for trying"
+        default=None,
+        description="URI of the certificates and secrets; None: made under the output, for trying",
     )
     provider: str = Field(default="", description="who runs this service, for credentials and labels")
     policies: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What a mark says, as chips that survive errors: an id, its checksum, and a convolutional code read by soft decisions."""
+"""What a mark says, as chips that survive errors: an id and its checksum, in a code that is read by soft decisions."""
 
 import binascii
 from functools import cache

@@ -1,6 +1,6 @@
 """Content credentials (C2PA): a signed statement in a file of what made it, and reading such statements back.
 
-The signature covers every byte of the file but itself, so it comes last: metadata that is written later reads as tampering.
+The signature covers every byte of the file but itself, so it comes last: what is written later reads as tampering.
 """
 
 import base64
@@ -90,9 +90,7 @@ class CredentialSigner:
             raise ConfigError(f"the certificate can't sign content credentials: {error}") from error
         self._context = c2pa.Context(c2pa.Settings.from_dict(_QUIET))
 
-    def sign(
-        self, path: Path, media_type: str, origin: Origin, ingredients: Sequence[Ingredient] = ()
-    ) -> bytes:
+    def sign(self, path: Path, media_type: str, origin: Origin, ingredients: Sequence[Ingredient] = ()) -> bytes:
         """Put signed credentials into a file, replacing it when they are whole; the manifest store's bytes.
 
         ProvenanceUnavailable when the signer can't be reached or refuses.
@@ -103,7 +101,7 @@ class CredentialSigner:
             for index, ingredient in enumerate(ingredients):
                 _add(builder, ingredient, index)
             with path.open("rb") as source, signed.open("w+b") as destination:
-                manifest = builder.sign(self._signer, media_type, source, destination)
+                manifest: bytes = builder.sign(self._signer, media_type, source, destination)
         except c2pa.C2paError as error:
             signed.unlink(missing_ok=True)
             raise ProvenanceUnavailable(f"{path.name} can't be signed: {error}") from error
@@ -126,14 +124,14 @@ def check_certificates(chain_pem: bytes, key_pem: bytes | None) -> x509.Certific
         leaf = x509.load_pem_x509_certificates(chain_pem)[0]
         key = None if key_pem is None else load_pem_private_key(key_pem, password=None)
     except (ValueError, TypeError, IndexError) as error:
-        raise ConfigError(f"the certificate chain or key can't be read ({error}); give PEM files, leaf first") from error
+        raise ConfigError(f"the certificates or the key can't be read ({error}); give PEM files, leaf first") from error
     if key is not None and key.public_key() != leaf.public_key():
         raise ConfigError("the private key isn't that of the chain's first certificate; give the leaf first")
     now = datetime.now(UTC)
     if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
         raise ConfigError(
-            f"the certificate is valid from {leaf.not_valid_before_utc} to {leaf.not_valid_after_utc}, and it is {now}; "
-            "renew it: python -m services.video.admin certificates makes one for trying"
+            f"the certificate is valid from {leaf.not_valid_before_utc} to {leaf.not_valid_after_utc}, now is {now}: "
+            "renew it; python -m services.video.admin certificates makes one for trying"
         )
     return leaf
 

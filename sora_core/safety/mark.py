@@ -2,8 +2,8 @@
 
 Spread spectrum (Cox et al., 1997) in the Fourier coefficients of a tile that is repeated over the picture. Some of the
 coefficients are a pilot, by which a reader finds the place and scale of the tile; the others carry the chips of
-`sora_core.safety.coding`. The pattern moves with the picture: where a camera pans, a video codec predicts each frame from
-the one before it along the motion, and a pattern that stood still would be coded away.
+`sora_core.safety.coding`. The pattern moves with the picture: where a camera pans, a video codec predicts each frame
+from the one before it along the motion, and a pattern that stood still would be coded away.
 """
 
 import hashlib
@@ -79,7 +79,8 @@ def pattern(key: MarkKey, identity: int) -> Float[np.ndarray, "tile tile"]:
     spectrum = plan.pilot.copy()
     spectrum[plan.places] = plan.phases * coding.encode(identity)[plan.chip]
     tile = np.fft.ifft2(spectrum).real
-    return (tile / tile.std()).astype(np.float32)
+    unit: np.ndarray = (tile / tile.std()).astype(np.float32)
+    return unit
 
 
 class Marker:
@@ -99,7 +100,8 @@ class Marker:
         rms = float(np.sqrt(np.mean(np.square(change))))
         change *= min(_MOST_RMS / max(rms, 1e-6), _MOST_RMS)
         marked = frame.astype(np.float32) + change[..., None]
-        return np.clip(np.rint(marked, out=marked), 0, 255, out=marked).astype(np.uint8)
+        whole: np.ndarray = np.clip(np.rint(marked, out=marked), 0, 255, out=marked).astype(np.uint8)
+        return whole
 
 
 def mark_frames(
@@ -113,13 +115,15 @@ def mark_frames(
 def _visibility(luma: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
     """How much change a place bears: more where the picture is rough."""
     rough = np.sqrt(local_variance(luma))
-    return np.clip(_FLATTEST + rough / _ROUGHNESS, _FLATTEST, _ROUGHEST)
+    bearable: np.ndarray = np.clip(_FLATTEST + rough / _ROUGHNESS, _FLATTEST, _ROUGHEST)
+    return bearable
 
 
 def local_variance(luma: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
     """The variance of each pixel's neighbourhood."""
     mean = cv2.blur(luma, _NEIGHBOURHOOD)
-    return np.maximum(cv2.blur(luma * luma, _NEIGHBOURHOOD) - mean * mean, 0.0)
+    variance: np.ndarray = np.maximum(cv2.blur(luma * luma, _NEIGHBOURHOOD) - mean * mean, 0.0)
+    return variance
 
 
 class Motion:
@@ -150,13 +154,15 @@ class Motion:
             shift = self._shift(self._anchor, small) or (0.0, 0.0)
         self._at_before = self._at_anchor[0] + shift[0] / factor, self._at_anchor[1] + shift[1] / factor
         self._before = small
-        self._said = tuple(
-            said if abs(at - said) < _HYSTERESIS else round(at)
-            for said, at in zip(self._said, self._at_before, strict=True)
-        )
+        self._said = _settled(self._said[0], self._at_before[0]), _settled(self._said[1], self._at_before[1])
         return self._said
 
     def _shift(self, before: np.ndarray, after: np.ndarray) -> tuple[float, float] | None:
         """Down and right, in pixels of the small picture; None when the two don't agree on one."""
         (right, down), sure = cv2.phaseCorrelate(before, after, self._window)
         return (down, right) if sure > _SURE_OF_MOTION else None
+
+
+def _settled(said: int, at: float) -> int:
+    """A place in whole pixels that doesn't waver between two."""
+    return said if abs(at - said) < _HYSTERESIS else round(at)

@@ -43,7 +43,7 @@ def read_mark(frames: Iterable[UInt8[np.ndarray, "h w 3"]], keys: Sequence[MarkK
 
 
 def _folded(lumas: Sequence[Float[np.ndarray, "h w"]], scale: float) -> tuple[Float[np.ndarray, "tile tile"], ...]:
-    """All frames' fine structure added up in one tile: as if the pattern stood still, and as if it went with the picture."""
+    """All frames' fine structure added up in one tile: as if the pattern stood still, and as if it had moved."""
     still = np.zeros((TILE, TILE), np.float64)
     moving = np.zeros((TILE, TILE), np.float64)
     motion, moved = Motion(), False
@@ -61,22 +61,25 @@ def _folded(lumas: Sequence[Float[np.ndarray, "h w"]], scale: float) -> tuple[Fl
 def _fine_structure(luma: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
     """The picture without its coarse shapes, each place by how much noise it holds."""
     fine = luma - cv2.GaussianBlur(luma, (0, 0), 4.0)
-    return fine / np.sqrt(local_variance(luma) + _NOISE**2)
+    whitened: np.ndarray = fine / np.sqrt(local_variance(luma) + _NOISE**2)
+    return whitened
 
 
 def _fold(values: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "tile tile"]:
     height, width = (-(-side // TILE) * TILE for side in values.shape)
     padded = np.zeros((height, width), np.float64)
     padded[: values.shape[0], : values.shape[1]] = values
-    return padded.reshape(height // TILE, TILE, width // TILE, TILE).sum(axis=(0, 2))
+    tile: np.ndarray = padded.reshape(height // TILE, TILE, width // TILE, TILE).sum(axis=(0, 2))
+    return tile
 
 
 def _whitened(spectrum: Complex[np.ndarray, "tile tile"]) -> Complex[np.ndarray, "tile tile"]:
-    """Every coefficient at the strength of its neighbours' in frequency, so that no line of the picture drowns the rest."""
+    """Every coefficient at its neighbours' strength in frequency, so that no line of the picture drowns the rest."""
     magnitude = np.abs(spectrum)
     around = cv2.blur(np.fft.fftshift(magnitude), (9, 9), borderType=cv2.BORDER_REFLECT)
     around = np.fft.ifftshift(around) + 1e-12
-    return spectrum / np.maximum(magnitude, around)
+    even: np.ndarray = spectrum / np.maximum(magnitude, around)
+    return even
 
 
 def _read(spectrum: Complex[np.ndarray, "tile tile"], key: MarkKey) -> Reading | None:

@@ -1,7 +1,7 @@
-"""Whether a file is one of ours: by its credentials, by the mark in its pixels, and by what is remembered of the mark."""
+"""Whether a file is one of ours: by its credentials, and by the mark in its pixels and what is remembered of it."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -10,15 +10,16 @@ import numpy as np
 from jaxtyping import UInt8
 from pydantic import BaseModel
 
+from services.video.config import ApiSettings
 from services.video.provenance.store import KnownOrigin, OriginStore
 from sora_core import media
-from sora_core.safety.coding import ID_BITS
+from sora_core.errors import UnreadableMedia
 from sora_core.safety.credentials import Credentials, media_type_of, read_credentials
 from sora_core.safety.mark import MarkKey
 from sora_core.safety.reading import Reading, read_mark
 
 _MOST_FRAMES = 64
-_MOST_SIDE = 1280
+_LIMITS = media.Limits(memory_bytes=4 << 30, cpu_s=60, deadline_s=60.0)
 
 Outcome = Literal["detected", "not_detected"]
 
@@ -62,14 +63,17 @@ class ProvenanceCheck(BaseModel):
 class Checker:
     """Checks files within limits; safe to use from several threads."""
 
-    def __init__(self, keys: Sequence[MarkKey], anchors_pem: str | None, store: OriginStore) -> None:
+    def __init__(
+        self, keys: Sequence[MarkKey], anchors_pem: str | None, store: OriginStore, limits: ApiSettings
+    ) -> None:
         self._keys = keys
+        self._limits = limits
         self._anchors_pem = anchors_pem
         self._store = store
 
     def check(self, file: Path, now: float) -> ProvenanceCheck:
         """Both results. UnreadableMedia for a file that no picture can be read from."""
-        reading = read_mark(_frames(file), self._keys)
+        reading = read_mark(self._frames(file), self._keys)
         known = None if reading is None else self._store.by_mark(reading.identity)
         media_type = media_type_of(file)
         told = Credentials("not_present")
@@ -80,9 +84,25 @@ class Checker:
             c2pa = c2pa.model_copy(update={"recovered": True, "id": known.job_id})
         return ProvenanceCheck(created_at=int(now), results=[c2pa, _watermark(reading, known)])
 
-    def manifest(self, mark: int) -> KnownOrigin | None:
-        """What is remembered of a mark: the resolution of a C2PA soft binding."""
-        return self._store.by_mark(mark) if 0 <= mark < 1 << ID_BITS else None
+    def known(self, mark: int) -> KnownOrigin | None:
+        """What is remembered of a mark."""
+        return self._store.by_mark(mark)
+
+    def _frames(self, file: Path) -> list[UInt8[np.ndarray, "h w 3"]]:
+        """The first frames of a video as they are, or a picture's one, read at arm's length."""
+        decoder = media.Isolated(_LIMITS)
+        try:
+            with decoder.lent(file) as path:
+                info = decoder.call(media.probe, path)
+                pixels, most = info.width * info.height, self._limits.max_video_pixels
+                if pixels > most:
+                    what = f"{info.width}x{info.height} is {pixels} pixels: at most {most}"
+                    raise UnreadableMedia(what, reason="too_large")
+                if info.kind == "image":
+                    return [decoder.call(media.decode_image, path)]
+                return list(itertools.islice(decoder.each(media.clip_frames, path), _MOST_FRAMES))
+        finally:
+            decoder.close()
 
 
 def _c2pa(told: Credentials) -> C2paResult:
@@ -113,8 +133,3 @@ def _watermark(reading: Reading | None, known: KnownOrigin | None) -> WatermarkR
         model=known.model if known else None,
         generated_at=made_at or None,
     )
-
-
-def _frames(file: Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """The first frames of a video as they are, or a picture's one."""
-    return itertools.islice(media.clip_frames(file), _MOST_FRAMES)

@@ -1,4 +1,4 @@
-"""The two layers on everything that leaves, in the one order that holds: mark, encode, all metadata, signature, store."""
+"""The two layers on everything that leaves, in the one order that holds: mark, encode, sign, store."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -45,9 +45,7 @@ class Seals:
         signer = keys.credential_signer() if settings.credentials else None
         return cls(store, mark_key, signer, settings.provider)
 
-    def marked(
-        self, job: Job, frames: Iterable[UInt8[np.ndarray, "h w 3"]]
-    ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    def marked(self, job: Job, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         """The frames of a job with its number in them; as they are where nothing is marked."""
         if self._mark_key is None:
             return iter(frames)
@@ -59,12 +57,15 @@ class Seals:
         if self._signer is not None:
             manifest = self._signer.sign(path, CONTENT_TYPES[variant], self._origin(job, variant), sources)
         if variant == job.kind.value:
-            self._store.remember(
-                KnownOrigin(
-                    mark=mark_of(job), job_id=job.id, model=job.model, media_type=CONTENT_TYPES[variant],
-                    made_at=job.created_at, manifest=manifest,
-                )  # fmt: skip
+            origin = KnownOrigin(
+                mark=mark_of(job),
+                job_id=job.id,
+                model=job.model,
+                media_type=CONTENT_TYPES[variant],
+                made_at=job.created_at,
+                manifest=manifest,
             )
+            self._store.remember(origin)
 
     def _origin(self, job: Job, variant: str) -> Origin:
         title = job.id if variant == job.kind.value else f"{job.id} {variant}"

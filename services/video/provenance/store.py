@@ -1,4 +1,4 @@
-"""What is remembered of every file that left, by the number in its mark: it outlives the file, and says nothing of who asked."""
+"""What is remembered of each file that left, by the number in its mark: it outlives the file, and tells no owner."""
 
 import time
 from collections.abc import Callable
