@@ -175,6 +175,7 @@ class ProvenanceSettings(Settings):
     )
     provider: str = Field(default="", description="who runs this service, for credentials and labels")
     policies: tuple[str, ...] = ()
+    font: str | None = Field(default=None, description="a font file for the labels of policies; None: a Latin one")
     open_checks: bool = Field(default=False, description="whether strangers without a key may check files")
     checks_per_minute: float = Field(default=30.0, gt=0, description="of all strangers together")
 

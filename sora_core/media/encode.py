@@ -1,6 +1,6 @@
 """Frames to an MP4 that every player shows with the right colours and starts before it is whole."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,8 @@ _RATE_DENOMINATOR = 1001
 class Mp4Writer:
     """An H.264 file that grows frame by frame: BT.709 tagged, index first. It gets its name when it is closed.
 
-    ``height`` and ``width`` must be even; ``sound`` begins with the first frame and ends with the last at the latest.
+    ``height`` and ``width`` must be even; ``sound`` begins with the first frame and ends with the last at the latest;
+    ``metadata`` are keys of the file.
     Leaving the ``with`` block by an exception leaves no file.
     """
 
@@ -37,6 +38,7 @@ class Mp4Writer:
         crf: int = 18,
         preset: str = "veryfast",
         sound: Int16[np.ndarray, "n 2"] | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         if height % 2 or width % 2 or min(height, width) < 2:
             raise InputError(f"size {width}x{height}: H.264 needs even sides; use {width // 2 * 2}x{height // 2 * 2}")
@@ -46,7 +48,9 @@ class Mp4Writer:
         self._partial = self._path.with_name(self._path.name + ".partial")
         self._shape = (height, width, 3)
         self._rate = Fraction(fps).limit_denominator(_RATE_DENOMINATOR)
-        self._container = av.open(str(self._partial), "w", format="mp4", options={"movflags": "+faststart"})
+        flags = "+faststart+use_metadata_tags" if metadata else "+faststart"
+        self._container = av.open(str(self._partial), "w", format="mp4", options={"movflags": flags})
+        self._container.metadata.update(metadata or {})
         self._stream = self._open_stream(crf, preset)
         self._sound = sound
         self._sound_stream: Any = None if sound is None else self._open_sound()
@@ -138,6 +142,7 @@ def encode_mp4(
     fps: float,
     crf: int = 18,
     sound: Int16[np.ndarray, "n 2"] | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write uint8 ``(h, w, 3)`` frames of one even size as H.264, and stereo samples as AAC; whole or not at all.
 
@@ -147,7 +152,8 @@ def encode_mp4(
     first = next(iterator, None)
     if first is None:
         raise InputError(f"{Path(path).name}: no frames to encode")
-    with Mp4Writer(path, height=first.shape[0], width=first.shape[1], fps=fps, crf=crf, sound=sound) as writer:
+    height, width = first.shape[:2]
+    with Mp4Writer(path, height=height, width=width, fps=fps, crf=crf, sound=sound, metadata=metadata) as writer:
         writer.add(first)
         for frame in iterator:
             writer.add(frame)

@@ -11,13 +11,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 CHAIN, KEY, ANCHORS = "chain.pem", "key.pem", "anchors.pem"
 
 
-def write_test_certificates(folder: Path, organisation: str, days: int = 365) -> None:
-    """Leave ``chain.pem`` (leaf first), ``key.pem`` and ``anchors.pem`` (the root, for readers) in a folder."""
+def write_test_certificates(folder: Path, organisation: str, days: int = 365, begin: datetime | None = None) -> None:
+    """Leave ``chain.pem`` (leaf first), ``key.pem`` and ``anchors.pem`` (the root, for readers) in a folder, valid for
+    so many days from now, or from another time."""
+    begin = begin or datetime.now(UTC) - timedelta(minutes=5)
+    valid = begin, begin + timedelta(days=days)
     folder.mkdir(parents=True, exist_ok=True)
     root_key, leaf_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     root_name, leaf_name = _name(organisation, "test root"), _name(organisation, "content credentials")
-    root = _certificate(root_name, root_name, root_key.public_key(), root_key, days, authority=True)
-    leaf = _certificate(leaf_name, root_name, leaf_key.public_key(), root_key, days, authority=False)
+    root = _certificate(root_name, root_name, root_key.public_key(), root_key, valid, authority=True)
+    leaf = _certificate(leaf_name, root_name, leaf_key.public_key(), root_key, valid, authority=False)
     (folder / CHAIN).write_bytes(_pem(leaf) + _pem(root))
     (folder / ANCHORS).write_bytes(_pem(root))
     path = folder / KEY
@@ -47,19 +50,18 @@ def _certificate(
     issuer: x509.Name,
     public_key: ec.EllipticCurvePublicKey,
     issuer_key: ec.EllipticCurvePrivateKey,
-    days: int,
+    valid: tuple[datetime, datetime],
     *,
     authority: bool,
 ) -> x509.Certificate:
-    now = datetime.now(UTC)
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(days=days))
+        .not_valid_before(valid[0])
+        .not_valid_after(valid[1])
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         .add_extension(_usage(authority), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)

@@ -31,6 +31,7 @@ from services.video.ledger import Ledger
 from services.video.ledger.rates import Charge, charges_of
 from services.video.ledger.tables import LedgerUnavailable
 from services.video.limits import check, check_film
+from services.video.provenance.sources import store_sources
 from services.video.schemas import CreateVideo, ModelCard, Wish
 from sora_core import storage
 from sora_core.edits import Edit, Interpolate
@@ -48,7 +49,7 @@ _INTERPOLATION = "enable_frame_interpolation"
 class _Decided:
     """A request as its jobs will hold it, but for the places of its clips; ``remixed_from`` is the video's id.
 
-    ``cast`` are the clips of its characters.
+    ``cast`` are the clips of its characters, ``sources`` the files as they came.
     """
 
     plan: Plan
@@ -57,6 +58,7 @@ class _Decided:
     paths: Sequence[Path]
     cast: Sequence[Part]
     remixed_from: str | None
+    sources: Sequence[Path] = ()
 
 
 class Intake:
@@ -182,7 +184,8 @@ class Intake:
         check_film(_INTERPOLATION if material.factor > 1 else asked.starts_from, stages[-1].film, fps, limits)
         decided = plan_film(stages, fps, request, card, beside)
         sound = sound_of(material, stages[0].layers, decided.num_frames / decided.fps)
-        return _Decided(decided, film, sound, [part.path for part in material.parts], cast, remixed_from)
+        paths, sources = [part.path for part in material.parts], [*asked.used, *asked.files.values()]
+        return _Decided(decided, film, sound, paths, cast, remixed_from, sources)
 
     def _jobs(self, asked: Asked, decided: _Decided, kind: Kind, revised: str | None) -> list[NewJob]:
         now, limits, request = self._clock(), self._config.api, asked.wish
@@ -263,6 +266,7 @@ class Intake:
             storage.upload(path, clip_file(self._config.output, job.id, index))
         for index, clip in enumerate(decided.cast):
             storage.upload(clip.path, reference_file(self._config.output, job.id, index))
+        store_sources(self._config.output, job.id, decided.sources)
         if decided.sound is not None:
             samples = io.BytesIO()
             np.save(samples, decided.sound)
@@ -270,7 +274,7 @@ class Intake:
 
     def _discard(self, new: list[NewJob], decided: _Decided) -> None:
         """Remove the clips of jobs that did not come to be; while storage is away they stay for the sweeper."""
-        if not (decided.paths or decided.cast):
+        if not (decided.paths or decided.cast or decided.sources):
             return
         for job in new:
             try:

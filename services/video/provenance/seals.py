@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Self
@@ -9,7 +10,7 @@ from typing import Self
 import numpy as np
 from jaxtyping import UInt8
 
-from services.video.config import ServiceConfig
+from services.video.config import ProvenanceSettings, ServiceConfig
 from services.video.files import CONTENT_TYPES
 from services.video.job import Job
 from services.video.ledger import Ledger
@@ -17,6 +18,7 @@ from services.video.provenance.keys import ProvenanceKeys
 from services.video.provenance.store import KnownOrigin, OriginStore
 from sora_core.safety.coding import ID_BITS
 from sora_core.safety.credentials import CredentialSigner, Ingredient, Origin
+from sora_core.safety.labels import Labeller, filled, policy
 from sora_core.safety.mark import Marker, MarkKey
 
 GENERATOR = "sora-on-ray"
@@ -26,30 +28,43 @@ class Seals:
     """Marks and signs a decoder's files; safe to use from one thread."""
 
     def __init__(
-        self, store: OriginStore, mark_key: MarkKey | None, signer: CredentialSigner | None, provider: str = ""
+        self,
+        settings: ProvenanceSettings,
+        store: OriginStore,
+        mark_key: MarkKey | None,
+        signer: CredentialSigner | None,
     ) -> None:
         self._store = store
         self._mark_key = mark_key
         self._signer = signer
-        self._provider = provider
+        self._provider = settings.provider
+        self._policies = [policy(name) for name in settings.policies]
+        self._labellers = [Labeller(one.label, settings.font) for one in self._policies if one.label is not None]
         self._version = metadata.version(GENERATOR)
 
     @classmethod
     def load(cls, config: ServiceConfig, ledger: Ledger) -> Self:
-        """By the config; ConfigError for keys that can't be used."""
+        """By the config; ConfigError for keys, policies and fonts that can't be used."""
         settings, store = config.provenance, OriginStore(ledger)
         if not (settings.watermark or settings.credentials):
-            return cls(store, None, None)
+            return cls(settings, store, None, None)
         keys = ProvenanceKeys.load(config)
         mark_key = keys.mark_keys[0] if settings.watermark else None
         signer = keys.credential_signer() if settings.credentials else None
-        return cls(store, mark_key, signer, settings.provider)
+        return cls(settings, store, mark_key, signer)
 
-    def marked(self, job: Job, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-        """The frames of a job with its number in them; as they are where nothing is marked."""
+    def frames(self, job: Job, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+        """The frames of a job with its labels and its number in them."""
+        for labeller in self._labellers:
+            frames = labeller(frames, job.params["fps"])
         if self._mark_key is None:
             return iter(frames)
         return map(Marker(self._mark_key, mark_of(job)), frames)
+
+    def metadata(self, job: Job) -> dict[str, str]:
+        """The keys that the policies want in a job's mp4."""
+        facts = self._facts(job)
+        return {key: text for one in self._policies for key, text in filled(one.metadata, facts).items()}
 
     def seal(self, job: Job, variant: str, path: Path, sources: Sequence[Ingredient]) -> None:
         """Sign a finished file, and remember it by its mark. ProvenanceUnavailable while that can't be done."""
@@ -68,12 +83,21 @@ class Seals:
             self._store.remember(origin)
 
     def _origin(self, job: Job, variant: str) -> Origin:
+        facts = self._facts(job)
         title = job.id if variant == job.kind.value else f"{job.id} {variant}"
         return Origin(
             identity=job.id, title=title, model=job.model, made_at=job.created_at, generator=GENERATOR,
             version=self._version, prompt=job.params["prompt"], provider=self._provider,
             mark=None if self._mark_key is None else mark_of(job), edited=job.params["film"] is not None,
+            fields={key: text for one in self._policies for key, text in filled(one.fields, facts).items()},
         )  # fmt: skip
+
+    def _facts(self, job: Job) -> dict[str, str]:
+        made_at = datetime.fromtimestamp(job.created_at, UTC).isoformat(timespec="seconds")
+        return {
+            "provider": self._provider, "generator": GENERATOR, "version": self._version, "model": job.model,
+            "made_at": made_at, "id": job.id,
+        }  # fmt: skip
 
 
 def mark_of(job: Job) -> int:

@@ -73,11 +73,12 @@ class Renderer:
         samples = _Samples(kept)
         with tempfile.TemporaryDirectory(prefix="sora-") as folder:
             paths = {variant: Path(folder) / FILE_NAMES[variant] for variant in VARIANTS[job.kind]}
-            seen = _seen(self._seals.marked(job, frames), samples, on_frame)
+            seen = _seen(self._seals.frames(job, frames), samples, on_frame)
             if job.kind is Kind.IMAGE:
                 Image.fromarray(next(seen)).save(paths["image"])
             else:
-                media.encode_mp4(paths["video"], seen, job.params["fps"], crf=self._crf, sound=sound)
+                metadata = self._seals.metadata(job)
+                media.encode_mp4(paths["video"], seen, job.params["fps"], crf=self._crf, sound=sound, metadata=metadata)
                 _write_pictures(paths, samples)
             self._seal(job, paths, Path(folder))
             return {variant: self._store(job, variant, path) for variant, path in paths.items()}
