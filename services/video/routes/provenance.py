@@ -105,7 +105,7 @@ async def check_provenance(
     request: Request, service: TheService, asking: TheAsking, uploads: Uploads
 ) -> ProvenanceCheck:
     """Whether a video or picture is one of ours: its content credentials, and the mark in its pixels."""
-    body = await read_body(request, 0, uploads, service.config.api.max_video_bytes)
+    body = await read_body(request, 0, uploads, service.config.api.max_video_bytes, (FILE,))
     for name in sorted({*body.values, *body.files} - {FILE}):
         raise refused(name, f"unknown parameter {name!r}: send {FILE!r} alone", "unknown_parameter")
     if FILE not in body.files:

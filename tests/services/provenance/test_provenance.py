@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from services.video.ledger import Ledger
-from services.video.provenance.keys import ProvenanceKeys, write_keys
+from services.video.provenance.__main__ import main
+from services.video.provenance.keys import ProvenanceKeys
 from services.video.provenance.seals import Seals
 from services.video.provenance.store import KnownOrigin, OriginStore
 from services.video.workers.patience import Patience
@@ -151,8 +152,8 @@ def test_origins_are_remembered_once_a_mark(ledger: Ledger) -> None:
 
 def test_keys_that_cannot_be_used_are_named_at_start(tmp_path: Path, learned: str) -> None:
     uri = str(tmp_path / "keys.toml")
-    assert write_keys(uri, "Ann")
-    assert not write_keys(uri, "Ann")  # what is there stays
+    assert main([uri, "Ann"]) == 0
+    assert main([uri, "Ann"]) == 1  # what is there stays
     config = config_in(tmp_path, learned, provenance={"keys": uri})
     assert ProvenanceKeys.load(config).mark_keys[0].name == "k1"
     text = Path(uri).read_text()
