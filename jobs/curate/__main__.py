@@ -1,7 +1,7 @@
 """Footage to latents, and questions about it afterwards.
 
 ``python -m jobs.curate --config FILE.toml --set source=s3://bucket/footage output=s3://bucket/curated``
-``python -m jobs.curate judge --config FILE.toml ...``: other thresholds on the stored scores, without decoding
+``python -m jobs.curate judge [--dry-run] --config FILE.toml ...``: other thresholds on the stored scores
 ``python -m jobs.curate why CLIP_OR_URI --set output=...``: what became of it
 """
 

@@ -89,6 +89,14 @@ class CurateConfig(JobConfig):
     """Folder or bucket prefix with the footage and its captions."""
     output: str
     """Folder or bucket prefix for latents, ledger, manifest and report."""
+    dry_run: bool = False
+    """Whether only is said what would be done, and how long it would take."""
+    prune: bool = False
+    """Whether objects of the output that aren't under ``source`` (any more) are removed from it; else they stay."""
+    max_removed: float = Field(default=0.1, ge=0, le=1)
+    """Share of the output's objects or kept clips that one run may take away; more ends it before anything goes."""
+    grace_hours: float = Field(default=24, ge=0)
+    """Latents that a new manifest leaves out stay so long for those who read by the old one."""
     vae: str
     text_encoder: str
     vae_dtype: Choice = "auto"

@@ -1,10 +1,12 @@
 """The bucket as a plan of work: every object is a source to examine, or a row that says why not."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
+from jobs.curate.books.parts import Part
 from jobs.curate.config import CurateConfig
 from jobs.curate.measure.models import fingerprints
 from jobs.curate.rows import Examined, Source, short_hash
@@ -39,7 +41,7 @@ _IN_EXAMINE_KEY = {"fps", "max_area", "max_frames", "min_frames"}
 _NOT_IN_KEY = {
     "source", "output", "vae", "text_encoder", "num_examiners", "num_encoders", "gpus_per_encoder", "clips_per_batch",
     "sources_per_part", "bytes_per_part", "num_captioners", "caption_endpoint", "models", "scratch_bytes",
-    "max_faults_in_a_row",
+    "max_faults_in_a_row", "prune", "max_removed", "grace_hours", "dry_run",
 }  # fmt: skip
 
 
@@ -74,21 +76,39 @@ def filters_of(config: CurateConfig) -> str:
     return short_hash(EXAMINE_VERSION, settings, arbiter, fingerprints(models))
 
 
-def make_plan(config: CurateConfig, settings: dict[str, Any]) -> Plan:
-    """List the source. MissingObject when there is no such place or nothing in it."""
+def make_plan(config: CurateConfig, settings: dict[str, Any], known: Sequence[Part] = ()) -> Plan:
+    """List the source. What equals an object of ``known`` parts that isn't there (any more) is a duplicate of that.
+    MissingObject when there is no such place or nothing in it."""
     inside = storage.filesystem(config.output)[1].rstrip("/") + "/"
     objects = [
         item for item in storage.list_objects(config.source) if not item.uri.removeprefix("s3://").startswith(inside)
     ]
     if not objects:
         raise MissingObject(f"source = {config.source}: nothing is stored there; correct it or upload footage first")
-    return bind(objects, *beside.read_tables(objects), settings, filters_of(config))
+    elsewhere = _elsewhere(known, {item.uri for item in objects})
+    return bind(objects, *beside.read_tables(objects), settings, filters_of(config), elsewhere)
+
+
+def _elsewhere(known: Sequence[Part], listed: set[str]) -> dict[str, str]:
+    """URIs by identity of the ledger's objects in a bucket that aren't listed and hold pictures."""
+    found: dict[str, str] = {}
+    for part in known:
+        for row in part.objects.to_pylist():
+            if row["kind"] and row["uri"] not in listed and storage.is_s3(row["uri"]):
+                found[f"{row['etag']}-{row['size_bytes']}"] = row["uri"]
+    return found
 
 
 def bind(
-    objects: Sequence[ObjectInfo], table: dict[str, Caption], tables: set[str], settings: dict[str, Any], filters: str
+    objects: Sequence[ObjectInfo],
+    table: dict[str, Caption],
+    tables: set[str],
+    settings: dict[str, Any],
+    filters: str,
+    elsewhere: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
-    """Give every object its caption and keys, in order of URI."""
+    """Give every object its caption and keys, in order of URI. What equals an object ``elsewhere``, by identity, is a
+    duplicate of that."""
     unnameable = [item for item in objects if not _is_utf8(item.uri)]
     objects = [item for item in objects if _is_utf8(item.uri)]
     by_uri = {item.uri: item for item in objects}
@@ -98,7 +118,7 @@ def bind(
     plan = Plan([], [])
     bound = [_source(item, sidecars[item.uri], table.get(item.uri), settings, filters) for item in media]
     # Of equal objects the first with a caption stands for all.
-    first: dict[str, str] = {}
+    first = dict(elsewhere)
     for source in sorted(bound, key=lambda source: (not (source.caption_uri or source.caption), source.uri)):
         first.setdefault(identity_of(source), source.uri)
     for source in bound:

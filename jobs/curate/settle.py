@@ -38,7 +38,8 @@ def settled(config: CurateConfig) -> CurateConfig:
     resolved = config.model_copy(update={"vae_dtype": encode, "models": models})
     shown = f", {shots} for shots" if config.models.transitions else ""
     logger.info("precision: %s for latents%s", encode, shown)
-    write_resolved(resolved, config.output)
+    if not config.dry_run:
+        write_resolved(resolved, config.output)
     return resolved
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from jobs.curate.books import ledger
+from jobs.curate.ask.survey import Survey, survey
 from jobs.curate.books.account import Account
+from jobs.curate.books.parts import Part
 from jobs.curate.books.stored import Stored, together
 from jobs.curate.config import CurateConfig, Thresholds
 from jobs.curate.rows import SCORE_NAMES
@@ -16,7 +17,6 @@ from jobs.curate.verdicts import RULES
 from sora_core import storage
 
 _PICTURES_PER_VERDICT = 40
-_NAMED_OBJECTS = 200
 _BINS = 40
 _WIDTH, _HEIGHT = 300, 110
 _UNITS = {
@@ -51,32 +51,27 @@ svg text{font-size:10px;fill:currentColor}.mute{opacity:.7}
 """
 
 
-def write_report(config: CurateConfig, account: Account) -> None:
+def write_report(config: CurateConfig, account: Account, parts: Sequence[Part]) -> None:
     """Leave ``report.html`` under the output; it needs no other file."""
-    columns = [
-        "uri", "clip_id", "start_s", "end_s", "status", "reason", "caption", "same_as", "seconds", "size_bytes",
-        "preview", *SCORE_NAMES,
-    ]  # fmt: skip
-    rows = ledger.read_rows(config.output, columns).to_pylist()
-    page = "".join(_page(config, account, rows))
+    page = "".join(
+        _page(config, account, survey(config.output, parts), [file for part in parts for file in part.stored])
+    )
     storage.write_bytes(storage.join(config.output, "report.html"), page.encode())
 
 
-def _page(config: CurateConfig, account: Account, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    clips = [row for row in rows if row["clip_id"] is not None]
+def _page(config: CurateConfig, account: Account, found: Survey, files: Sequence[Stored]) -> Iterator[str]:
     yield f"<!doctype html><html lang=en><meta charset=utf-8><title>Curation</title><style>{_STYLE}</style>"
     yield f"<h1>Curation</h1><p class=mute>{_text(config.source)} &rarr; {_text(config.output)}</p>"
     yield f"<h2>Funnel</h2>{_funnel(account)}<h2>Reasons</h2>{_table(account)}"
-    yield f"<h2>Stages</h2>{_stages(rows, [file for part in ledger.read_parts(config.output) for file in part.stored])}"
+    yield f"<h2>Stages</h2>{_stages(account, found, files)}"
     yield "<h2>Scores</h2><p class=mute>Kept above the line, dropped below; dashed: thresholds.</p><div class=plots>"
-    yield from (_histogram(name, clips, config.thresholds) for name in SCORE_NAMES)
+    yield from (_histogram(name, found, config.thresholds) for name in SCORE_NAMES)
     yield "</div>"
-    for status in ("kept", "dropped", "failed"):
-        for reason in sorted({row["reason"] or "" for row in clips if row["status"] == status}):
-            shown = [row for row in clips if (row["status"], row["reason"] or "") == (status, reason)]
-            yield _gallery(status, reason, shown, config.thresholds)
-    yield _duplicates(rows)
-    yield f"<h2>Objects without a clip</h2>{_objects(rows)}</html>"
+    for status, reason in sorted(found.pictures, key=lambda key: ("kept dropped failed".index(key[0]), key[1])):
+        number = account.clips[status, reason]
+        yield _gallery(status, reason, number, found.pictures[status, reason].items, config.thresholds)
+    yield _duplicates(found)
+    yield f"<h2>Objects without a clip</h2>{_objects(found)}</html>"
 
 
 def _text(value: object) -> str:
@@ -107,17 +102,12 @@ def _table(account: Account) -> str:
     return f"<table><tr><th>status<th>reason<th>objects<th>clips{rows}</table>"
 
 
-def _stages(rows: Sequence[dict[str, Any]], files: Sequence[Stored]) -> str:
+def _stages(account: Account, found: Survey, files: Sequence[Stored]) -> str:
     """What each stage took in, gave and cost, summed over its processes."""
-    objects = [row for row in rows if row["clip_id"] is None]
-    footage_bytes, footage_s = (
-        sum(row["size_bytes"] or 0 for row in objects),
-        sum(row["seconds"] or 0 for row in objects),
-    )
-    clips = len(rows) - len(objects)
     totals, _ = together(files)
+    objects, clips = account.sources.total(), account.clips.total()
     lines = (
-        ("examine", f"{len(objects)} objects", footage_bytes, f"{clips} clips", None, footage_s),
+        ("examine", f"{objects} objects", found.footage_bytes, f"{clips} clips", None, found.examine_s),
         (
             "encode", f"{totals.clips} clips", None, f"{totals.seconds:.0f} s of latents",
             sum(file.shard.size_bytes for file in files), sum(file.seconds for file in files),
@@ -134,12 +124,9 @@ def _mib(size_bytes: int | None) -> str:
     return "" if size_bytes is None else f"{size_bytes / 2**20:.1f}"
 
 
-def _histogram(name: str, clips: Sequence[dict[str, Any]], thresholds: Thresholds) -> str:
+def _histogram(name: str, found: Survey, thresholds: Thresholds) -> str:
     """Two histograms back to back as SVG, cut at the 99th percentile."""
-    kept, others = (
-        np.array([row[name] for row in clips if row[name] is not None and (row["status"] == "kept") == is_kept])
-        for is_kept in (True, False)
-    )
+    kept, others = (np.array(found.values[name, is_kept].items) for is_kept in (True, False))
     values = np.concatenate([kept, others])
     if not len(values):
         return ""
@@ -170,14 +157,14 @@ def _histogram(name: str, clips: Sequence[dict[str, Any]], thresholds: Threshold
     )
 
 
-def _gallery(status: str, reason: str, rows: Sequence[dict[str, Any]], thresholds: Thresholds) -> str:
+def _gallery(status: str, reason: str, number: int, rows: Sequence[dict[str, Any]], thresholds: Thresholds) -> str:
     """Clips of one verdict: the worst first where a score decided, else spread over the whole ledger."""
-    shown = [row for row in rows if row["preview"]]
+    shown = list(rows)
     limit = RULES.get(reason)
     if limit:
         shown.sort(key=lambda row: row[_score(limit)], reverse=limit.startswith("max"))
     chosen = shown[:: max(1, -(-len(shown) // _PICTURES_PER_VERDICT))]
-    title = f"{status.capitalize()}{': ' + reason if reason else ''} ({len(rows)} clips)"
+    title = f"{status.capitalize()}{': ' + reason if reason else ''} ({number} clips)"
     said = f"<p class=mute>{limit} = {getattr(thresholds, limit):g}</p>" if limit else ""
     return f"<h2>{_text(title)}</h2>{said}<div class=gallery>{''.join(_figure(row, limit) for row in chosen)}</div>"
 
@@ -198,39 +185,28 @@ def _score(limit: str) -> str:
     return limit.partition("_")[2]
 
 
-def _duplicates(rows: Sequence[dict[str, Any]]) -> str:
+def _duplicates(found: Survey) -> str:
     """Objects and clips that were left out for an equal or better one, under a picture of that one."""
-    clips = {row["clip_id"]: row["uri"] for row in rows if row["clip_id"]}
-    copies: dict[str, list[str]] = {}
-    for row in rows:
-        if row["same_as"]:
-            copies.setdefault(row["same_as"], []).append(row["uri"])
-    pictures = {row[name]: row["preview"] for row in rows if row["preview"] for name in ("uri", "clip_id")}
+    if not found.copies:
+        return ""
     figures = "".join(
-        f"<figure>{_picture(pictures.get(original))}"
-        f"<figcaption>{_text(storage.name(clips.get(original, original)))}<br>= "
+        f"<figure>{_picture(found.originals.get(original, {}).get('preview'))}"
+        f"<figcaption>{_text(storage.name(found.originals.get(original, {}).get('uri', original)))}<br>= "
         f"{'<br>= '.join(_text(storage.name(uri)) for uri in sorted(same))}</figcaption></figure>"
-        for original, same in list(copies.items())[:_PICTURES_PER_VERDICT]
+        for original, same in found.copies.items()
     )
-    return (
-        f"<h2>Duplicates ({len(copies)} objects and clips have some)</h2><div class=gallery>{figures}</div>"
-        if copies
-        else ""
-    )
+    return f"<h2>Duplicates ({found.num_copies} objects and clips are some)</h2><div class=gallery>{figures}</div>"
 
 
 def _picture(webp: bytes | None) -> str:
     return f'<img alt="" src="data:image/webp;base64,{base64.b64encode(webp).decode()}">' if webp else ""
 
 
-def _objects(rows: Sequence[dict[str, Any]]) -> str:
+def _objects(found: Survey) -> str:
     """Objects that gave no clip, by name: what failed first."""
-    with_clips = {row["uri"] for row in rows if row["clip_id"]}
-    without = [row for row in rows if row["uri"] not in with_clips]
-    without.sort(key=lambda row: (row["status"] != "failed", row["reason"], row["uri"]))
     lines = "".join(
-        f"<tr><td>{_text(storage.name(row['uri']))}<td>{row['status']}: {_text(row['reason'])}"
-        for row in without[:_NAMED_OBJECTS]
+        f"<tr><td>{_text(storage.name(row['uri']))}<td>{row['status']}: {_text(row['reason'])}" for row in found.without
     )
-    more = f"<p>And {len(without) - _NAMED_OBJECTS} more.</p>" if len(without) > _NAMED_OBJECTS else ""
+    left = found.num_without - len(found.without)
+    more = f"<p>And {left} more.</p>" if left else ""
     return f"<table>{lines}</table>{more}"

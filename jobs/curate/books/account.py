@@ -1,17 +1,17 @@
 """The books are closed: every object and every clip accounted for, then the manifest and the table of reasons."""
 
 from collections import Counter
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from jobs.curate.books import ledger
+from jobs.curate.books import removal
+from jobs.curate.books.parts import Part, verdicts_of
 from jobs.curate.books.stored import together
 from jobs.curate.config import CurateConfig
-from jobs.curate.listing import Plan
 from jobs.curate.stages.latents import Encoders
-from sora_core import shards, storage
-from sora_core.errors import InputError, MissingObject, SoraError
+from sora_core import shards
+from sora_core.errors import ConfigError, InputError, MissingObject, SoraError
 from sora_core.shards import Manifest
 
 # How far channels are made equal; in between learns better than either end.
@@ -38,51 +38,49 @@ class Account:
         return "\n".join(lines)
 
 
-def prove(plan: Plan, output: str) -> Account:
-    """Check that rows in == kept + dropped + failed, and count them. SoraError when the ledger doesn't add up."""
-    rows = ledger.read_rows(output, ["uri", "clip_id", "status", "reason"]).to_pylist()
-    account = Account(_count(rows, of_clips=False), _count(rows, of_clips=True))
-    objects = Counter(row["uri"] for row in rows if row["clip_id"] is None)
-    clips = Counter(row["clip_id"] for row in rows if row["clip_id"] is not None)
-    parts = ledger.read_parts(output)
+def prove(parts: Sequence[Part], wanted: Collection[str], stored: frozenset[str]) -> Account:
+    """Check that every ``wanted`` URI has its row and every kept clip its latents, and count them.
+
+    ``stored`` are the names of the files of latents that lie there. SoraError when the ledger doesn't add up.
+    """
+    account = Account(*verdicts_of(parts))
+    seen: set[str] = set()
+    num_rows = 0
+    for part in parts:
+        seen.update(part.uris)
+        num_rows += part.objects.num_rows
     num_kept, num_latents = account.num(account.clips, "kept"), sum(s.rows for part in parts for s in part.shards)
-    named = {name for part in parts for name in part.shard_names}
-    lost = named - {storage.name(uri) for uri in ledger.files(output, "latents")}
-    strangers = len(plan.keys.keys() ^ objects.keys())
+    lost = {name for part in parts for name in part.shard_names} - stored
+    missing = sum(uri not in seen for uri in wanted)
     faults = {
-        f"{strangers} objects are missing or unknown": strangers > 0,
-        "objects have several rows": max(objects.values(), default=1) > 1,
-        "clips have several rows": max(clips.values(), default=1) > 1,
+        f"{missing} objects are missing": missing > 0,
+        "objects have several rows": num_rows > len(seen),
+        "clips have several rows": not all(part.clips_are_distinct for part in parts),
         f"{num_latents} latents for {num_kept} kept clips": num_latents != num_kept,
         f"{len(lost)} files of latents are gone": bool(lost),
     }
     if any(faults.values()):
         found = "; ".join(fault for fault, is_so in faults.items() if is_so)
-        raise SoraError(f"the ledger under {output} doesn't add up: {found}; run the same command again")
+        raise SoraError(f"the ledger doesn't add up: {found}; run the same command again")
     return account
 
 
-def _count(rows: list[dict[str, Any]], *, of_clips: bool) -> Counter[tuple[str, str]]:
-    chosen = (row for row in rows if (row["clip_id"] is not None) == of_clips)
-    return Counter((row["status"], row["reason"] or "") for row in chosen)
+def write_manifest(config: CurateConfig, encoders: Encoders, account: Account, parts: Sequence[Part]) -> Manifest:
+    """The manifest of these parts; one that says the same already is left alone.
 
-
-def write_manifest(config: CurateConfig, encoders: Encoders, account: Account) -> Manifest:
-    """The manifest of everything in the ledger; one that says the same already is left alone.
-
-    InputError when no clip was kept.
+    InputError when no clip was kept, ConfigError when more would be lost than the config allows.
     """
-    files = sorted(
-        (file for part in ledger.read_parts(config.output) for file in part.stored), key=lambda file: file.shard.path
-    )
+    files = sorted((file for part in parts for file in part.stored), key=lambda file: file.shard.path)
     written = tuple(file.shard for file in files)
+    current = current_manifest(config.output)
+    removal.check_shrunk(current.totals.clips if current else 0, sum(shard.rows for shard in written), config)
     if not written:
         reasons = ", ".join(sorted({reason for _, reason in {*account.sources, *account.clips}}))
         raise InputError(
             f"no clip of {config.source} was kept ({reasons}): see {config.output}/report.html, then change the "
             "thresholds, the captions or the footage"
         )
-    current = _current(config.output)
+    removal.mark(config.output, current, written)
     if current and current.shards == written and encoders_of(current) == encoders:
         return current
     totals, statistics = together(files)
@@ -105,7 +103,29 @@ def write_manifest(config: CurateConfig, encoders: Encoders, account: Account) -
     return manifest
 
 
-def _current(output: str) -> Manifest | None:
+def check_same_encoders(config: CurateConfig, encoders: Encoders, parts: Sequence[Part], others: Set[str]) -> None:
+    """ConfigError when objects that stay as they are have latents of other models than this run makes."""
+    ours = (encoders.vae.fingerprint, encoders.text_encoder.fingerprint)
+    current = current_manifest(config.output)
+    for part in parts if others else ():
+        if not part.stored or others.isdisjoint(part.uris):
+            continue
+        if current:
+            made = (current.vae.fingerprint, current.text_encoder.fingerprint)
+        else:
+            [row] = shards.read_table(config.output, part.shards[0], ["vae", "text_encoder"]).slice(0, 1).to_pylist()
+            made = (row["vae"], row["text_encoder"])
+        if made != ours:
+            raise ConfigError(
+                f"{config.output} holds latents of {len(others)} objects that aren't under source = {config.source}, "
+                "made by another vae or text_encoder: use the same, give an output of its own, or prune=true"
+            )
+        if current:
+            return
+
+
+def current_manifest(output: str) -> Manifest | None:
+    """What readers go by now."""
     try:
         return shards.read_manifest(output)
     except (MissingObject, InputError):

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, count
+from itertools import chain
+from typing import Protocol
 
 from jobs.curate.books import ledger, reuse
 from jobs.curate.books.reuse import Found, Wanted
 from jobs.curate.books.stored import Stored, store
 from jobs.curate.rows import Clip, Examined, short_hash
-from jobs.curate.stages.latents import LatentEncoder, Maker
+from jobs.curate.stages.latents import Maker
 from sora_core import telemetry
 from sora_core.shards import Row
 
@@ -19,7 +20,18 @@ _SHARD_BYTES = 128 << 20
 AWAITS = "awaits_encoding"
 
 
-def commit(examined: Sequence[Examined], encoder: LatentEncoder, output: str) -> list[Examined]:
+class Encodes(Protocol):
+    """Whoever makes latents of what is kept."""
+
+    @property
+    def maker(self) -> Maker:
+        """What the columns of a row are."""
+
+    def rows(self, examined: Sequence[Examined], failures: dict[str, str]) -> Iterator[Row]:
+        """A row for each kept clip; reasons of those that fail go to ``failures`` by clip id."""
+
+
+def commit(examined: Sequence[Examined], encoder: Encodes, output: str) -> list[Examined]:
     """Encode what is kept and has no latents yet, write the part, and return its rows as they stand in the ledger."""
     wanted = _wanted(examined)
     found = reuse.find(_previous(examined), wanted, encoder.maker, output)
@@ -69,19 +81,14 @@ def _write(
     name = ledger.part_name(row.source.key for row in examined)
     written: list[Stored] = list(found.whole)
     started = time.monotonic()
-    for path, batch in zip(_free_paths(name, found), _by_bytes(rows), strict=False):
-        written.append(store(batch, output, path, started))
+    paths = ledger.shard_paths(name)
+    for batch in _by_bytes(rows):
+        written.append(store(batch, output, next(paths), started))
         started = time.monotonic()
     final = [replace(row, clips=[_with_failure(clip, failures) for clip in row.clips]) for row in examined]
     ledger.write_part(final, written, output)
     tell(final)
     return final
-
-
-def _free_paths(name: str, found: Found) -> Iterator[str]:
-    """Names for new files. A part done again has its old name, and its old files may still be in use."""
-    taken = {file.shard.path for file in (*found.whole, *(torn for torn, _ in found.torn))}
-    return (path for path in (ledger.shard_path(name, number) for number in count()) if path not in taken)
 
 
 def _by_bytes(rows: Iterator[Row]) -> Iterator[list[Row]]:

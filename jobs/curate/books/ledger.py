@@ -1,15 +1,16 @@
 """The ledger: a row for every object and every clip, in files that each commit one part of the work.
 
 A part's latents are written first, its ledger file last: what the ledger names is done, and latents that no ledger
-file names are the leavings of a run that was ended, and are removed.
+file names are the leavings of a run that was ended (`jobs.curate.books.removal`).
 """
 
 import io
 import json
-import logging
+import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from itertools import count
 from typing import Any
 
 import pyarrow as pa
@@ -19,9 +20,7 @@ from jobs.curate.books.stored import Stored
 from jobs.curate.rows import SCORE_NAMES, Clip, Examined, Scores, Source, Status, short_hash
 from sora_core import storage
 from sora_core.errors import CheckpointError, MissingObject
-from sora_core.shards import Shard
-
-logger = logging.getLogger(__name__)
+from sora_core.storage import ObjectInfo
 
 LEDGER = pa.schema(
     [
@@ -64,32 +63,6 @@ TRANSIENT = frozenset({
 })  # fmt: skip
 # Pictures kept in each part for the report, of each verdict; one of a source.
 _PREVIEWS_PER_VERDICT = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One committed ledger file: the keys of the objects in it, and its latents.
-
-    ``measured`` are the examine keys of objects whose measurement needs no repetition, ``unmeasured`` those of the
-    objects that a ``transient`` failure kept from it.
-    """
-
-    name: str
-    keys: frozenset[str]
-    transient: frozenset[str]
-    measured: frozenset[str]
-    unmeasured: frozenset[str]
-    stored: tuple[Stored, ...]
-
-    @property
-    def shards(self) -> tuple[Shard, ...]:
-        """Its files of latents."""
-        return tuple(file.shard for file in self.stored)
-
-    @property
-    def shard_names(self) -> frozenset[str]:
-        """File names of its latents."""
-        return frozenset(storage.name(shard.path) for shard in self.shards)
 
 
 def part_name(keys: Iterable[str]) -> str:
@@ -148,66 +121,75 @@ def part_uri(output: str, name: str) -> str:
     return storage.join(output, "ledger", f"{name}.parquet")
 
 
-def shard_path(name: str, number: int) -> str:
-    """Where a part's latents lie, relative to the output."""
-    return f"latents/{name}-{number:04d}.parquet"
-
-
-def read_parts(output: str) -> list[Part]:
-    """Every committed part; only the columns that say what is done are read."""
-    return [_read_part(uri) for uri in files(output, "ledger")]
-
-
-def _read_part(uri: str) -> Part:
-    table = read_table(uri, ["clip_id", "key", "examine_key", "reason", "status"])
-    rows = table.to_pylist()
-    transient = [row for row in rows if row["status"] == "failed" and row["reason"] in TRANSIENT]
-    # A clip without words was measured all the same.
-    lost = [row for row in transient if row["clip_id"] is None and row["reason"] != "caption_failed"]
-    unmeasured = {row["examine_key"] for row in lost}
-    return Part(
-        name=storage.name(uri).removesuffix(".parquet"),
-        keys=frozenset(row["key"] for row in rows),
-        transient=frozenset(row["key"] for row in transient),
-        measured=frozenset(row["examine_key"] for row in rows) - unmeasured,
-        unmeasured=frozenset(unmeasured),
-        stored=tuple(Stored.from_dict(file) for file in json.loads(table.schema.metadata[_META])),
-    )
+def shard_paths(name: str) -> Iterator[str]:
+    """Where a part's new latents lie, relative to the output. A part that is done again has its old name, and its old
+    files may still be read: no two attempts write the same."""
+    attempt = secrets.token_hex(3)
+    return (f"latents/{name}-{number:04d}-{attempt}.parquet" for number in count())
 
 
 def stored_of(part: str, output: str) -> tuple[Stored, ...]:
     """The latents of a committed part; empty when the part is gone."""
     try:
-        return _read_part(part_uri(output, part)).stored
+        with storage.open_input(part_uri(output, part)) as source:
+            return stored_in(pq.read_schema(source))
     except MissingObject:
         return ()
 
 
+def stored_in(schema: pa.Schema) -> tuple[Stored, ...]:
+    """The latents that a ledger file's schema tells of."""
+    return tuple(Stored.from_dict(file) for file in json.loads(schema.metadata[_META]))
+
+
 def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """One ledger file. CheckpointError when another version of this code wrote it."""
+    """One ledger file; columns that were not known when it was written are null. CheckpointError when it holds others
+    than this version knows."""
+    names = list(columns or LEDGER.names)
     with storage.open_input(uri) as source:
         file = pq.ParquetFile(source)
-        if file.schema_arrow.remove_metadata() != LEDGER:
+        known = file.schema_arrow
+        if any(field.name not in LEDGER.names or LEDGER.field(field.name).type != field.type for field in known):
             raise CheckpointError(f"{uri} was written by another version: give an output of its own, or delete it")
-        return file.read(columns=list(columns) if columns else None)
+        table = file.read(columns=[name for name in names if name in known.names])
+    arrays = [
+        table.column(name) if name in known.names else pa.nulls(table.num_rows, LEDGER.field(name).type)
+        for name in names
+    ]
+    return pa.table(arrays, schema=pa.schema([LEDGER.field(name) for name in names], metadata=known.metadata))
 
 
 def read_rows(output: str, columns: Sequence[str]) -> pa.Table:
     """Some columns of the whole ledger."""
-    tables = []
-    for uri in files(output, "ledger"):
-        tables.append(read_table(uri, columns).replace_schema_metadata())
+    tables = list(tables_of(output, columns))
     schema = pa.schema([LEDGER.field(name) for name in columns])
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
+def tables_of(output: str, columns: Sequence[str], leave_out: Container[str] = ()) -> Iterator[pa.Table]:
+    """Some columns of the ledger, file by file, so that memory doesn't grow with it; parts to ``leave_out`` by name."""
+    for uri in files(output, "ledger"):
+        if name_of(uri) not in leave_out:
+            yield read_table(uri, columns).replace_schema_metadata()
+
+
+def name_of(uri: str) -> str:
+    """The part that a ledger file commits."""
+    return storage.name(uri).removesuffix(".parquet")
+
+
 def files(output: str, folder: str) -> list[str]:
     """The Parquet files in a folder of the output."""
+    return [item.uri for item in listed(output, folder)]
+
+
+def listed(output: str, folder: str) -> list[ObjectInfo]:
+    """The Parquet files in a folder of the output, with what the listing says of them."""
     try:
         found = list(storage.list_objects(storage.join(output, folder)))
     except MissingObject:
         return []
-    return [item.uri for item in found if item.uri.endswith(".parquet")]
+    return [item for item in found if item.uri.endswith(".parquet")]
 
 
 def recall(part: str, output: str) -> dict[str, Examined]:

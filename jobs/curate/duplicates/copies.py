@@ -8,7 +8,7 @@ are no chains in which each resembles only the next. Clips of one object are nev
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from usearch.index import Index
 
 from jobs.curate.books import ledger
+from jobs.curate.books.parts import Part
 from jobs.curate.config import CurateConfig
 from jobs.curate.duplicates.likeness import DIM, MIRRORED, likeness, opened, vector
 from jobs.curate.listing import Plan
@@ -45,10 +46,10 @@ class Candidate:
     quality: float
 
 
-def find(plan: Plan, config: CurateConfig) -> dict[str, dict[str, str]]:
+def find(plan: Plan, config: CurateConfig, parts: Sequence[Part]) -> dict[str, dict[str, str]]:
     """By URI, the clips of an object that are copies, each with the kept clip that it is one of."""
     assert config.max_likeness is not None
-    candidates, vectors = _candidates(plan, config)
+    candidates, vectors = _candidates(plan, config, parts)
     pairs = _pairs(candidates, vectors)
     pictures = _pictures(
         [candidates[i] for i in sorted({i for worse, found in pairs for i in (worse, *found)})], config
@@ -73,11 +74,11 @@ def _with_copies(source: Source, copies: dict[str, str]) -> Source:
     return replace(source, key=short_hash(source.key, copies), copies=copies) if copies else source
 
 
-def _candidates(plan: Plan, config: CurateConfig) -> tuple[list[Candidate], np.ndarray]:
+def _candidates(plan: Plan, config: CurateConfig, parts: Sequence[Part]) -> tuple[list[Candidate], np.ndarray]:
     """Every clip of the ledger that passes, the best first, and their vectors ``(n, DIM)``."""
     planned = {source.examine_key: source for source in plan.sources}
     found: dict[str, tuple[Candidate, np.ndarray]] = {}
-    for part in ledger.read_parts(config.output):
+    for part in parts:
         for uri, row in ledger.recall(part.name, config.output).items():
             source = planned.get(row.source.examine_key)
             if source is not None and source.uri == uri:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jobs.curate import pipeline
 from jobs.curate.ask.judge import judge_again
 from jobs.curate.ask.why import WhyConfig, describe, find, why
 from jobs.curate.books import ledger
@@ -20,6 +19,7 @@ from jobs.curate.config import CurateConfig
 from jobs.curate.isolated import Isolated
 from jobs.curate.pipeline import curate
 from jobs.curate.rows import Source
+from jobs.curate.stages import actors
 from sora_core import shards, storage
 from sora_core.errors import ConfigError, MissingObject
 from sora_core.media import encode_mp4
@@ -33,7 +33,7 @@ def curated(tally: Tally, config: CurateConfig) -> CurateConfig:
     """Footage curated once; what was counted is forgotten."""
     Path(config.source).mkdir()
     write_footage(Path(config.source))
-    config = config.model_copy(update={"sources_per_part": 4})
+    config = config.model_copy(update={"sources_per_part": 4, "max_removed": 1.0})
     curate(config)
     assert tally.counts["frames"] > 0
     tally.counts.clear()
@@ -102,6 +102,8 @@ def test_new_footage_is_done_alone_and_removed_footage_goes(curated: CurateConfi
     (source / "new.mp4.txt").write_text("red stripes")
     (source / "blue-64.mp4").unlink()
     curate(curated)
+    assert "blue-64.mp4" in reasons(curated), "nobody has asked to remove it"
+    curate(curated.model_copy(update={"prune": True}))
     assert (tally.counts["examine"], tally.counts["encode"]) == (1, 1)
     uris = {Path(row.uri).name for row in rows_of(curated).values()}
     assert "new.mp4" in uris
@@ -156,7 +158,7 @@ def test_an_input_that_kills_the_decoder_is_a_row_and_is_not_tried_again(
     tally: Tally, config: CurateConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = Crashing()
-    monkeypatch.setattr(pipeline, "Isolated", lambda: process)
+    monkeypatch.setattr(actors, "Isolated", lambda: process)
     Path(config.source).mkdir()
     verdicts = write_footage(Path(config.source))
     curate(config)
@@ -197,3 +199,31 @@ def test_the_report_shows_every_verdict_and_duplicate_in_one_file(curated: Curat
     assert page.count("data:image/webp;base64,") >= 12
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page
+
+
+def files_of(config: CurateConfig) -> dict[str, str]:
+    return {item.uri: item.etag for item in storage.list_objects(config.output)}
+
+
+def test_a_dry_run_of_judge_says_what_would_change_and_changes_nothing(
+    curated: CurateConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = files_of(curated)
+    other = changed(curated, min_luma=0, min_contrast=0, max_luma=100)
+    judge_again(other.model_copy(update={"dry_run": True, "max_removed": 0.0}))
+    said = capsys.readouterr().out
+    assert files_of(curated) == before
+    kept, passing = map(int, re.findall(r"judge: (\d+) clips kept before, (\d+) would pass", said)[0])
+    assert re.search(r"1 too_dark -> kept: black\.mp4 0\.0-1\.1 s", said)
+    judge_again(other)
+    rows = ledger.read_rows(curated.output, ["clip_id", "status", "reason"]).to_pylist()
+    found = Counter(row["reason"] if row["reason"] == AWAITS else row["status"] for row in rows if row["clip_id"])
+    assert found["kept"] + found[AWAITS] == passing
+    assert kept == len(rows_of(curated))
+
+
+def test_judge_that_would_take_too_much_away_stops_before_it_does(curated: CurateConfig) -> None:
+    before = files_of(curated)
+    with pytest.raises(ConfigError, match=r"9 of the 9 clips .* would go, more than max_removed = 0\.5.*max_removed=1"):
+        judge_again(changed(curated, max_luma=20).model_copy(update={"max_removed": 0.5}))
+    assert files_of(curated) == before

@@ -1,20 +1,23 @@
 """The ledger conserves rows: whatever is interrupted, removed or changed, what it names is there, once."""
 
+import os
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from jobs.curate.books import account, ledger, resume
+from jobs.curate.books import account, ledger, removal, resume
+from jobs.curate.books.lease import held
+from jobs.curate.books.parts import read_parts
 from jobs.curate.books.resume import Standing
 from jobs.curate.books.stored import store
-from jobs.curate.listing import Plan
 from jobs.curate.rows import Clip, Examined, Scores, Source
 from sora_core import shards, storage
-from sora_core.errors import SoraError
+from sora_core.errors import ConfigError, SoraError
 from sora_core.shapes import PixelShape
 from sora_core.shards import Provenance, Row
 
@@ -49,24 +52,28 @@ def commit(output: str, *rows: Examined) -> None:
     """A part as `jobs.curate.books.commit` writes it, with latents of a known value."""
     kept = [latents(item.clip_id) for row in rows for item in row.clips if item.status == "kept"]
     name = ledger.part_name(row.source.key for row in rows)
-    written = [store(kept, output, ledger.shard_path(name, 0), time.monotonic())] if kept else []
+    written = [store(kept, output, next(ledger.shard_paths(name)), time.monotonic())] if kept else []
     ledger.write_part(rows, written, output)
 
 
-def tidy(output: str, wanted: list[str]) -> Standing:
-    """A run that finds this standing and has nothing else to do."""
-    standing = resume.stand(output, wanted)
-    resume.retire(output, standing, set())
+def stand(output: str, wanted: Mapping[str, str], **options: bool) -> Standing:
+    return resume.stand(read_parts(output), wanted, resume.stored_names(output), **options)
+
+
+def tidy(output: str, wanted: list[str], **options: bool) -> Standing:
+    """A run over the sources of these keys that finds this standing and has nothing else to do."""
+    standing = stand(output, {f"s3://b/{key.split('-')[1]}.mp4": key for key in wanted}, **options)
+    resume.settle(standing, output)
+    with held(output) as lease:
+        live = [part for part in read_parts(output) if part.name not in standing.stale]
+        removal.sweep(output, standing.stale, live, 0, lease)
     return standing
 
 
 def clips_stored(output: str) -> Counter[str]:
     """Clip ids of all latents that lie in the output, whoever names them."""
     return Counter(
-        row.clip_id
-        for part in ledger.read_parts(output)
-        for shard in part.shards
-        for row in shards.read_rows(output, shard)
+        row.clip_id for part in read_parts(output) for shard in part.shards for row in shards.read_rows(output, shard)
     )
 
 
@@ -86,7 +93,7 @@ def test_what_is_wanted_and_done_stays_as_it_is(tmp_path: Path) -> None:
 def test_a_stale_source_goes_and_its_neighbours_stay(tmp_path: Path) -> None:
     output = str(tmp_path)
     commit(output, A, B, C)
-    assert tidy(output, ["key-a", "key-c", "key-b-replaced"]).done == {"key-a", "key-c"}
+    assert tidy(output, ["key-a", "key-c", "other-b"]).done == {"key-a", "key-c"}
     assert clips_stored(output) == Counter(["a-0"])
     uris = ledger.read_rows(output, ["uri"]).column("uri").to_pylist()
     assert Counter(uris) == {"s3://b/a.mp4": 3, "s3://b/c.mp4": 1}
@@ -97,7 +104,7 @@ def test_an_interruption_while_tidying_repeats_nothing(tmp_path: Path) -> None:
     output = str(tmp_path)
     commit(output, A, B)
     commit(output, A)
-    assert tidy(output, ["key-a"]).done == {"key-a"}
+    assert tidy(output, ["key-a"], prune=True).done == {"key-a"}
     assert clips_stored(output) == Counter(["a-0"])
 
 
@@ -112,11 +119,10 @@ def test_two_runs_at_once_leave_each_source_once(tmp_path: Path) -> None:
 def test_latents_without_a_ledger_are_removed(tmp_path: Path) -> None:
     output = str(tmp_path)
     commit(output, A)
-    shards.write_shard([latents("b-0")], output, ledger.shard_path("part-interrupted", 0))
+    shards.write_shard([latents("b-0")], output, next(ledger.shard_paths("part-interrupted")))
     tidy(output, ["key-a", "key-b"])
-    assert [Path(uri).name for uri in ledger.files(output, "latents")] == [
-        Path(ledger.shard_path(ledger.part_name(["key-a"]), 0)).name
-    ]
+    [part] = read_parts(output)
+    assert {Path(uri).name for uri in ledger.files(output, "latents")} == part.shard_names
 
 
 def test_a_failure_of_the_moment_is_tried_again_and_a_lasting_one_is_not(tmp_path: Path) -> None:
@@ -127,17 +133,21 @@ def test_a_failure_of_the_moment_is_tried_again_and_a_lasting_one_is_not(tmp_pat
 
 def test_a_sum_that_does_not_add_up_is_an_error(tmp_path: Path) -> None:
     output = str(tmp_path)
-    plan = Plan([A.source, B.source, C.source], [])
+    wanted = [A.source.uri, B.source.uri, C.source.uri]
+
+    def prove() -> account.Account:
+        return account.prove(read_parts(output), wanted, resume.stored_names(output))
+
     commit(output, A, B)
     with pytest.raises(SoraError, match="1 objects are missing"):
-        account.prove(plan, output)
+        prove()
     commit(output, C)
-    books = account.prove(plan, output)
+    books = prove()
     assert books.sources.total() == 3
     assert books.num(books.clips, "kept") + books.num(books.clips, "dropped") == books.clips.total() == 3
     commit(output, replace(C, source=replace(C.source, key="again")))
     with pytest.raises(SoraError, match="several rows"):
-        account.prove(plan, output)
+        prove()
 
 
 def test_a_source_is_kept_for_one_clip_and_else_shares_its_clips_reason() -> None:
@@ -159,9 +169,42 @@ def test_what_was_measured_is_recalled_as_it_was(tmp_path: Path) -> None:
 def test_a_stale_part_still_says_what_was_measured(tmp_path: Path) -> None:
     output = str(tmp_path)
     commit(output, A, B, Examined(source("x"), None, "failed", "internal_error"))
-    standing = resume.stand(output, ["other-a", "key-b", "key-x"])
+    standing = stand(output, {"s3://b/a.mp4": "other-a", "s3://b/b.mp4": "key-b", "s3://b/x.mp4": "key-x"})
     assert standing.done == {"key-b"}
     assert standing.measured.keys() == {"examine-a", "examine-b"}
-    assert clips_stored(output) == Counter(["a-0", "b-0", "b-0"]), "nothing goes before the run has ended"
-    resume.retire(output, standing, set())
+    assert clips_stored(output) == Counter(["a-0", "b-0"]), "looking changes nothing"
+    tidy(output, ["other-a", "key-b", "key-x"])
     assert clips_stored(output) == Counter(["b-0"])
+
+
+def test_what_the_source_does_not_hold_any_more_stays_until_it_is_pruned(tmp_path: Path) -> None:
+    output = str(tmp_path)
+    commit(output, A, B)
+    commit(output, C)
+    before = {item.uri: item.etag for item in storage.list_objects(output)}
+    standing = tidy(output, ["key-c"])
+    assert standing.others == {"s3://b/a.mp4", "s3://b/b.mp4"}
+    assert {item.uri: item.etag for item in storage.list_objects(output)} == before
+    assert tidy(output, ["key-b", "key-c"], prune=True).others == set()
+    assert clips_stored(output) == Counter(["b-0"])
+
+
+def test_an_object_that_nobody_wants_and_two_parts_hold_stays_once_as_it_was_last(tmp_path: Path) -> None:
+    """Its source was replaced, the run ended before the old row went, and the next is over other footage."""
+    output = str(tmp_path)
+    commit(output, A)
+    path = Path(ledger.part_uri(output, ledger.part_name(["key-a"])))
+    os.utime(path, (1, 1))
+    commit(output, replace(A, source=replace(A.source, key="key-a2"), clips=[clip("a-9")]))
+    tidy(output, [])
+    assert clips_stored(output) == Counter(["a-9"])
+
+
+def test_lost_latents_of_what_can_not_be_made_again_are_named(tmp_path: Path) -> None:
+    output = str(tmp_path)
+    commit(output, A, B)
+    [file] = ledger.files(output, "latents")
+    Path(file).unlink()
+    with pytest.raises(ConfigError, match=r"1 of its objects aren't under the source.*prune=true"):
+        tidy(output, ["key-a"])
+    assert tidy(output, ["key-a", "key-b"]).done == set(), "both are done again"

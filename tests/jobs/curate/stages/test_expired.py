@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from jobs.curate import pipeline
 from jobs.curate.books import ledger
+from jobs.curate.books.parts import read_parts
 from jobs.curate.config import CurateConfig
 from jobs.curate.isolated import Isolated
 from jobs.curate.pipeline import curate
+from jobs.curate.stages import actors
 from jobs.demo.s3 import EmbeddedS3
 from sora_core import storage
 from sora_core.errors import AccessDenied
@@ -35,16 +36,16 @@ def test_what_was_done_before_credentials_expired_stays_done(
     with faulty(s3_server.credentials.endpoint, later) as (url, _):
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         process = Isolated()  # it takes the variables along
-        monkeypatch.setattr(pipeline, "Isolated", lambda: process)
+        monkeypatch.setattr(actors, "Isolated", lambda: process)
         with pytest.raises(AccessDenied, match=r"expired.*renew them"):
             curate(config)
         process.close()
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.credentials.endpoint)
-    done = sum(len(part.keys) for part in ledger.read_parts(config.output))
+    done = sum(len(part.keys) for part in read_parts(config.output))
     assert 3 <= done < len(verdicts)
     tally.counts.clear()
     process = Isolated()
-    monkeypatch.setattr(pipeline, "Isolated", lambda: process)
+    monkeypatch.setattr(actors, "Isolated", lambda: process)
     curate(config)
     process.close()
     rows = ledger.read_rows(config.output, ["uri", "clip_id", "status", "reason"]).to_pylist()

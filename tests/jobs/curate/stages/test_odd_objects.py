@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.curate import pipeline
 from jobs.curate.books import ledger
 from jobs.curate.config import CurateConfig
 from jobs.curate.isolated import Isolated
 from jobs.curate.pipeline import curate
+from jobs.curate.stages import actors
 from jobs.demo.s3 import EmbeddedS3
 from sora_core import shards, storage
 from sora_core.errors import StorageUnavailable
@@ -42,7 +42,7 @@ def test_an_object_that_can_not_be_fetched_is_a_row_and_a_storage_that_refuses_a
     with faulty(s3_server.credentials.endpoint, fault) as (url, _):
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         process = Isolated()
-        monkeypatch.setattr(pipeline, "Isolated", lambda: process)
+        monkeypatch.setattr(actors, "Isolated", lambda: process)
         curate(config)
         expected = {name: reason for name, (_, reason) in verdicts.items()} | {
             "red-48.mp4": "object_archived", "grey-64.mp4": "access_denied", "blue-64.mp4": "access_denied",
