@@ -18,6 +18,7 @@ import numpy as np
 from usearch.index import Index
 
 from jobs.curate.books.commit import commit_measured
+from jobs.curate.books.parts import read_parts
 from jobs.curate.config import CurateConfig
 from jobs.curate.duplicates import copies
 from jobs.curate.duplicates.likeness import DIM, MIRRORED, likeness
@@ -147,7 +148,8 @@ def show(kind: str, plan: Plan, rows: list[Examined], config: CurateConfig) -> N
             sources.append(source)
     uris = {clip.clip_id: row.source.uri for row in rows for clip in row.clips}
     passing = {clip.clip_id for row in rows for clip in row.clips if mark in row.source.uri and clip.status == "kept"}
-    found = [pair for clips in copies.find(Plan(sources, []), config).values() for pair in clips.items()]
+    parts = read_parts(config.output)
+    found = [pair for clips in copies.find(Plan(sources, []), config, parts).values() for pair in clips.items()]
     right = Counter(origin(uris[copy]) == origin(uris[stays]) for copy, stays in found)
     hits = sum(copy in passing and origin(uris[copy]) == origin(uris[stays]) for copy, stays in found)
     precision = right[True] / max(1, right.total())

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.curation_cost.limit import NO_MODELS, films
 from jobs.curate.books.commit import commit, commit_measured
+from jobs.curate.books.parts import read_parts
 from jobs.curate.config import CaptionEndpoint, CurateConfig
 from jobs.curate.duplicates import copies
 from jobs.curate.listing import Plan, make_plan
@@ -134,7 +135,7 @@ def comparing(footage: str, folder: Path, _argument: str) -> dict[str, Cost]:
 
     def work() -> None:
         commit_measured(rows, config.output)
-        copies.find(known, config)
+        copies.find(known, config, read_parts(config.output))
 
     return {"near-duplicates": costs(work)}
 

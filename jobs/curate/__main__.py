@@ -1,11 +1,15 @@
 """Footage to latents, and questions about it afterwards.
 
 ``python -m jobs.curate --config FILE.toml --set source=s3://bucket/footage output=s3://bucket/curated``
-``python -m jobs.curate judge [--dry-run] --config FILE.toml ...``: other thresholds on the stored scores
+``python -m jobs.curate judge --config FILE.toml ...``: other thresholds on the stored scores, without decoding
 ``python -m jobs.curate why CLIP_OR_URI --set output=...``: what became of it
+
+``--limit N`` and ``--sample SHARE`` take some of the footage; ``--dry-run`` says what would be done, what it would cost
+and, after ``judge``, which verdicts would change; ``--prune`` removes what the source doesn't hold any more.
 """
 
 import sys
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from jobs.curate.ask.judge import judge_again
@@ -14,8 +18,25 @@ from jobs.curate.config import CurateConfig
 from jobs.curate.pipeline import curate
 from jobs.launch import run
 
+_SWITCHES = {"--dry-run": "dry_run", "--prune": "prune"}
+_NUMBERS = {"--limit": "limit", "--sample": "sample"}
+
+
+def as_settings(arguments: Sequence[str]) -> Iterator[str]:
+    """Flags as the ``--set`` that each is short for."""
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, value = argument.partition("=")
+        if argument in _SWITCHES:
+            yield from ("--set", f"{_SWITCHES[argument]}=true")
+        elif name in _NUMBERS:
+            yield from ("--set", f"{_NUMBERS[name]}={value if equals else next(rest, '')}")
+        else:
+            yield argument
+
+
 if __name__ == "__main__":
-    match sys.argv[1:]:
+    match list(as_settings(sys.argv[1:])):
         case ["judge", *rest]:
             run("curate", CurateConfig, judge_again, rest)
         case ["why", what, *rest] if not what.startswith("-"):

@@ -91,6 +91,10 @@ class CurateConfig(JobConfig):
     """Folder or bucket prefix for latents, ledger, manifest and report."""
     dry_run: bool = False
     """Whether only is said what would be done, and how long it would take."""
+    limit: int | None = Field(default=None, ge=1)
+    """Objects with footage that are taken, the first by name; all when left out."""
+    sample: float | None = Field(default=None, gt=0, le=1)
+    """Share of the objects with footage that is taken, the same each time; all when left out."""
     prune: bool = False
     """Whether objects of the output that aren't under ``source`` (any more) are removed from it; else they stay."""
     max_removed: float = Field(default=0.1, ge=0, le=1)
@@ -153,6 +157,8 @@ class CurateConfig(JobConfig):
                 raise ValueError(f"{name} = {frames} must be 4k + 1, such as {Compression().trim_frames(frames)}")
         if (self.captioner == "endpoint") != (self.caption_endpoint is not None):
             raise ValueError('captioner = "endpoint" and a [caption_endpoint] with url and model go together')
+        if self.prune and (self.limit or self.sample):
+            raise ValueError("prune with limit or sample would remove everything that they leave out: give prune alone")
         if self.min_frames > self.max_frames:
             raise ValueError(f"min_frames = {self.min_frames} is above max_frames = {self.max_frames}")
         return self

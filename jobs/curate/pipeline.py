@@ -21,6 +21,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
+from jobs.curate.ask import estimate
 from jobs.curate.ask.report import write_report
 from jobs.curate.books import account, lease, ledger, removal, resume
 from jobs.curate.books.lease import Lease
@@ -50,10 +51,14 @@ _LOCAL_CPUS = 8
 def curate(config: CurateConfig) -> None:
     """Do what is missing under ``config.output`` and prove that nothing is forgotten."""
     storage.check_readable(config.source)
-    storage.check_writable(config.output)
+    if not config.dry_run:
+        storage.check_writable(config.output)
     if config.caption_endpoint:
         captioner_of(config.caption_endpoint).check()
     models.load(config.models)
+    if config.dry_run:
+        foresee(settled(config))
+        return
     with lease.held(config.output) as held:
         config = settled(config)
         attempts.forget(config.output)
@@ -61,18 +66,39 @@ def curate(config: CurateConfig) -> None:
         attempts.forget(config.output)
 
 
-def _curate(config: CurateConfig, encoders: Encoders, held: Lease) -> None:
+def foresee(config: CurateConfig) -> None:
+    """Say what a run would do, and change nothing."""
+    encoders = LatentEncoder(config, "cpu").describe()
     known = read_parts(config.output)
+    plan, standing = look(config, encoders, known)
+    todo = [source for part in missing_parts(plan, standing, config) for source in part]
+    again = [source for unit in measured_parts(plan, standing) for source in unit]
+    rates = estimate.of_ledger(known, config.output) or (estimate.by_trial(todo, config) if todo else None)
+    for line in estimate.lines(todo, again, rates, config):
+        say(line)
+
+
+def look(config: CurateConfig, encoders: Encoders, known: Sequence[Part]) -> tuple[Plan, Standing]:
+    """The plan, and where the output stands to it. ConfigError when a run would do harm."""
     settings = settings_of(config, encoders.vae.fingerprint, encoders.text_encoder.fingerprint)
     plan = make_plan(config, settings, () if config.prune else known)
-    removal.check_pruned(known, plan.keys, config)
+    wanted = plan.keys
+    removal.check_pruned(known, wanted, config)
+    standing = resume.stand(known, wanted, resume.stored_names(config.output), prune=config.prune)
+    account.check_same_encoders(config, encoders, known, standing.others)
+    return plan, standing
+
+
+def _curate(config: CurateConfig, encoders: Encoders, held: Lease) -> None:
+    known = read_parts(config.output)
+    plan, standing = look(config, encoders, known)
+    wanted = plan.keys
     if config.max_likeness is not None:
         measure(plan, config, known)
         known = read_parts(config.output, known)
         plan = compared(plan, config, known)
-    wanted = plan.keys
-    standing = resume.stand(known, wanted, resume.stored_names(config.output), prune=config.prune)
-    account.check_same_encoders(config, encoders, known, standing.others)
+        wanted = plan.keys
+        standing = resume.stand(known, wanted, resume.stored_names(config.output), prune=config.prune)
     resume.settle(standing, config.output)
     write_others(plan, standing, config.output)
     work = [*measured_parts(plan, standing), *missing_parts(plan, standing, config)]
@@ -217,7 +243,9 @@ def close(
     write_report(config, books, live)
     say(str(books))
     if standing.others:
-        say(f"curate: {len(standing.others)} objects stay that aren't under the source (any more), until prune=true")
+        say(
+            f"curate: {len(standing.others)} objects stay that this run doesn't want (other source, gone, beyond limit)"
+        )
     manifest = account.write_manifest(config, encoders, books, live)
     removal.sweep(config.output, retired, live, config.grace_hours, held)
     totals = manifest.totals

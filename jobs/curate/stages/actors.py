@@ -1,7 +1,7 @@
 """The stages as actors: a table of one part in, a table of the same part out."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -22,13 +22,14 @@ from jobs.curate.rows import (
     examined_to_table,
     part_from_table,
 )
-from jobs.curate.stages.attempts import KILLED_ITS_ACTOR, Attempts, EncoderOneByOne
+from jobs.curate.stages.attempts import KILLED_ITS_ACTOR, Attempts
 from jobs.curate.stages.examine import examine, examine_again
-from jobs.curate.stages.latents import LatentEncoder
+from jobs.curate.stages.latents import LatentEncoder, Maker
 from jobs.curate.stages.pixels import InARow, decode_pixels, reason_of
 from jobs.curate.words.endpoint import CaptionWriter
 from jobs.launch import bind_ray_metrics
 from sora_core import precision, telemetry
+from sora_core.shards import Row
 
 
 class Stage:
@@ -127,6 +128,30 @@ class CaptionStage(Stage):
 
 def _blamed(clip: Clip) -> Clip:
     return replace(clip, status="failed", reason=KILLED_ITS_ACTOR) if clip.status == "kept" else clip
+
+
+class EncoderOneByOne:
+    """A `LatentEncoder` that takes one source after another, each with a mark."""
+
+    def __init__(self, encoder: LatentEncoder, attempts: Attempts) -> None:
+        self._encoder = encoder
+        self._attempts = attempts
+
+    @property
+    def maker(self) -> Maker:
+        return self._encoder.maker
+
+    def rows(self, examined: Sequence[Examined], failures: dict[str, str]) -> Iterator[Row]:
+        """As `LatentEncoder.rows`; clips of a source that is to blame go to ``failures``."""
+        for row in examined:
+            kept = [clip.clip_id for clip in row.clips if clip.status == "kept"]
+            if not kept:
+                continue
+            with self._attempts.begun("alone", row.source.key) as is_to_blame:
+                if is_to_blame:
+                    failures |= dict.fromkeys(kept, KILLED_ITS_ACTOR)
+                else:
+                    yield from self._encoder.rows([row], failures)
 
 
 class EncodeStage(Stage):

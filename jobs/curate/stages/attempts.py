@@ -4,14 +4,12 @@ A mark is put before the work and taken away after it. It lies in the storage, s
 machine. Work that was begun twice in vain is done in single objects; one that then is begun twice in vain is to blame.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 
-from jobs.curate.rows import Examined, short_hash
-from jobs.curate.stages.latents import LatentEncoder, Maker
+from jobs.curate.rows import short_hash
 from sora_core import storage
-from sora_core.shards import Row
 
 # The reason of an input that twice brought down the process that had nothing else to do.
 KILLED_ITS_ACTOR = "killed_its_actor"
@@ -44,27 +42,3 @@ class Attempts:
 def forget(output: str) -> None:
     """Remove all marks: what a run left that somebody ended says nothing."""
     storage.delete_prefix(storage.join(output, _FOLDER, ""))
-
-
-class EncoderOneByOne:
-    """A `LatentEncoder` that takes one source after another, each with a mark."""
-
-    def __init__(self, encoder: LatentEncoder, attempts: Attempts) -> None:
-        self._encoder = encoder
-        self._attempts = attempts
-
-    @property
-    def maker(self) -> Maker:
-        return self._encoder.maker
-
-    def rows(self, examined: Sequence[Examined], failures: dict[str, str]) -> Iterator[Row]:
-        """As `LatentEncoder.rows`; clips of a source that is to blame go to ``failures``."""
-        for row in examined:
-            kept = [clip.clip_id for clip in row.clips if clip.status == "kept"]
-            if not kept:
-                continue
-            with self._attempts.begun("alone", row.source.key) as is_to_blame:
-                if is_to_blame:
-                    failures |= dict.fromkeys(kept, KILLED_ITS_ACTOR)
-                else:
-                    yield from self._encoder.rows([row], failures)

@@ -82,7 +82,7 @@ def test_pictures_stay_few_however_long_a_file_is() -> None:
 @pytest.fixture
 def comparing(config: CurateConfig, tally: Tally) -> CurateConfig:
     Path(config.source).mkdir()
-    changes = {"max_likeness": 0.84, "captioner": "describer", "sources_per_part": 5}
+    changes = {"max_likeness": 0.84, "captioner": "describer", "sources_per_part": 5, "max_removed": 1.0}
     return config.model_copy(update=changes)
 
 
