@@ -22,6 +22,8 @@ from sora_core.errors import ConfigError, MissingObject, SoraError, StorageError
 logger = logging.getLogger(__name__)
 
 _FOLDER = "writer"
+# Leases that this process holds, by output and number: one of its own that isn't among them is nobody's.
+_ours: set[tuple[str, int]] = set()
 RENEW_S = 10.0
 DEAD_AFTER_S = 60.0
 
@@ -42,10 +44,12 @@ class Holder:
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.since}"
 
-    def is_gone(self) -> bool:
-        """Whether it was a process of this machine that is no more."""
+    def is_gone(self, lease: tuple[str, int]) -> bool:
+        """Whether it was a process of this machine that is no more, or has let go of the lease."""
         if self.host != socket.gethostname():
             return False
+        if self.pid == os.getpid():
+            return lease not in _ours
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -81,6 +85,7 @@ class Lease:
 
     def release(self) -> None:
         """Let the next one in."""
+        _ours.discard((self._output, self._number))
         if not self._lost:
             for number in _numbers(self._output):
                 if number <= self._number:
@@ -125,6 +130,7 @@ def acquire(output: str, dead_after_s: float = DEAD_AFTER_S) -> Lease:
         number = max(_numbers(output), default=-1)
         if number >= 0 and not _is_dead(output, number, dead_after_s):
             continue  # it was given back meanwhile
+        _ours.add((output, number + 1))
         if storage.write_bytes(_uri(output, number + 1), _bytes(me), if_absent=True):
             return Lease(output, number + 1, me)
 
@@ -135,7 +141,7 @@ def _is_dead(output: str, number: int, dead_after_s: float) -> bool:
     if seen is None:
         return False
     deadline = time.monotonic() + dead_after_s
-    while not seen.is_gone() and time.monotonic() < deadline:
+    while not seen.is_gone((output, number)) and time.monotonic() < deadline:
         logger.info("%s is being written by %s; watching whether it lives", output, seen)
         time.sleep(min(1.0, dead_after_s / 10))
         now = _read(output, number)
