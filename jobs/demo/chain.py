@@ -85,12 +85,16 @@ def _chain(config: DemoConfig, folder: Path, s3: EmbeddedS3, cluster: LocalClust
                 size=config.size, num_frames=config.num_frames, seed=config.seed,
             )  # fmt: skip
         _contact_sheet(folder)
+    studio_url = f"{api_url.removesuffix('/v1')}/studio/"
     about: dict[str, object] = {
-        "api_url": api_url, "api_key": api_key, "s3_url": s3.credentials.endpoint, "data_uri": CURATED,
+        "api_url": api_url, "api_key": api_key, "studio_url": studio_url,
+        "s3_url": s3.credentials.endpoint, "data_uri": CURATED,
         "dashboard_url": cluster.dashboard_url, "checkpoint_uri": newest, "seconds": seconds,
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(about, indent=1))
     _summary(about, folder)
+    if config.keep:  # the key stands behind #, which no browser sends, and the page wipes it from the address
+        say(f"\nThe studio, signed in: {studio_url}#/?key={api_key}")
 
 
 def say(text: str) -> None:

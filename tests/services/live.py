@@ -49,8 +49,8 @@ class LiveService:
         self._crew: Crew | None = None
         self._closing = ExitStack()
         app = create_app(config, self.ledger, self.registry)
-        settings = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", ws="none", lifespan="on")
-        self._server = uvicorn.Server(settings)
+        self._settings = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", ws="none", lifespan="on")
+        self._server = uvicorn.Server(self._settings)
         self._serving = threading.Thread(target=self._server.run, name="uvicorn")
 
     def publish(self) -> None:
@@ -73,6 +73,18 @@ class LiveService:
             self._crew.stop()
             self._crew = None
 
+    def go_away(self) -> None:
+        """The API stops answering; its address is free."""
+        self._server.should_exit = True
+        self._serving.join()
+
+    def come_back(self) -> None:
+        """The API answers again where it was."""
+        self._server = uvicorn.Server(self._settings)
+        self._serving = threading.Thread(target=self._server.run, name="uvicorn")
+        self._serving.start()
+        eventually(lambda: self._server.started)
+
     def __enter__(self) -> Self:
         telemetry.bind(PrometheusBackend(self.registry))
         self._serving.start()
@@ -84,8 +96,7 @@ class LiveService:
     ) -> None:
         self.rest()
         self._closing.close()
-        self._server.should_exit = True
-        self._serving.join()
+        self.go_away()
         self.ledger.close()
         telemetry.bind(None)
 

@@ -130,6 +130,10 @@ export class Client {
   async content(id, variant, signal) {
     return (await this.send("GET", `/videos/${encodeURIComponent(id)}/content`, { query: { variant }, signal })).blob();
   }
+  /** @param {Blob} file @returns {Promise<{ results: any[] }>} what its statement and its pixels say of its origin */
+  checkOrigin(file) {
+    return this.json("POST", "/content_provenance_checks", { values: { file } });
+  }
   /** @returns {Promise<{ data: ModelCard[] }>} */
   cards() {
     return this.json("GET", "/videos/models");

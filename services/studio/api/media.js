@@ -10,13 +10,10 @@ const RENEW_S = 30;
 /** @type {Map<string, Fetched>} oldest first */
 const fetched = new Map();
 
-/** @param {Video} video @param {string} variant @returns {string | null} a link that needs no key, while it is valid */
+/** @param {Video} video @param {"video" | "thumbnail" | "spritesheet"} variant @returns {string | null} a link that needs no key, while it is valid */
 export function link(video, variant) {
-  const { content_url: url, content_url_expires_at: until } = video;
-  if (!url || (until && until - RENEW_S < Date.now() / 1000)) return null;
-  const address = new URL(client().url(url));
-  if (variant !== "video") address.searchParams.set("variant", variant);
-  return address.href;
+  const links = video.links;
+  return links && links.expires_at - RENEW_S > Date.now() / 1000 ? links[variant] : null;
 }
 
 /** @param {string} id @param {string} variant @returns {Fetched} */

@@ -1,5 +1,6 @@
 // A film with the controls that makers need: frame by frame, at other speeds, in a loop, from the keyboard.
 import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
+import { useMedia } from "../api/media.js";
 import { number, say } from "../text/i18n.js";
 import { IconButton } from "./ui.js";
 
@@ -13,6 +14,7 @@ export const frameAt = (time, fps, frames) => Math.max(0, Math.min(frames - 1, M
 
 /** @param {{ url: string | null, video: import("../api/types.js").Video, onFrame?: (frame: number) => void }} props */
 export function Film({ url, video, onFrame }) {
+  const still = useMedia(video, "thumbnail");
   const ref = useRef(null);
   const element = () => /** @type {HTMLVideoElement | null} */ (/** @type {any} */ (ref.current));
   const fps = video.fps || 24;
@@ -53,7 +55,7 @@ export function Film({ url, video, onFrame }) {
     act();
   };
   return html`<div class="film" onKeyDown=${onKey} role="group" aria-label=${say("video.film")} tabindex="-1">
-    <video ref=${ref} src=${url} loop=${loop} muted=${muted} playsinline preload="auto" autoplay=${!matchMedia("(prefers-reduced-motion: reduce)").matches}
+    <video ref=${ref} src=${url} poster=${still.url} loop=${loop} muted=${muted} playsinline preload="auto" autoplay=${!matchMedia("(prefers-reduced-motion: reduce)").matches}
       style=${{ aspectRatio: `${video.width || 16} / ${video.height || 9}` }} onClick=${toggle}
       onPlay=${() => setPlaying(true)} onPause=${() => setPlaying(false)} aria-label=${video.prompt || say("video.untitled")}></video>
     <div class="film-controls">

@@ -23,6 +23,18 @@ export function spot(frame, rows) {
   };
 }
 
+const FRAME = 16 / 9;
+const NEAR = 1.3; // a picture of about the frame's aspect fills it, another lies in it whole
+
+/** @param {import("../api/types.js").Video} video the place of its picture in a frame, of its own aspect */
+function placeOf(video) {
+  const [width, height] = video.size.split("x").map(Number);
+  const off = width / height / FRAME;
+  const fills = off < NEAR && off > 1 / NEAR;
+  const wide = off > 1 !== fills;
+  return { aspectRatio: `${width} / ${height}`, ...(wide ? { inlineSize: "100%" } : { blockSize: "100%" }) };
+}
+
 /** @param {{ video: import("../api/types.js").Video, playing: boolean }} props */
 export function Thumb({ video, playing }) {
   const { url, failed } = useMedia(video, "thumbnail");
@@ -35,10 +47,11 @@ export function Thumb({ video, playing }) {
     const timer = setInterval(() => setFrame((now) => (now + 1) % frames), Math.max(40, lasts / frames));
     return () => clearInterval(timer);
   }, [sheet.url, playing]);
-  const shown = video.status === "completed" ? failed && say("thumb.missing") : null;
-  return html`<div class="thumb">
-    ${url && html`<img src=${url} alt="" loading="lazy" decoding="async" draggable=${false} />`}
-    ${playing && sheet.url && html`<div class="thumb-sheet" style=${{ backgroundImage: `url("${sheet.url}")`, ...spot(frame, rows) }}></div>`}
-    ${shown && html`<p class="thumb-note">${shown}</p>`}
-  </div>`;
+  return html`<span class="thumb">
+    <span class="thumb-place" style=${placeOf(video)}>
+      ${url && html`<img src=${url} alt="" decoding="async" draggable=${false} />`}
+      ${playing && sheet.url && html`<span class="thumb-sheet" style=${{ backgroundImage: `url("${sheet.url}")`, ...spot(frame, rows) }}></span>`}
+    </span>
+    ${failed && html`<span class="thumb-note">${say("thumb.missing")}</span>`}
+  </span>`;
 }

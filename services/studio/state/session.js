@@ -11,11 +11,11 @@ const OWN = new URL(document.querySelector('meta[name="sora-api"]')?.getAttribut
 /**
  * ``phase``: signed out, looking at the server, or in. ``extended``: the server tells what its models can do.
  * @typedef {{ phase: "out" | "looking" | "in", client: Client | null, cards: ModelCard[], extended: boolean,
- *   status: ServiceStatus | null, error: ApiError | null }} Session
+ *   checksOrigin: boolean, status: ServiceStatus | null, error: ApiError | null }} Session
  */
 /** @type {import("./store.js").Store<Session>} */
 export const session = createStore({
-  phase: "out", client: null, cards: [], extended: false, status: null, error: null,
+  phase: "out", client: null, cards: [], extended: false, checksOrigin: false, status: null, error: null,
 });
 
 export const ownServer = () => OWN;
@@ -65,9 +65,9 @@ export async function refreshServer() {
 async function look(asked) {
   const status = await orNull(asked.status());
   const cards = await orNull(asked.cards());
-  if (cards) return { cards: cards.data, extended: true, status };
+  if (cards) return { cards: cards.data, extended: true, checksOrigin: session.get().client === asked ? session.get().checksOrigin : true, status };
   const models = await asked.models(); // a server that speaks the Videos API alone
-  return { cards: models.data.map(plainCard), extended: false, status };
+  return { cards: models.data.map(plainCard), extended: false, checksOrigin: false, status };
 }
 
 /** @template T @param {Promise<T>} answer @returns {Promise<T | null>} null where the server has no such call */

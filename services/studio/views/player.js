@@ -4,6 +4,7 @@ import { useMedia } from "../api/media.js";
 import { asCurl, asPython } from "../api/snippets.js";
 import { editName, failure, stateOf } from "../parts/card.js";
 import { Film } from "../parts/film.js";
+import { Origin } from "../parts/origin.js";
 import { Button, Empty, IconButton, Progress } from "../parts/ui.js";
 import { cancel, find, isOpen, library, predictedEnd, remove } from "../state/library.js";
 import { recall } from "../state/draft.js";
@@ -13,7 +14,6 @@ import { go, to } from "../state/route.js";
 import { client, session } from "../state/session.js";
 import { useStore } from "../state/store.js";
 import { day, number, say } from "../text/i18n.js";
-import { VIEWS } from "./views.js";
 
 /** @typedef {import("../api/types.js").Video} Video */
 
@@ -58,6 +58,7 @@ function About({ video }) {
     <${Actions} video=${video} />
     <${Facts} video=${video} />
     <${Siblings} video=${video} />
+    ${video.status === "completed" && html`<${Origin} key=${video.id} video=${video} />`}
   </div>`;
 }
 
@@ -80,9 +81,9 @@ function Actions({ video }) {
     go("gallery");
   };
   return html`<div class="actions">
-    ${done && extended && VIEWS.edit && html`<${Button} icon="cut" kind="primary" href=${to("edit", video.id)}>${say("video.edit")}<//>`}
+    ${done && extended && html`<${Button} icon="cut" kind="primary" href=${to("edit", video.id)}>${say("video.edit")}<//>`}
     <${Button} icon="remix" onClick=${again}>${say("video.recall")}<//>
-    ${VIEWS.tree && html`<${Button} icon="tree" href=${to("tree", video.id)}>${say("video.tree")}<//>`}
+    <${Button} icon="tree" href=${to("tree", video.id)}>${say("video.tree")}<//>
     <div class="action-row">
       <${IconButton} icon="star" filled=${favourite} pressed=${favourite} label=${say("favourite")} onClick=${() => toggleFavourite(video.id)} />
       ${url && html`<${IconButton} icon="down" label=${say("download")} href=${url} download=${`${video.id}-video.mp4`} />`}
@@ -113,6 +114,6 @@ function Siblings({ video }) {
   const family = useStore(library, (value) => value.byId);
   const first = [...family.values()].find((other) => other.siblings?.includes(video.id)) ?? video;
   const ids = [first.id, ...(first.siblings ?? [])];
-  if (ids.length < 2 || !VIEWS.compare) return null;
+  if (ids.length < 2) return null;
   return html`<${Button} icon="compare" href=${to("compare", ids.join(","))}>${say("video.compare", { count: ids.length })}<//>`;
 }

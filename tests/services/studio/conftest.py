@@ -1,9 +1,7 @@
 """A browser at the door of the real service: Debian's Chromium, driven by Playwright."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +13,8 @@ from tests.services.live import KEYS, LiveService, config_in, eventually
 from tests.services.postgres import free_port
 from tests.services.tiny_model import save_tiny_checkpoint
 
+from . import walk
+
 WITHIN_MS = 60_000  # most of it for machines that do other things too
 READY = "document.querySelector('video')?.readyState >= 2"
 
@@ -22,7 +22,7 @@ READY = "document.querySelector('video')?.readyState >= 2"
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The browser's program."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    found = next(filter(None, map(shutil.which, walk.BROWSERS)), None)
     if found is None:
         pytest.skip("no Chromium here, the studio is not tried: apt-get install chromium")
     return found
@@ -30,9 +30,8 @@ def chromium() -> str:
 
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's own doesn't start as root
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=[*sandbox, "--disable-gpu"])
+        opened = playwright.chromium.launch(executable_path=chromium, args=[*walk.sandbox(), "--disable-gpu"])
         expect.set_options(timeout=WITHIN_MS)
         yield opened
         opened.close()
@@ -118,9 +117,3 @@ def desk(browser: Browser, service: LiveService) -> Iterator[Callable[..., Desk]
 def until(page: Page, condition: str) -> None:
     """Wait until an expression of JavaScript holds; Playwright's own wait needs what the page's policy forbids."""
     eventually(lambda: page.evaluate(condition), WITHIN_MS / 1000)
-
-
-@pytest.fixture(scope="session")
-def pictures() -> Path:
-    """Where the views are photographed when asked for: ``SORA_STUDIO_PICTURES=folder``."""
-    return Path(os.environ.get("SORA_STUDIO_PICTURES", "."))
