@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ray.util import metrics as ray_metrics
 
 from sora_core import storage, telemetry
-from sora_core.errors import ConfigError, InputError, SoraError
+from sora_core.errors import ConfigError, InputError, SoraError, StorageError
 from sora_core.telemetry import Kind, Metric
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def run(
         signal.signal(kind, _interrupt)
     try:
         main(load_config(name, config_class, sys.argv[1:] if argv is None else argv))
-    except InputError as error:
+    except (InputError, StorageError) as error:
         print(f"jobs.{name}: {error}", file=sys.stderr)  # noqa: T201 - the command's own output
         sys.exit(2)
     except KeyboardInterrupt:

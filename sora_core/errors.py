@@ -1,19 +1,19 @@
 """The exceptions of the house.
 
 SoraError
-├── ProvenanceUnavailable   a signer that is away or refuses: nothing leaves unsigned
-└── InputError              what a caller can fix; a job exits 2, the API answers 4xx
-    ├── ConfigError         a key, value or combination in a config
-    ├── StorageError        a place that can't be read or written
-    │   ├── MissingObject       no such bucket, object or folder
-    │   ├── AccessDenied        credentials missing, wrong or without the right
-    │   │   └── CredentialsExpired  they were right, and their time is over
-    │   ├── ObjectArchived      it lies in an archive from which it must be restored first
-    │   └── StorageUnavailable  the server doesn't answer, or the disk is full
-    ├── CorruptShard        a file of latents whose bytes aren't what was written
-    ├── UnreadableMedia     a file without pictures that can be decoded (``reason``)
-    ├── FingerprintMismatch latents or a checkpoint made with another VAE or text encoder
-    └── CheckpointError     a checkpoint or weights folder that can't be loaded as asked
+├── InputError              what a caller can fix; a job exits 2, the API answers 4xx
+│   ├── ConfigError         a key, value or combination in a config
+│   ├── CorruptShard        a file of latents whose bytes aren't what was written
+│   ├── UnreadableMedia     a file without pictures that can be decoded (``reason``)
+│   ├── FingerprintMismatch latents or a checkpoint made with another VAE or text encoder
+│   └── CheckpointError     a checkpoint or weights folder that can't be loaded as asked
+├── StorageError            a place that can't be used; a job, which was given it, exits 2, the API answers 503
+│   ├── MissingObject       no such bucket, object or folder
+│   ├── AccessDenied        credentials missing, wrong or without the right
+│   │   └── CredentialsExpired  they were right, and their time is over
+│   ├── ObjectArchived      it lies in an archive from which it must be restored first
+│   └── StorageUnavailable  the server doesn't answer, or the disk is full
+└── ProvenanceUnavailable   a signer that is away or refuses: nothing leaves unsigned
 
 Every message names the offending value and the remedy. What only this code can break is an assert.
 """
@@ -35,7 +35,7 @@ class ConfigError(InputError):
     """A key, a value or a combination in a config is wrong."""
 
 
-class StorageError(InputError):
+class StorageError(SoraError):
     """A place named by a URI can't be used."""
 
 

@@ -121,7 +121,15 @@ VIDEO_QUEUE_DEPTH = _gauge("sora_video_queue_jobs", "Jobs in the ledger, by stat
 VIDEO_FAILED_JOBS = _gauge("sora_video_failed_jobs", "Failed jobs in the ledger, by reason", "reason")
 VIDEO_LEASES = _gauge("sora_video_leases", "Jobs that a worker holds, by what it does with them", "stage")
 VIDEO_LEASES_LOST = _counter("sora_video_leases_lost", "Leases that ran out because their worker died or stalled")
+VIDEO_SWEPT = _counter("sora_video_swept_files", "Files removed that no job and no process needed any more")
 VIDEO_CACHED_TOKENS = _counter("sora_video_cached_tokens", "Tokens that left a step after its first block")
+VIDEO_WAIT_ERROR = Metric(
+    "sora_video_wait_error_ratio",
+    Kind.HISTOGRAM,
+    "How far a job's time was from the predicted one, over that time",
+    (),
+    (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 3.0, 10.0),
+)
 VIDEO_PREDICTED_WAIT_SECONDS = _gauge("sora_video_predicted_wait_seconds", "Time to work off the accepted jobs")
 
 

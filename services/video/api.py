@@ -1,5 +1,6 @@
 """The HTTP side: the OpenAI Videos API and its extensions. It holds no state: any replica answers for any job."""
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import metadata
@@ -11,8 +12,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from services.video import asgi, studio
 from services.video.config import ServiceConfig
 from services.video.errors import ApiError
+from services.video.housekeeping import Housekeeper
 from services.video.intake.intake import Intake
-from services.video.kept import Kept
+from services.video.kept import KeptEach
 from services.video.ledger import Ledger
 from services.video.metrics import LedgerCollector
 from services.video.routes import characters, content, edits, images, provenance, status, unsupported, videos
@@ -42,9 +44,9 @@ def create_app(
         summary="Videos from text, images and videos",
         version=metadata.version("sora-on-ray"),
         redoc_url=None,
-        lifespan=_with_courier,
+        lifespan=_at_work,
     )
-    backlog = Kept(ledger.backlog, _BACKLOG_S)
+    backlog = KeptEach(lambda model: ledger.backlog(model=model), _BACKLOG_S)
     app.state.service = Service(config, ledger, Intake(config, ledger), registry, owners, backlog)
     app.state.asking = provenance.Asking(app.state.service)
     # Names under /videos come before /videos/{video_id}, which would take them for ids.
@@ -69,13 +71,18 @@ def create_app(
 
 
 @asynccontextmanager
-async def _with_courier(app: FastAPI) -> AsyncIterator[None]:
-    """Webhooks are sent while the application runs."""
+async def _at_work(app: FastAPI) -> AsyncIterator[None]:
+    """Webhooks are sent and house is kept while the application runs."""
     service: Service = app.state.service
     courier = Courier(WebhookStore(service.ledger), service.config.webhooks)
+    keeper = Housekeeper(service.config, service.ledger)
+    keeping = threading.Thread(target=keeper.run, name="housekeeper", daemon=True)
     courier.start()
+    keeping.start()
     yield
+    keeper.stop()
     await run_in_threadpool(courier.stop)
+    await run_in_threadpool(keeping.join)
 
 
 models = keyed_router()

@@ -5,13 +5,17 @@ A sampler is sent no requests, so Serve's own policy, which counts them, would n
 
 import logging
 import math
+import threading
+import time
 from typing import Any, Protocol
 
 from services.video.job import Backlog
 from services.video.ledger import Ledger
-from services.video.ledger.tables import LedgerUnavailable
 
 log = logging.getLogger(__name__)
+
+_LOOK_S = 1.0
+_UNASKED_S = 60.0  # then the policy has been replaced, and its thread ends
 
 
 class Context(Protocol):
@@ -20,37 +24,64 @@ class Context(Protocol):
     target_num_replicas: int
 
 
-def replicas_for(backlog: Backlog, target_wait_s: float, current: int) -> int:
+def replicas_for(backlog: Backlog, target_wait_s: float, current: int, *, decodes: bool = False) -> int:
     """Samplers that work off the backlog in time at the rate that one of them has shown, and never more than jobs.
 
     One that is taken away saves what it samples, and another goes on at the same step; so fewer may do than work now.
+    ``decodes``: decoding is the samplers' work too.
     """
-    if backlog.unsampled == 0:
+    jobs = backlog.unsampled + (backlog.undecoded if decodes else 0)
+    if jobs == 0:
         return 0
-    if backlog.rate_of_one == 0:
+    wait_s = backlog.wait_of_one_s(decodes=decodes)
+    if wait_s is None:
         return max(1, current)
-    needed = math.ceil(backlog.token_steps / (backlog.rate_of_one * target_wait_s))
-    return max(1, min(needed, backlog.unsampled))
+    return max(1, min(math.ceil(wait_s / target_wait_s), jobs))
 
 
 class PredictedWait:
     """The policy as Serve's controller calls it; Serve itself keeps the number within its bounds.
 
     It answers for the model while no sampler lives. The first sampler of a checkpoint comes without being asked for,
-    to introduce the model.
+    to introduce the model. A thread of its own asks the ledger, so that the controller never waits for a database.
     """
 
-    def __init__(self, ledger: str, checkpoint: str, target_wait_s: float) -> None:
-        self._ledger = Ledger.open(ledger)
+    def __init__(self, ledger: str, checkpoint: str, target_wait_s: float, *, decodes: bool = False) -> None:
+        self._url = ledger
         self._checkpoint = checkpoint
         self._target_wait_s = target_wait_s
+        self._decodes = decodes
+        self._seen: Backlog | None = None  # of the model, once somebody has introduced it
+        self._introduced = True
+        self._asked = 0.0
+        self._thread: threading.Thread | None = None
 
     def __call__(self, context: Context) -> tuple[int, dict[str, Any]]:
-        current = context.target_num_replicas
-        try:
-            if not self._ledger.keep_offered(self._checkpoint):
-                return max(1, current), {}
-            return replicas_for(self._ledger.backlog(), self._target_wait_s, current), {}
-        except LedgerUnavailable as error:
-            log.warning("the number of samplers stays %d: %s", current, error)
+        self._asked = time.monotonic()
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._watch, name="predicted-wait", daemon=True)
+            self._thread.start()
+        current, seen = context.target_num_replicas, self._seen
+        if not self._introduced:
+            return max(1, current), {}
+        if seen is None:
             return current, {}
+        return replicas_for(seen, self._target_wait_s, current, decodes=self._decodes), {}
+
+    def _watch(self) -> None:
+        ledger: Ledger | None = None
+        while time.monotonic() - self._asked < _UNASKED_S:
+            try:
+                ledger = ledger or Ledger.open(self._url)
+                self._look(ledger)
+            except Exception:
+                log.exception("the number of samplers stays as it is")
+                self._seen, self._introduced = None, True
+            time.sleep(_LOOK_S)
+        if ledger is not None:
+            ledger.close()
+
+    def _look(self, ledger: Ledger) -> None:
+        names = ledger.keep_offered(self._checkpoint)
+        self._seen = ledger.backlog(model=names[0]) if names else None
+        self._introduced = bool(names)

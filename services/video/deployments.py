@@ -15,6 +15,7 @@ from services.video.ledger import Ledger
 from services.video.ray_metrics import RayBackend
 from services.video.workers.card import model_card
 from services.video.workers.crew import Crew, cache_threshold, tiling
+from services.video.workers.follow import Following
 from sora_core import storage, telemetry
 from sora_core.pipeline import FrameDecoder, Pipeline, check_present
 
@@ -24,21 +25,21 @@ log = logging.getLogger(__name__)
 class _Replica:
     """A crew at work in a Serve replica. It is sent no requests: it takes its work from the ledger."""
 
-    _crew: Crew | None = None
+    _crew: Crew | Following | None = None
 
     def _begin(self, threads: int) -> None:
         telemetry.bind(RayBackend())
         logging.getLogger("services").setLevel(logging.INFO)
         torch.set_num_threads(threads)
 
-    def _work(self, crew: Crew) -> None:
+    def _work(self, crew: Crew | Following) -> None:
         self._crew = crew
         crew.start()
 
     def check_health(self) -> None:
-        """Ask Serve for another replica when a loop has died."""
-        if self._crew is not None and self._crew.dead:
-            raise RuntimeError(f"the loop of the {self._crew.dead[0]} ended; its log says why")
+        """Ask Serve for another replica when a loop has died, hangs, or fails whatever it takes."""
+        if self._crew is not None and self._crew.ills:
+            raise RuntimeError(f"{'; '.join(self._crew.ills)}; the log says why")
 
     def __del__(self) -> None:
         """Serve calls this when it stops a replica: unfinished jobs go back to the queue at once."""
@@ -51,11 +52,15 @@ class SamplerReplica(_Replica):
 
     def __init__(self, config: ServiceConfig) -> None:
         self._begin(config.sampler.threads)
-        pipeline = Pipeline.load(config.checkpoint, config.sampler.device)
         ledger = Ledger.open(config.ledger)
-        card = model_card(pipeline, config)
-        ledger.publish_model(card.id, card.model_dump(mode="json"))
-        self._work(Crew.sampling(config, pipeline, ledger))
+
+        def crew_of(uri: str) -> Crew:
+            pipeline = Pipeline.load(uri, config.sampler.device)
+            card = model_card(pipeline, config)
+            ledger.publish_model(card.id, card.model_dump(mode="json"))
+            return Crew.sampling(config, pipeline, ledger)
+
+        self._work(Following(config.checkpoint, crew_of) if config.follow else crew_of(config.checkpoint))
 
 
 class DecoderReplica(_Replica):
@@ -85,7 +90,12 @@ def _scale(config: ServiceConfig) -> dict[str, Any]:
     settings = config.sampler
     if settings.max_replicas is None or settings.max_replicas <= settings.replicas:
         return {"num_replicas": settings.replicas}
-    arguments = {"ledger": config.ledger, "checkpoint": config.checkpoint, "target_wait_s": settings.target_wait_s}
+    arguments: dict[str, Any] = {
+        "ledger": config.ledger,
+        "checkpoint": config.checkpoint,
+        "target_wait_s": settings.target_wait_s,
+        "decodes": not config.decoder.replicas,
+    }
     policy = AutoscalingPolicy(policy_function="services.video.autoscale:PredictedWait", policy_kwargs=arguments)
     scaling = AutoscalingConfig(
         min_replicas=settings.replicas,
@@ -129,6 +139,6 @@ def _deploy(
         **replicas,
         ray_actor_options={"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus},
         health_check_period_s=5,
-        graceful_shutdown_timeout_s=config.sampler.lease_s,
+        graceful_shutdown_timeout_s=config.sampler.drain_s,
     )
     return deployment.bind(config)

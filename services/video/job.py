@@ -1,6 +1,7 @@
 """What a job is: the values that go into the ledger and come out of it."""
 
 import itertools
+import math
 import re
 import secrets
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class Stage(StrEnum):
 OPEN = (Status.QUEUED, Status.IN_PROGRESS)
 CANCELLED = "cancelled"  # the error code of a job that was stopped on request
 OVERDUE = "deadline_exceeded"
+UNSERVED = "model_unavailable"
 SAMPLED_PERCENT = 90  # of a job's progress; decoding is the rest
 
 
@@ -42,7 +44,8 @@ class NewJob:
     ``tokens`` is its load on a batch and ``num_steps`` how often; ``queued_as`` the Unix time that its place in the
     queue counts from, earlier than now for a raised priority; ``made`` is empty for what has files to work on, None for
     a video of words alone; ``expires_at`` when a result is removed in any case. One that isn't done at ``deadline_at``
-    fails.
+    fails; ``predicted_s`` is in how many seconds it was predicted to be,
+    ``reckoned_s`` in how many by the workers' rates alone.
     """
 
     id: str
@@ -56,6 +59,8 @@ class NewJob:
     made: list[str] | None = None
     expires_at: float | None = None
     deadline_at: float | None = None
+    predicted_s: float | None = None
+    reckoned_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +125,16 @@ class Job:
     losses: int
     deadline_at: float | None
     announced: bool
+    predicted_s: float | None
+    reckoned_s: float | None
 
     @property
     def kind(self) -> Kind:
         return Kind(self.id.partition("_")[0])
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN
 
     @property
     def window(self) -> int:
@@ -158,12 +169,28 @@ class Page:
     has_more: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Tokens of all jobs that are to be sampled, the live samplers, and those of them that hold nothing."""
+
+    tokens: float
+    samplers: int
+    idle: int
+
+    @property
+    def share(self) -> float:
+        """Tokens of one sampler when all have as many."""
+        return self.tokens / max(1, self.samplers)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """Work in the ledger: ``waiting`` jobs of the ``unsampled`` ones, and the ``token_steps`` still to do for all.
+    """Work in the ledger: ``waiting`` jobs of the ``unsampled`` ones, the ``undecoded`` ones behind these, and the
+    ``token_steps`` and ``tokens`` still to be sampled and decoded.
 
-    ``token_steps_per_s`` is what the live workers manage together, ``rate_of_one`` what one last managed, also when
-    none is left; 0 for unknown.
+    ``token_steps_per_s`` is what the live samplers manage together, ``rate_of_one`` what one last managed, also when
+    none is left; ``decoded_per_s`` and ``decoded_by_one`` are the decoders' tokens; 0 for unknown. ``wait_factor`` is
+    what jobs took lately over what was reckoned of them.
     """
 
     waiting: int
@@ -172,21 +199,55 @@ class Backlog:
     token_steps_per_s: float
     rate_of_one: float
     live_workers: int
+    undecoded: int = 0
+    tokens: float = 0.0
+    decoded_per_s: float = 0.0
+    decoded_by_one: float = 0.0
+    wait_factor: float = 1.0
 
     @property
     def wait_s(self) -> float | None:
         """How long the accepted work takes the live workers, or the next one; None before a rate was measured."""
-        if self.token_steps == 0:
-            return 0.0
-        rate = self.token_steps_per_s or self.rate_of_one
-        return self.token_steps / rate if rate > 0 else None
+        return self.wait_with(0, 0)
+
+    def wait_with(self, token_steps: float, tokens: float) -> float | None:
+        """`wait_s` with so much work more."""
+        reckoned = self.reckoned_s(token_steps, tokens)
+        return None if reckoned is None else self.wait_factor * reckoned
+
+    def wait_of_one_s(self, *, decodes: bool) -> float | None:
+        """How long one sampler would take, which decodes as well or not; None before a rate was measured."""
+        sampling = _seconds(self.token_steps, self.rate_of_one)
+        decoding = _seconds(self.tokens, self.decoded_by_one) if decodes else 0.0
+        return None if sampling is None else self.wait_factor * max(sampling, decoding or 0.0)
+
+    def reckoned_s(self, token_steps: float, tokens: float) -> float | None:
+        """Seconds of work by the rates alone: samplers and decoders work at the same time, each at its own."""
+        sampling = _seconds(self.token_steps + token_steps, self.token_steps_per_s or self.rate_of_one)
+        decoding = _seconds(self.tokens + tokens, self.decoded_per_s or self.decoded_by_one)
+        if sampling is None:
+            return None
+        return max(sampling, decoding or 0.0)
+
+
+def _seconds(work: float, rate: float) -> float | None:
+    if work == 0:
+        return 0.0
+    return work / rate if rate > 0 else None
 
 
 VIDEO_ID = re.compile("^video_[0-9a-f]{32}$")
 IMAGE_ID = re.compile("^image_[0-9a-f]{32}$")
+_BORN = re.compile("^(?:video|image|char)_([0-9a-f]{12})[0-9a-f]{20}$")
 _counter = itertools.count(secrets.randbits(12))
 
 
 def new_id(now: float, kind: Kind = Kind.VIDEO) -> str:
     """An id whose alphabetical order is the order of creation: 48 bits of milliseconds, a counter, 64 random bits."""
     return f"{kind}_{int(now * 1000):012x}{next(_counter) & 0xFFFF:04x}{secrets.token_hex(8)}"
+
+
+def born_at(name: str) -> float:
+    """When an id was given, in Unix seconds; never (infinity) for what is no id of this service."""
+    found = _BORN.match(name)
+    return int(found[1], 16) / 1000 if found else math.inf

@@ -3,9 +3,25 @@
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+class KeptEach(Generic[T]):
+    """What ``ask`` last said of each name, or of all; for few names."""
+
+    def __init__(self, ask: Callable[[str | None], T], keep_s: float) -> None:
+        self._ask = ask
+        self._keep_s = keep_s
+        self._kept: dict[str | None, Kept[T]] = {}
+
+    def __call__(self, name: str | None = None) -> T:
+        kept = self._kept.get(name)
+        if kept is None:
+            kept = self._kept.setdefault(name, Kept(partial(self._ask, name), self._keep_s))
+        return kept()
 
 
 class Kept(Generic[T]):

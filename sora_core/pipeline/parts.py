@@ -34,7 +34,8 @@ class Parts:
     """Everything that a pipeline is made of.
 
     ``max_tokens`` is the longest clip it may be asked for; ``given`` are the kinds of given latents
-    that it has learned; ``shown`` is what it sees beside the noise, None for nothing.
+    that it has learned; ``shown`` is what it sees beside the noise, None for nothing; ``weights`` tells these from
+    those of other checkpoints.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Parts:
     max_tokens: int
     given: frozenset[str]
     shown: Shown | None = None
+    weights: str = ""
 
 
 def load_checkpoint(uri: str, device: str) -> Parts:
@@ -71,6 +73,7 @@ def load_checkpoint(uri: str, device: str) -> Parts:
         fps=meta.fps,
         max_tokens=EXTRAPOLATION * meta.max_tokens,
         given=frozenset(meta.given) - {"nothing"},
+        weights=storage.head(storage.join(uri, checkpoint.MODEL)).etag,
     )
 
 

@@ -40,6 +40,7 @@ class Pipeline:
     def __init__(self, parts: Parts, device: str = "cpu") -> None:
         """``parts`` lie on ``device`` already."""
         self.name = parts.name
+        self.weights = parts.weights
         self.fps = parts.fps
         self.dit = parts.dit.eval().requires_grad_(False)
         self.vae = parts.vae
@@ -53,6 +54,11 @@ class Pipeline:
         multiple_of = compression.space * max(patch.height, patch.width)
         sides = self.dit.config.rope_max_seq_len
         self.limits = Limits(parts.max_tokens, sides, multiple_of, compression.time, parts.given)
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What its unfinished latents are tied to: these weights, and the space in which they were trained."""
+        return {"weights": f"{self.name}@{self.weights}"} | self.frames.origin
 
     @classmethod
     def load(cls, uri: str, device: str | None = None) -> "Pipeline":

@@ -25,10 +25,12 @@ from sora_core.storage.objects import (
     write_bytes,
 )
 from sora_core.storage.places import filesystem, is_s3, join, local_path, name
+from sora_core.storage.scratch import scratch, sweep_scratch
 
 __all__ = [
     "ObjectInfo", "check_readable", "check_writable", "create_bucket", "delete", "delete_prefix", "download",
     "download_folder", "exists", "fetch_from_hub", "filesystem", "head", "is_hub_id", "is_s3", "join", "list_objects",
-    "local_file", "local_path", "name", "open_input", "open_output", "presign", "read_bytes", "read_range", "upload",
+    "local_file", "local_path", "name", "open_input", "open_output", "presign", "read_bytes", "read_range", "scratch",
+    "sweep_scratch", "upload",
     "upload_folder", "write_bytes",
 ]  # fmt: skip

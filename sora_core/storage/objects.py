@@ -17,6 +17,7 @@ from sora_core.errors import MissingObject
 from sora_core.storage.failures import explained
 from sora_core.storage.listing import PARTIAL, list_objects
 from sora_core.storage.places import client, filesystem, is_s3, join, local_path, name, split
+from sora_core.storage.scratch import scratch
 
 _BROKEN = (
     botocore.exceptions.ResponseStreamingError,
@@ -199,8 +200,8 @@ def local_file(uri: str) -> Iterator[Path]:
             raise MissingObject(f"{uri}: no such file; correct the path")
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="sora-") as folder:
-        yield download(uri, Path(folder) / name(uri))
+    with scratch() as folder:
+        yield download(uri, folder / name(uri))
 
 
 def presign(uri: str, expires_s: int = 3600) -> str:

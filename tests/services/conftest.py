@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sora_core import media
 from sora_core.edits.spec import LEARNED_FROM
 from sora_core.pipeline import Pipeline
 
+from .bench import Bench
 from .editing import moving, tone
 from .live import LiveService, config_in
 from .postgres import PostgresServer, free_port, postgres_binaries
@@ -133,3 +135,24 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def make(tmp_path: Path, tiny_run: str, tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Builds a bench with sampler settings of the test's choice."""
+    benches: list[Bench] = []
+
+    def build(**settings: Any) -> Bench:
+        benches.append(Bench(config_in(tmp_path, tiny_run, sampler=settings), tiny_pipeline, monkeypatch))
+        benches[-1].sampler.begin()
+        return benches[-1]
+
+    yield build
+    for bench in benches:
+        bench.close()
+
+
+@pytest.fixture
+def bench(make: Any) -> Bench:
+    built: Bench = make()
+    return built

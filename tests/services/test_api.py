@@ -329,7 +329,7 @@ def test_a_key_gives_its_video_in_a_full_queue_and_while_the_ledger_has_no_hints
             create(client)
         assert create(client, headers=key).id == first.id
 
-        def away(*_: Any) -> Any:
+        def away(*_: Any, **__: Any) -> Any:
             raise LedgerUnavailable("no hints")
 
         monkeypatch.setattr(service.ledger, "backlog", away)

@@ -1,13 +1,19 @@
 """How many samplers a backlog needs, as a table of cases."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from services.video import autoscale
 from services.video.autoscale import PredictedWait, replicas_for
 from services.video.job import Backlog
 from services.video.ledger import Ledger
+from services.video.ledger.tables import LedgerUnavailable
+
+from .live import eventually
 
 
 def backlog(token_steps: float, jobs: int = 100, rate: float = 100.0) -> Backlog:
@@ -45,23 +51,47 @@ class Context:
         self.target_num_replicas = replicas
 
 
-def test_the_first_sampler_comes_unasked_and_its_model_is_offered_when_all_are_gone(tmp_path: Path) -> None:
+def test_samplers_that_decode_stay_until_all_is_decoded() -> None:
+    sampled = replace(backlog(0, 0), undecoded=3, tokens=3000.0, decoded_by_one=100.0)
+    assert replicas_for(sampled, 10.0, 2) == 0
+    assert replicas_for(sampled, 10.0, 2, decodes=True) == 3
+    assert replicas_for(replace(sampled, decoded_by_one=0.0), 10.0, 0, decodes=True) == 1
+
+
+def test_predictions_that_were_too_low_bring_more_samplers() -> None:
+    assert replicas_for(replace(backlog(900), wait_factor=2.0), 10.0, 1) == 2
+
+
+def test_the_first_sampler_comes_unasked_and_its_model_is_offered_when_all_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(autoscale, "_LOOK_S", 0.02)
     ledger_url = f"sqlite:///{tmp_path}/ledger.db"
     policy = PredictedWait(ledger_url, "run", 10.0)
-    assert policy(Context(0)) == (1, {})
+    assert policy(Context(0)) == (0, {})
+    eventually(lambda: policy(Context(0)) == (1, {}))
     ledger = Ledger.open(ledger_url)
     ledger.publish_model("m", {"checkpoint": "run"})
-    assert policy(Context(1)) == (0, {})
+    eventually(lambda: policy(Context(1)) == (0, {}))
     late = Ledger.open(ledger_url, clock=lambda: time.time() + 599)
     assert late.model_cards() == [{"checkpoint": "run"}]
     ledger.close()
     late.close()
 
 
-def test_the_number_stays_while_the_ledger_is_away(postgres: object, request: pytest.FixtureRequest) -> None:
-    server = request.getfixturevalue("postgres")
-    policy = PredictedWait(server.url, "run", 10.0)
-    assert policy(Context(2)) == (2, {})
-    server.stop()
-    assert policy(Context(2)) == (2, {})
-    server.start()
+def test_the_controller_never_waits_and_the_number_stays_while_the_ledger_is_away(
+    postgres: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(autoscale, "_LOOK_S", 0.02)
+    policy = PredictedWait(postgres.url, "run", 10.0)
+    eventually(lambda: policy(Context(0)) == (1, {}))
+
+    def stuck(_self: Any, _ledger: Any) -> None:
+        time.sleep(0.3)
+        raise LedgerUnavailable("away")
+
+    monkeypatch.setattr(PredictedWait, "_look", stuck)
+    eventually(lambda: policy(Context(0)) == (0, {}))
+    began = time.monotonic()
+    assert [policy(Context(number)) for number in range(3)] == [(0, {}), (1, {}), (2, {})]
+    assert time.monotonic() - began < 0.25

@@ -4,9 +4,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from services.video.housekeeping import Housekeeper
 from services.video.job import NewJob, Status, new_id
 from services.video.ledger import Ledger
-from services.video.workers.housekeeping import Housekeeper
+from services.video.ledger.tables import LedgerUnavailable
 
 from .live import config_in, eventually
 
@@ -18,8 +21,11 @@ def test_workers_get_time_to_renew_after_an_outage_of_the_ledger(postgres: Any, 
     (job,) = ledger.create([NewJob(id=new_id(time.time()), **shape)])
     (held,) = ledger.claim([job.id], "living", lease_s=0.1)
     housekeeper = Housekeeper(config, ledger)
-    postgres.stop()
     housekeeper.tend()
+    postgres.stop()
+    time.sleep(0.3)
+    with pytest.raises(LedgerUnavailable):
+        housekeeper.tend()
     postgres.start()
     time.sleep(0.3)  # the lease has run out, and the next round is due
     housekeeper.tend()

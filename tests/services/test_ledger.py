@@ -1,5 +1,6 @@
 """The rulebook of the ledger, on SQLite and on PostgreSQL alike."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from services.video.job import (
     CANCELLED,
     OVERDUE,
     SAMPLED_PERCENT,
+    UNSERVED,
     Idempotency,
     IdempotencyConflict,
     Job,
@@ -188,6 +190,102 @@ def test_a_lost_lease_saves_nothing(ledger: Ledger, clock: Any) -> None:
     assert not ledger.save(job.lease, "late")
     assert not ledger.hand_over(job.lease, "late")
     assert ledger.waiting()[0].saved is None
+
+
+class Twice:
+    """A ledger that commits and then says, once, that it didn't answer; a caller tries again and gets that answer."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._ledger, name)
+
+        def twice(*args: Any, **kwargs: Any) -> Any:
+            method(*args, **kwargs)
+            return method(*args, **kwargs)
+
+        return twice
+
+
+def test_every_write_of_a_worker_succeeds_again_when_its_answer_got_lost(ledger: Ledger) -> None:
+    twice, made = Twice(ledger), put(ledger, made=[])
+    (held,) = ledger.claim([made.id], "sampler", LEASE_S)
+    assert not twice.renew({held.lease: 10}, LEASE_S).lost
+    assert twice.save(held.lease, "half")
+    assert twice.hand_over(held.lease, "latents-1", 40)
+    (held,) = ledger.claim([made.id], "decoder", LEASE_S, stage=Stage.DECODE)
+    assert twice.advance(held.lease, ["one"])
+    (held,) = ledger.claim([made.id], "sampler", LEASE_S)
+    assert twice.hand_over(held.lease, "latents-2")
+    (held,) = ledger.claim([made.id], "decoder", LEASE_S, stage=Stage.DECODE)
+    assert twice.finish(held.lease, {"video": {"uri": "a", "bytes": 1}})
+    assert state(ledger, made) is Status.COMPLETED
+    failed = claimed(ledger)
+    assert twice.fail(failed.lease, "server_error", "why")
+    assert not twice.finish(failed.lease, {})
+    twice.tidied(made.id)
+    assert twice.reclaim(3) == 0
+
+
+def test_a_write_that_another_workers_has_overtaken_is_still_there(ledger: Ledger) -> None:
+    """The repetition comes when a decoder has the job already, and when its result is there."""
+    job = claimed(ledger, "sampler")
+    assert ledger.hand_over(job.lease, "latents")
+    (decoding,) = ledger.claim([job.id], "decoder", LEASE_S, stage=Stage.DECODE)
+    assert ledger.hand_over(job.lease, "latents")
+    assert ledger.finish(decoding.lease, {"video": "two"})
+    assert ledger.hand_over(job.lease, "latents")
+    assert not ledger.hand_over(job.lease, "others")
+    assert not ledger.fail(job.lease, CANCELLED, "cancelled")
+    assert state(ledger, job) is Status.COMPLETED
+
+
+def test_a_worker_finds_what_it_claimed_when_the_answer_got_lost(ledger: Ledger) -> None:
+    first, second = put(ledger), put(ledger)
+    ledger.claim([first.id, second.id], "w1", LEASE_S)
+    ledger.delete(second.id)
+    put(ledger)
+    assert [job.id for job in ledger.claimed_by("w1")] == [first.id]
+    assert ledger.claimed_by("w2") == []
+
+
+def test_a_job_that_is_blamed_counts_a_loss_and_one_whose_latents_are_lost_is_sampled_again(ledger: Ledger) -> None:
+    job = claimed(ledger)
+    assert ledger.release(job.lease, blamed=True)
+    (held,) = ledger.claim([job.id], "w1", LEASE_S)
+    assert held.losses == 1
+    ledger.hand_over(held.lease, "latents")
+    (held,) = ledger.claim([job.id], "d1", LEASE_S, stage=Stage.DECODE)
+    assert ledger.sample_again(held.lease)
+    (waiting,) = ledger.waiting()
+    assert (waiting.status, waiting.saved, waiting.progress, waiting.losses) == (Status.QUEUED, None, 0, 1)
+
+
+def test_jobs_of_a_model_that_nobody_serves_end_with_that_reason(ledger: Ledger, clock: Any) -> None:
+    ledger.publish_model("old", {})
+    ledger.publish_model("new", {})
+    old, new, unknown = put(ledger, model="old"), put(ledger, model="new"), put(ledger, model="never")
+    assert ledger.reclaim(3, unserved_s=100) == 0
+    clock.forward(101)
+    ledger.beat("w", "new", 1.0)
+    assert ledger.reclaim(3) == 0
+    assert ledger.reclaim(3, unserved_s=100) == 2
+    for job in (old, unknown):
+        ended = ledger.get(job.id)
+        assert ended is not None
+        assert (ended.status, ended.error_code) == (Status.FAILED, UNSERVED)
+    assert state(ledger, new) is Status.QUEUED
+
+
+def test_one_process_takes_a_turn_and_an_outage_breaks_their_row(ledger: Ledger, clock: Any) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        first = list(pool.map(lambda _: ledger.take_turn("house", 5, 20), range(4)))
+    assert sorted(first, key=lambda turn: turn is None) == [0.0, None, None, None]
+    for after, steady in ((4, None), (2, 6.0), (19, 25.0), (21, 0.0), (5, 5.0)):
+        clock.forward(after)
+        assert ledger.take_turn("house", 5, 20) == steady
+    assert ledger.take_turn("another", 5, 20) == 0.0
 
 
 # --- from samplers to decoders
@@ -486,6 +584,30 @@ def test_the_backlog_counts_work_left_and_the_rate_of_live_workers(ledger: Ledge
     assert ledger.backlog().wait_s is None
 
 
+def test_work_of_another_model_is_nobody_elses_backlog_and_is_counted_beyond_32_bits(ledger: Ledger) -> None:
+    put(ledger, model="huge", tokens=2**31 - 1, num_steps=100)
+    put(ledger, model="mine", tokens=10, num_steps=10)
+    ledger.beat("w1", "huge", 1000.0)
+    ledger.beat("w2", "mine", 10.0)
+    ledger.beat("d2", "mine", 0.0, stage=Stage.DECODE, decoded_per_s=0.5)
+    huge, mine = ledger.backlog(model="huge"), ledger.backlog(model="mine")
+    assert huge.token_steps == (2**31 - 1) * 100.0
+    assert (mine.token_steps, mine.waiting, mine.live_workers, mine.tokens) == (100.0, 1, 1, 10.0)
+    assert mine.wait_s == 20.0, "decoding is what takes long"
+    assert ledger.backlog("bob", "mine").waiting == 0
+
+
+def test_predictions_follow_what_happened(ledger: Ledger) -> None:
+    ledger.publish_model("m", {})
+    ledger.beat("w", "m", 10.0)
+    put(ledger, tokens=10, num_steps=10)
+    for _ in range(60):
+        reckoned = ledger.backlog(model="m").reckoned_s(0, 0)
+        assert reckoned is not None
+        ledger.learn_wait("m", 25.0 / reckoned)
+    assert ledger.backlog(model="m").wait_s == pytest.approx(25.0, rel=0.01)
+
+
 def test_the_rate_of_a_model_outlives_its_samplers(ledger: Ledger, clock: Any) -> None:
     ledger.publish_model("m", {"fps": 8})
     ledger.beat("w1", "m", 50.0)
@@ -578,6 +700,19 @@ def test_a_database_that_does_not_answer_is_named_without_its_password(unused_po
     with pytest.raises(LedgerUnavailable, match=f"127.0.0.1:{unused_port}") as raised:
         Ledger.open(f"postgresql://ann:secret@127.0.0.1:{unused_port}/sora")
     assert "secret" not in str(raised.value)
+
+
+def test_leases_are_the_databases_time_and_no_hosts(postgres: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger.open(postgres.new_schema())
+    held = claimed(ledger)
+    monkeypatch.setattr(time, "time", lambda: 4e9)
+    ahead = Ledger.open(ledger.engine.url.render_as_string(hide_password=False))
+    assert ahead.reclaim(3) == 0
+    assert ahead.now() == pytest.approx(ledger.now(), abs=1.0)
+    assert ahead.claim([put(ledger).id], "w2", LEASE_S)[0].started_at == pytest.approx(ledger.now(), abs=5.0)
+    assert state(ledger, held) is Status.IN_PROGRESS
+    ahead.close()
+    ledger.close()
 
 
 def test_a_restarted_postgres_keeps_every_job(postgres: Any, clock: Any) -> None:

@@ -171,3 +171,63 @@ def test_every_job_is_served_whatever_comes_after_it(seed: int) -> None:
         if now < 20:
             early = {job.id for job in waiting} | set(subject.jobs)
     assert early <= finished
+
+
+# --- several samplers, and jobs under suspicion
+
+
+def test_claims_are_as_large_as_a_share_but_for_what_nobody_else_takes() -> None:
+    waiting = [candidate(name) for name in "abcde"]
+    subject = scheduler(100)
+    assert [job.id for job in subject.admit(waiting, 0.0, share=25.0)] == ["a", "b", "c"]
+    assert [job.id for job in subject.admit(waiting, 0.0, share=25.0, unclaimed={"e"})] == ["a", "b", "c", "e"]
+    assert [job.id for job in subject.admit([candidate("big", 50)], 0.0, share=1.0)] == ["big"]
+
+
+def test_a_sampler_leaves_its_last_job_to_an_idle_one_and_keeps_a_share() -> None:
+    subject = scheduler(100)
+    admit(subject, [candidate("a"), candidate("b"), candidate("c")])
+    assert subject.surplus(15.0) == "c"
+    subject.leave("c")
+    assert subject.surplus(15.0) is None
+    subject.leave("b")
+    assert subject.surplus(1.0) is None
+
+
+def test_a_job_whose_worker_died_shares_no_step_until_it_has_got_on() -> None:
+    subject = scheduler(100, patience_s=5.0)
+    suspect = replace(candidate("suspect", owner="eve"), alone=True)
+    admit(subject, [candidate("a")])
+    assert admit(subject, [suspect, candidate("b")]) == ["b"]
+    assert admit(subject, [suspect, candidate("c")], now=6.0) == [], "the batch empties for it"
+    subject.leave("a")
+    subject.leave("b")
+    assert admit(subject, [suspect, candidate("c")], now=6.0) == ["suspect"]
+    assert admit(subject, [candidate("c")], now=6.0) == []
+    subject.cleared("suspect")
+    assert admit(subject, [candidate("c")], now=6.0) == ["c"]
+
+
+def test_what_is_being_loaded_takes_room_and_no_steps() -> None:
+    subject = scheduler(20)
+    subject.join(candidate("a"), loading=True)
+    admit(subject, [candidate("b"), candidate("c")])
+    assert subject.batch() == ["b"]
+    subject.loaded("a")
+    assert subject.batch() == ["a", "b"]
+
+
+def test_the_budget_comes_back_after_a_shortage_of_memory_and_later_after_the_next() -> None:
+    subject = scheduler(100)
+    waits = []
+    for _ in range(2):
+        for job_id in subject.jobs:
+            subject.leave(job_id)
+        admit(subject, [candidate(name, 50) for name in "ab"])
+        subject.ran_out_of_memory(["a", "b"])
+        assert subject.token_budget == 50
+        waits.append(0)
+        while subject.token_budget < 100:
+            subject.stepped(["a"])
+            waits[-1] += 1
+    assert 100 < waits[0] < waits[1] < 2000

@@ -15,7 +15,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
 from jobs.curate.config import Models
 from sora_core import storage
-from sora_core.errors import ConfigError, InputError
+from sora_core.errors import ConfigError, StorageError
 from sora_core.media import Frame, StillFrame
 
 _PACKAGE = "package:"
@@ -112,7 +112,7 @@ def _read(name: str, uri: str) -> bytes:
         if uri.startswith(_PACKAGE):
             return _in_package(uri.removeprefix(_PACKAGE)).read_bytes()
         return storage.read_bytes(uri)
-    except (InputError, OSError) as error:
+    except (StorageError, OSError) as error:
         raise ConfigError(f"models.{name} = {uri!r} can't be read ({error}); correct it, or leave it empty") from error
 
 

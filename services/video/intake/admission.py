@@ -9,28 +9,35 @@ from services.video.ledger import Ledger
 from services.video.ledger.rates import OverRate
 
 
-def check_queue(ledger: Ledger, limits: ApiSettings, owner: str, count: int, planned: Plan) -> None:
-    """ApiError 429 while the queue of the owner or of all is full, or longer than ``max_wait_s`` seconds."""
+def check_queue(
+    ledger: Ledger, limits: ApiSettings, owner: str, model: str, count: int, planned: Plan
+) -> tuple[float | None, float | None]:
+    """In how many seconds so many jobs more are predicted to be done, and in how many by the workers' rates alone; None
+    before a rate was measured. ApiError 429 while the queue of the owner or of all is full, or longer than
+    ``max_wait_s``.
+    """
     for whose, most in ((owner, limits.limits_of(owner).max_waiting), (None, limits.max_waiting)):
-        backlog = ledger.backlog(whose)
+        backlog = ledger.backlog(whose, model)
         excess = backlog.waiting + count - most
         if excess > 0:
             wait_s = None if backlog.wait_s is None else backlog.wait_s * excess / max(1, backlog.waiting)
             whom = "of your " if whose else ""
             message = f"{backlog.waiting} {whom}videos wait already, the limit is {most}: try again later"
             raise too_many(message, "queue_full", wait_s)
-    if limits.max_wait_s is None or backlog.wait_s is None or not backlog.token_steps_per_s:
-        return
-    own_s = count * planned.batch_tokens * planned.num_steps / backlog.token_steps_per_s
-    over_s = backlog.wait_s + own_s - limits.max_wait_s
-    if backlog.wait_s > 0 and over_s > 0:
-        message = f"it would be done in {math.ceil(backlog.wait_s + own_s)} s, the limit is {limits.max_wait_s:g} s"
-        raise too_many(f"{message}: try again later", "queue_full", over_s)
+    tokens = count * planned.batch_tokens
+    own = (tokens * planned.num_evaluations, tokens)
+    predicted_s = backlog.wait_with(*own)
+    if limits.max_wait_s is not None and predicted_s is not None and backlog.token_steps_per_s:
+        over_s = predicted_s - limits.max_wait_s
+        if backlog.wait_s and over_s > 0:
+            message = f"it would be done in {math.ceil(predicted_s)} s, the limit is {limits.max_wait_s:g} s"
+            raise too_many(f"{message}: try again later", "queue_full", over_s)
+    return predicted_s, backlog.reckoned_s(*own)
 
 
-def check_image_wait(ledger: Ledger, limits: ApiSettings) -> None:
+def check_image_wait(ledger: Ledger, limits: ApiSettings, model: str) -> None:
     """ApiError 429 when images would not be there before their request is given up."""
-    wait_s, most = ledger.backlog().wait_s, limits.image_wait_s
+    wait_s, most = ledger.backlog(model=model).wait_s, limits.image_wait_s
     if wait_s is not None and wait_s > most:
         message = f"the queue takes {wait_s:.0f} s, a request for images waits at most {most:g} s: try again later"
         raise too_many(message, "queue_full", wait_s - most)

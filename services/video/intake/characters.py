@@ -1,12 +1,13 @@
 """Characters: from a file to a clip that a model reads as its reference, and from their ids to such clips."""
 
-import tempfile
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from services.video.config import ServiceConfig
 from services.video.errors import ApiError, refused, unavailable
-from services.video.files import character_file, character_folder
+from services.video.files import character_file
 from services.video.intake.material import VIDEO, Asked
 from services.video.intake.sizing import clip_grid
 from services.video.intake.sources import Part, Sources, Wanted, usual
@@ -14,9 +15,11 @@ from services.video.ledger import Ledger
 from services.video.ledger.cast import CHARACTER_ID, Character
 from services.video.schemas import CreateVideo, ModelCard
 from sora_core import media, storage
-from sora_core.errors import InputError, MissingObject
+from sora_core.errors import InputError, MissingObject, StorageError
 from sora_core.shapes import Compression, PixelShape
 from sora_core.training.references import MAX_REFERENCE_FRAMES, MAX_REFERENCES
+
+log = logging.getLogger(__name__)
 
 CHARACTERS = "characters"
 
@@ -38,13 +41,14 @@ class Characters:
             message = "no model is served here that was trained with reference clips of characters"
             raise ApiError(400, message, code="unsupported")
         self._sources.check_bytes(file, VIDEO)
-        with tempfile.TemporaryDirectory(prefix="sora-") as folder:
-            path, shape = self._beginning(file, able[0], Path(folder))
+        with storage.scratch() as folder:
+            path, shape = self._beginning(file, able[0], folder)
             character = self._ledger.new_character(owner, name, shape)
-            storage.upload(path, character_file(self._config.output, character.id))
+            character = replace(character, uri=character_file(self._config.output, character.id))
+            storage.upload(path, self._place(character))
         most = self._config.api.max_characters_per_key
         if not self._ledger.keep_character(character, most):
-            self._discard(character.id)
+            self._discard(character)
             raise refused("name", f"the key has {most} characters already: delete one", "too_many")
         return character
 
@@ -64,7 +68,7 @@ class Characters:
     def remove(self, character: Character) -> None:
         """Forget a character; videos that were asked for with it have a copy of their own."""
         self._ledger.forget_character(character.id, character.owner)
-        self._discard(character.id)
+        self._discard(character)
 
     def of(self, asked: Asked) -> list[Part]:
         """The clips of the characters that a request names, as local files; ApiError that says what is wrong."""
@@ -84,8 +88,7 @@ class Characters:
             raise refused("prompt", message, "character_not_named")
         try:
             clip_grid(asked.card, character.shape.frames, character.shape.height, character.shape.width)
-            uri = character_file(self._config.output, character.id)
-            return Part(storage.download(uri, asked.folder / character.id), character.shape)
+            return Part(storage.download(self._place(character), asked.folder / character.id), character.shape)
         except InputError as error:
             message = f"{character.id} was kept for another model ({error}): create it again"
             raise refused(CHARACTERS, message) from error
@@ -102,5 +105,13 @@ class Characters:
         kept = folder / "clip"
         return kept, media.write_film(kept, frames[: compression.trim_frames(min(most, len(frames)))])
 
-    def _discard(self, character_id: str) -> None:
-        storage.delete_prefix(character_folder(self._config.output, character_id))
+    def _place(self, character: Character) -> str:
+        """Where its clip lies: where it was stored, also when the output has moved since."""
+        return character.uri or character_file(self._config.output, character.id)
+
+    def _discard(self, character: Character) -> None:
+        """Remove the clip of a character that isn't in the ledger; while storage is away it stays for the sweeper."""
+        try:
+            storage.delete_prefix(self._place(character).rpartition("/")[0])
+        except StorageError as error:
+            log.warning("the clip of %s stays for now: %s", character.id, error)

@@ -3,7 +3,6 @@
 import io
 import logging
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -131,13 +130,16 @@ class Intake:
         limits = self._config.api
         check(request, limits)
         if kind is Kind.IMAGE:
-            check_image_wait(self._ledger, limits)
-        with tempfile.TemporaryDirectory(prefix="sora-") as folder:
-            asked = Asked(owner, request, files, card, Path(folder))
+            check_image_wait(self._ledger, limits, card.id)
+        with storage.scratch() as folder:
+            asked = Asked(owner, request, files, card, folder)
             decided = self._decide(asked, remixed_from)
-            check_queue(self._ledger, limits, owner, request.n, decided.plan)
+            waits = check_queue(self._ledger, limits, owner, card.id, request.n, decided.plan)
             revised = self._prompts.revised(request.prompt, request.enhance_prompt)
-            new = self._jobs(asked, decided, kind, revised)
+            new = [
+                replace(job, predicted_s=waits[0], reckoned_s=waits[1])
+                for job in self._jobs(asked, decided, kind, revised)
+            ]
             charges = charges_of(limits.limits_of(owner), request.n * decided.plan.num_made / decided.plan.fps)
             return self._put(new, decided, once, charges)
 

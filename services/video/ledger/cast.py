@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +17,15 @@ CHARACTER_ID = re.compile(r"char_[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class Character:
-    """A subject by its name, and the shape of the clip that shows it. ``created_at`` is in Unix seconds."""
+    """A subject by its name, and the shape of the clip that shows it. ``created_at`` is in Unix seconds; ``uri`` is
+    where the clip lies, None for one from before that was noted."""
 
     id: str
     owner: str
     name: str
     shape: PixelShape
     created_at: float
+    uri: str | None = None
 
 
 class Cast(Roster):
@@ -40,9 +43,11 @@ class Cast(Roster):
         row |= {"frames": shape.frames, "height": shape.height, "width": shape.width}
         mine = sa.select(sa.func.count()).where(characters.c.owner == character.owner)
         with self._writing() as db:
+            if db.execute(sa.select(characters.c.id).where(_own(character.id, character.owner))).first():
+                return True  # the answer to an earlier try got lost
             if db.execute(mine).scalar_one() >= most:
                 return False
-            db.execute(characters.insert().values(**row, created_at=character.created_at))
+            db.execute(characters.insert().values(**row, created_at=character.created_at, uri=character.uri))
         return True
 
     def character(self, character_id: str, owner: str) -> Character | None:
@@ -57,6 +62,11 @@ class Cast(Roster):
         with self._reading() as db:
             return [_character(row) for row in db.execute(query)]
 
+    def known_characters(self, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that are characters, whoever's."""
+        with self._reading() as db:
+            return set(db.execute(sa.select(characters.c.id).where(characters.c.id.in_(ids))).scalars())
+
     def forget_character(self, character_id: str, owner: str) -> None:
         """Remove a character, if it is there."""
         with self._writing() as db:
@@ -68,4 +78,6 @@ def _own(character_id: str, owner: str) -> sa.ColumnElement[bool]:
 
 
 def _character(row: sa.Row[Any]) -> Character:
-    return Character(row.id, row.owner, row.name, PixelShape(row.frames, row.height, row.width), row.created_at)
+    return Character(
+        row.id, row.owner, row.name, PixelShape(row.frames, row.height, row.width), row.created_at, row.uri
+    )

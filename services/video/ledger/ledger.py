@@ -6,24 +6,18 @@ lost its job can neither finish nor fail it. ``clock`` gives Unix seconds; hosts
 agree to well within a lease.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
 from services.video.job import (
     CANCELLED,
     OPEN,
-    OVERDUE,
-    SAMPLED_PERCENT,
     Idempotency,
     Job,
     Kind,
-    Lease,
     NewJob,
     Page,
-    Renewal,
-    Stage,
     Status,
 )
 from services.video.ledger.cast import Cast
@@ -43,23 +37,17 @@ from services.video.ledger.rows import (
     visible,
 )
 from services.video.ledger.statements import (
-    CLAIM,
-    FINISH,
-    HELD,
-    LEASED,
-    RENEW,
-    STILL_FREE,
-    held_by,
     visible_query,
-    waiting_query,
 )
 from services.video.ledger.tables import jobs, requests
+from services.video.ledger.work import Work
 
 
-class Ledger(Cast):
-    """The protocol; each method is one transaction. Raises LedgerUnavailable when the database doesn't answer."""
+class Ledger(Work, Cast):
+    """The whole protocol, here the API's side; each method is one transaction.
 
-    # --- the API's side
+    Raises LedgerUnavailable when the database doesn't answer.
+    """
 
     def create(
         self, new: Sequence[NewJob], once: Idempotency | None = None, charges: Sequence[Charge] = ()
@@ -152,6 +140,11 @@ class Ledger(Cast):
         with self._reading() as db:
             return [job_of(row) for row in db.execute(query)]
 
+    def rows(self, job_ids: Sequence[str]) -> list[Job]:
+        """Those of the jobs that the ledger still has, deleted ones too."""
+        with self._reading() as db:
+            return select_jobs(db, jobs.c.id.in_(job_ids))
+
     def purge(self, job_id: str) -> None:
         """Forget a job whose files are gone."""
         with self._writing() as db:
@@ -170,123 +163,7 @@ class Ledger(Cast):
         with self._writing() as db:
             db.execute(jobs.update().where(closed).values(saved=None, made=sa.null()))
 
-    # --- the workers' side
-
-    def waiting(self, model: str | None = None, *, stage: Stage = Stage.SAMPLE, limit_per_owner: int = 32) -> list[Job]:
-        """The front of every owner's queue (of one model), so that one is seen behind another's thousand jobs."""
-        values = {"stage": stage, "most": limit_per_owner} | ({} if model is None else {"model": model})
-        with self._reading() as db:
-            return [job_of(row) for row in db.execute(waiting_query(of_model=model is not None), values)]
-
-    def claim(
-        self,
-        job_ids: Sequence[str],
-        worker: str,
-        lease_s: float,
-        *,
-        stage: Stage = Stage.SAMPLE,
-        most: int | None = None,
-    ) -> list[Job]:
-        """Take those of the jobs that still wait at a stage, at most so many, in the order given.
-
-        No two workers get the same, and no sampler one that another has sampled since it was seen waiting.
-        """
-        if not job_ids:
-            return []
-        now = self._clock()
-        with self._writing() as db:
-            limit = len(job_ids) if most is None else most
-            won = list(db.execute(STILL_FREE, {"ids": list(job_ids), "stage": stage, "most": limit}).scalars())
-            values = {"won": won, "worker": worker, "until": now + lease_s, "now": now}
-            taken = {job.id: job for job in map(job_of, db.execute(CLAIM, values))} if won else {}
-        return [taken[job_id] for job_id in job_ids if job_id in taken]
-
-    def renew(self, progress: Mapping[Lease, int], lease_s: float) -> Renewal:
-        """Prolong leases and write the jobs' progress (percent); says which of them shall be dropped."""
-        if not progress:
-            return Renewal(frozenset(), frozenset())
-        expires = self._clock() + lease_s
-        ids = [lease.job_id for lease in progress]
-        with self._writing() as db:
-            held = db.execute(LEASED, {"ids": ids})
-            leases = {Lease(row.id, row.lease_owner, row.attempts): row.cancel_requested for row in held}
-            kept = [lease for lease in progress if lease in leases]
-            if kept:
-                marks = [{"job_id": lease.job_id, "percent": progress[lease], "expires": expires} for lease in kept]
-                db.execute(RENEW, marks)
-        cancelled = frozenset(lease for lease in kept if leases[lease])
-        return Renewal(cancelled, frozenset(progress) - frozenset(kept))
-
-    def finish(self, lease: Lease, result: Mapping[str, Any], *, expires_at: float | None = None) -> bool:
-        """Complete a job; False when the lease is gone, and then the caller's result counts for nothing.
-
-        A cancellation that comes later than the last step comes too late. A job that was to expire anyway still does.
-        """
-        values = {"ended": dict(result), "now": self._clock(), "expires": expires_at}
-        with self._writing() as db:
-            done = db.execute(FINISH, held_by(lease) | values)
-        return done.rowcount == 1
-
-    def fail(self, lease: Lease, code: str, message: str) -> bool:
-        """End a job with its reason; False when the lease is gone."""
-        return self._end(lease, **failure(code, message, self._clock()))
-
-    def save(self, lease: Lease, saved: str) -> bool:
-        """Note where a job's latents are stored, for whoever goes on with it; False when the lease is gone."""
-        with self._writing() as db:
-            done = db.execute(jobs.update().where(HELD).values(saved=saved, losses=0), held_by(lease))
-        return done.rowcount == 1
-
-    def hand_over(self, lease: Lease, saved: str, progress: int = SAMPLED_PERCENT) -> bool:
-        """Leave a sampled job to the decoders; False when the lease is gone or the job shall be cancelled."""
-        return self._end(lease, _wanted(), stage=Stage.DECODE, saved=saved, losses=0, progress=progress)
-
-    def advance(self, lease: Lease, made: Sequence[str]) -> bool:
-        """Leave a job to the samplers for its next window, these being made; False as `hand_over`."""
-        return self._end(lease, _wanted(), stage=Stage.SAMPLE, saved=None, made=list(made), losses=0)
-
-    def release(self, lease: Lease) -> bool:
-        """Give a job back to the queue of its stage, which is no loss; False when the lease is gone."""
-        return self._end(lease, **_requeued())
-
-    def _end(self, lease: Lease, condition: sa.ColumnElement[bool] | None = None, **values: Any) -> bool:
-        wanted = sa.true() if condition is None else condition
-        with self._writing() as db:
-            update = jobs.update().where(HELD, wanted).values(lease_owner=None, lease_expires_at=None, **values)
-            done = db.execute(update, held_by(lease))
-        return done.rowcount == 1
-
-    def reclaim(self, max_losses: int) -> int:
-        """Let others have the jobs whose lease ran out; fail those lost too often without getting on, those no longer
-        wanted, and waiting ones beyond their deadline. How many."""
-        now = self._clock()
-        stale = (jobs.c.status == Status.IN_PROGRESS) & (jobs.c.lease_expires_at < now)
-        gone = {"lease_owner": None, "lease_expires_at": None}
-        unwanted = jobs.c.cancel_requested | jobs.c.deleted_at.is_not(None)
-        lost = failure("worker_lost", f"its worker died or stalled {max_losses} times", now)
-        overdue = failure(OVERDUE, "not done at its deadline", now)
-        losses = jobs.c.losses + 1
-        with self._writing() as db:
-            updates = (
-                jobs.update().where(stale, unwanted).values(**gone, **failure(CANCELLED, "cancelled", now)),
-                jobs.update().where(stale, losses >= max_losses).values(**gone, **lost, losses=losses),
-                jobs.update().where(stale).values(**gone, **_requeued(), losses=losses),
-                jobs.update().where(free(), jobs.c.deadline_at < now).values(**overdue),
-            )
-            return sum(db.execute(update).rowcount for update in updates)
-
     def forget_requests(self, older_than_s: float) -> None:
         """Forget idempotency keys after so long; the same key makes a new job then."""
         with self._writing() as db:
             db.execute(requests.delete().where(requests.c.created_at < self._clock() - older_than_s))
-
-
-def _wanted() -> sa.ColumnElement[bool]:
-    return jobs.c.cancel_requested.is_(False) & jobs.c.deleted_at.is_(None)
-
-
-def _requeued() -> dict[str, Any]:
-    """A job in nobody's hands: queued when it has to be sampled, and no farther than what was saved of it."""
-    waiting = sa.case((jobs.c.stage == Stage.SAMPLE, Status.QUEUED), else_=Status.IN_PROGRESS)
-    nothing = jobs.c.saved.is_(None) & jobs.c.made.is_(None)
-    return {"status": waiting, "progress": sa.case((nothing, 0), else_=jobs.c.progress)}

@@ -34,6 +34,8 @@ def new_row(new: NewJob, now: float) -> dict[str, Any]:
         "losses": 0,
         "deadline_at": new.deadline_at,
         "announced": False,
+        "predicted_s": new.predicted_s,
+        "reckoned_s": new.reckoned_s,
     }
 
 

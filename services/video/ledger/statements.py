@@ -65,6 +65,22 @@ RENEW = (
 )
 
 
+def _crowd() -> sa.Select[Any]:
+    unsampled = jobs.c.status.in_(OPEN) & (jobs.c.stage == Stage.SAMPLE) & (jobs.c.model == sa.bindparam("model"))
+    live = (workers.c.seen_at > sa.bindparam("live_since")) & (workers.c.model == sa.bindparam("model"))
+    samplers = sa.select(sa.func.count()).where(live, workers.c.stage == Stage.SAMPLE)
+    busy = sa.exists().where(jobs.c.lease_owner == workers.c.id, jobs.c.status.in_(OPEN))
+    tokens = sa.select(sa.func.sum(sa.cast(jobs.c.tokens, sa.Float(53)))).where(unsampled)
+    return sa.select(
+        tokens.scalar_subquery().label("tokens"),
+        samplers.scalar_subquery().label("samplers"),
+        samplers.where(~busy).scalar_subquery().label("idle"),
+    )
+
+
+CROWD = _crowd()
+
+
 def held_by(lease: Lease) -> dict[str, Any]:
     return {"job_id": lease.job_id, "worker": lease.worker, "attempt": lease.attempt}
 
@@ -88,22 +104,45 @@ def waiting_query(*, of_model: bool) -> sa.Select[Any]:
 
 
 @cache
-def backlog_query(*, of_owner: bool) -> sa.Select[Any]:
-    """The work ahead, the rates of the workers, and the waiting jobs of one owner when asked."""
+def backlog_query(*, of_owner: bool, of_model: bool) -> sa.Select[Any]:
+    """The work ahead, the rates of the workers, and the waiting jobs of one owner; of one model, when asked."""
+    able = _rates(of_model=of_model).subquery()
+    ahead = _work_ahead(of_owner=of_owner, of_model=of_model).subquery()
+    query = sa.select(ahead, able).select_from(ahead.join(able, sa.true()))
+    name = models.c.name == sa.bindparam("model") if of_model else sa.true()
+    for column in (models.c.token_steps_per_s, models.c.decoded_per_s, models.c.wait_factor):
+        lately = sa.select(column).where(name).order_by(models.c.seen_at.desc()).limit(1)
+        query = query.add_columns(lately.scalar_subquery().label(f"model_{column.name}"))
+    return query
+
+
+def _work_ahead(*, of_owner: bool, of_model: bool) -> sa.Select[Any]:
+    """Sums in floats: a product of two integers overflows PostgreSQL's."""
     queued = jobs.c.status == Status.QUEUED
     mine = queued & (jobs.c.owner == sa.bindparam("owner")) if of_owner else queued
+    sampling = jobs.c.stage == Stage.SAMPLE
+    tokens = sa.cast(jobs.c.tokens, sa.Float(53))
     done = sa.case((jobs.c.progress > SAMPLED_PERCENT, SAMPLED_PERCENT), else_=jobs.c.progress)
-    left = jobs.c.tokens * jobs.c.num_steps * (1 - done / float(SAMPLED_PERCENT))
-    unsampled = jobs.c.status.in_(OPEN) & (jobs.c.stage == Stage.SAMPLE)
-    live = workers.c.seen_at > sa.bindparam("live_since")
-    rate = sa.func.sum(workers.c.token_steps_per_s)
-    lately = sa.select(models.c.token_steps_per_s).order_by(models.c.seen_at.desc()).limit(1)
-    work = sa.select(sa.func.sum(left).label("token_steps"), sa.func.count().label("unsampled")).where(unsampled)
-    able = sa.select(rate.label("rate"), sa.func.count().label("live_workers")).where(live).subquery()
-    ahead = work.subquery()
+    left = sa.case((sampling, tokens * jobs.c.num_steps * (1 - done / float(SAMPLED_PERCENT))), else_=0.0)
+    undrawn = sa.case((jobs.c.progress > SAMPLED_PERCENT, _drawn_share()), else_=1.0)
+    counted = {"waiting": mine, "unsampled": sampling, "undecoded": ~sampling}
+    counts = [sa.func.sum(sa.case((which, 1), else_=0)).label(name) for name, which in counted.items()]
+    ours = jobs.c.model == sa.bindparam("model") if of_model else sa.true()
+    sums = [sa.func.sum(left).label("token_steps"), sa.func.sum(tokens * undrawn).label("tokens")]
+    return sa.select(*counts, *sums).where(jobs.c.status.in_(OPEN), ours)
+
+
+def _drawn_share() -> sa.ColumnElement[Any]:
+    """Of a job's frames those that are still to be decoded, by its progress."""
+    return (100 - jobs.c.progress) / float(100 - SAMPLED_PERCENT)
+
+
+def _rates(*, of_model: bool) -> sa.Select[Any]:
+    ours = workers.c.model == sa.bindparam("model") if of_model else sa.true()
+    live = (workers.c.seen_at > sa.bindparam("live_since")) & ours
+    samples = sa.case((workers.c.stage == Stage.SAMPLE, 1), else_=0)
     return sa.select(
-        ahead,
-        able,
-        sa.select(sa.func.count()).where(mine).scalar_subquery().label("waiting"),
-        lately.scalar_subquery().label("rate_of_one"),
-    ).select_from(ahead.join(able, sa.true()))
+        sa.func.sum(workers.c.token_steps_per_s).label("token_steps_per_s"),
+        sa.func.sum(workers.c.decoded_per_s).label("decoded_per_s"),
+        sa.func.sum(samples).label("live_workers"),
+    ).where(live)

@@ -54,6 +54,8 @@ jobs = sa.Table(
     sa.Column("losses", sa.Integer, nullable=False, server_default="0"),
     sa.Column("deadline_at", sa.Float(53)),
     sa.Column("announced", sa.Boolean, nullable=False),
+    sa.Column("predicted_s", sa.Float(53)),
+    sa.Column("reckoned_s", sa.Float(53)),
     sa.Index("jobs_by_owner", "owner", "id"),
     sa.Index("jobs_by_status", "status", "queued_as"),
     sa.Index("jobs_to_announce", "id", sqlite_where=_ENDED, postgresql_where=_ENDED),
@@ -77,6 +79,8 @@ models = sa.Table(
     sa.Column("published_at", sa.Float(53), nullable=False),
     sa.Column("seen_at", sa.Float(53), nullable=False),
     sa.Column("token_steps_per_s", sa.Float(53), nullable=False, server_default="0"),
+    sa.Column("decoded_per_s", sa.Float(53), nullable=False, server_default="0"),
+    sa.Column("wait_factor", sa.Float(53), nullable=False, server_default="1"),
 )
 
 workers = sa.Table(
@@ -86,6 +90,16 @@ workers = sa.Table(
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("seen_at", sa.Float(53), nullable=False),
     sa.Column("token_steps_per_s", sa.Float(53), nullable=False),
+    sa.Column("stage", sa.Text, nullable=False, server_default="sample"),
+    sa.Column("decoded_per_s", sa.Float(53), nullable=False, server_default="0"),
+)
+
+turns = sa.Table(
+    "turns",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("taken_at", sa.Float(53), nullable=False),
+    sa.Column("steady_since", sa.Float(53), nullable=False),
 )
 
 webhook_endpoints = sa.Table(
@@ -137,6 +151,7 @@ characters = sa.Table(
     sa.Column("height", sa.Integer, nullable=False),
     sa.Column("width", sa.Integer, nullable=False),
     sa.Column("created_at", sa.Float(53), nullable=False),
+    sa.Column("uri", sa.Text),
     sa.Index("characters_by_owner", "owner", "id"),
 )
 

@@ -11,7 +11,7 @@ from services.video.config import ServiceConfig, hash_key
 from services.video.errors import ApiError
 from services.video.intake.intake import Intake
 from services.video.job import VIDEO_ID, Backlog, Job
-from services.video.kept import Kept
+from services.video.kept import KeptEach
 from services.video.ledger import Ledger
 from services.video.schemas import ErrorBody
 
@@ -25,7 +25,7 @@ class Service:
     intake: Intake
     registry: CollectorRegistry
     owners: dict[str, str]  # by the hash of the key
-    backlog: Kept[Backlog]  # for hints, not for decisions
+    backlog: KeptEach[Backlog]  # of a model, for hints, not for decisions
 
 
 async def service_of(request: Request) -> Service:

@@ -1,6 +1,5 @@
 """Request bodies: JSON, or a form whose bracket names stand for nested values. Bounded before they are read."""
 
-import tempfile
 from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from services.video.errors import ApiError, refused
 from services.video.limits import FORM_OVERHEAD_BYTES, MAX_DEPTH, MAX_FIELDS, MAX_NAME_CHARS
 from services.video.routes.multipart import read_form
 from services.video.routes.values import parse_json
+from sora_core import storage
 
 _BASE64_GROWTH = 1.4  # also where it is broken into lines
 
@@ -27,8 +27,8 @@ class Body:
 
 
 def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="sora-") as folder:
-        yield Path(folder)
+    with storage.scratch() as folder:
+        yield folder
 
 
 Uploads = Annotated[Path, Depends(_folder)]

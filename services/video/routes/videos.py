@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from fastapi import Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from services.video.housekeeping import remove
 from services.video.intake.pictures import REFERENCE
 from services.video.job import OPEN, VIDEO_ID, Job, Status
 from services.video.ledger.tables import LedgerUnavailable
@@ -14,7 +15,6 @@ from services.video.routes.access import Owner, OwnJob, Service, TheService, fou
 from services.video.routes.forms import Uploads, read_body
 from services.video.routes.parameters import body_schema, parse
 from services.video.schemas import CreateVideo, DeletedVideo, Video, VideoList
-from services.video.workers.housekeeping import remove
 
 _POLL_MS = (500, 1000, 5000)  # shortest, when nothing is known, longest
 _POLLS_A_WAIT = 20
@@ -93,7 +93,7 @@ def _advise(service: Service, job: Job, response: Response) -> None:
         return
     shortest, unknown, longest = _POLL_MS
     try:
-        wait_s = service.backlog().wait_s
+        wait_s = service.backlog(job.model).wait_s
     except LedgerUnavailable:
         wait_s = None
     pause = unknown if wait_s is None else max(shortest, min(longest, round(1000 * wait_s / _POLLS_A_WAIT)))

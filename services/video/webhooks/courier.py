@@ -49,6 +49,9 @@ class Courier:
             except LedgerUnavailable as error:
                 log.warning("webhooks wait: %s", error)
                 moved = 0
+            except Exception:
+                log.exception("a round of webhooks failed; the next one tries again")
+                moved = 0
             if not moved:
                 self._stop.wait(self._settings.poll_s)
 
@@ -85,6 +88,9 @@ class Courier:
             status = send(self._outbound, delivery, self._clock())
         except OutboundError as error:
             return str(error)
+        except Exception as error:
+            log.exception("webhook %s to %s", delivery.event_id, delivery.endpoint.id)
+            return f"it can't be sent ({type(error).__name__})"
         return None if 200 <= status < 300 else f"the endpoint answers {status}"
 
     def _pause_s(self, attempts: int) -> float:

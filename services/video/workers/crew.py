@@ -8,8 +8,10 @@ import uuid
 from typing import Protocol, Self
 
 from services.video.config import ServiceConfig
+from services.video.housekeeping import Housekeeper
 from services.video.ledger import Ledger
 from services.video.workers.decoder import Decoder
+from services.video.workers.device import Device
 from services.video.workers.sampler import Sampler
 from sora_core import checkpoint
 from sora_core.pipeline import FrameDecoder, Pipeline, calibration
@@ -24,6 +26,11 @@ class Worker(Protocol):
     def run(self) -> None: ...
 
     def stop(self) -> None: ...
+
+    def retire(self) -> None: ...
+
+    @property
+    def ailing(self) -> str | None: ...
 
 
 def worker_name(work: str) -> str:
@@ -44,20 +51,21 @@ class Crew:
 
         CheckpointError when the feature cache is on and the model was never calibrated for it.
         """
-        threshold = cache_threshold(config)
+        threshold, device = cache_threshold(config), Device(pipeline.device)
+        name, keeper = worker_name("sampler"), Housekeeper(config, ledger)
         if config.decoder.replicas:
-            sampler = Sampler(config, pipeline, ledger, worker_name("sampler"), cache_threshold=threshold)
-            return cls({"sampler": sampler})
+            sampler = Sampler(config, pipeline, ledger, name, device, cache_threshold=threshold)
+            return cls({"sampler": sampler, "housekeeper": keeper})
         frames = FrameDecoder(pipeline.name, pipeline.vae, pipeline.whitening, pipeline.device, tiling(config))
-        decoder = Decoder(config, frames, ledger, worker_name("decoder"))
-        name = worker_name("sampler")
-        sampler = Sampler(config, pipeline, ledger, name, handed_over=decoder.wake, cache_threshold=threshold)
-        return cls({"sampler": sampler, "decoder": decoder})
+        decoder = Decoder(config, frames, ledger, worker_name("decoder"), device)
+        sampler = Sampler(config, pipeline, ledger, name, device, handed_over=decoder.wake, cache_threshold=threshold)
+        return cls({"sampler": sampler, "decoder": decoder, "housekeeper": keeper})
 
     @classmethod
     def decoding(cls, config: ServiceConfig, frames: FrameDecoder, ledger: Ledger) -> Self:
         """A decoder alone."""
-        return cls({"decoder": Decoder(config, frames, ledger, worker_name("decoder"))})
+        decoder = Decoder(config, frames, ledger, worker_name("decoder"), Device(config.decoder.device))
+        return cls({"decoder": decoder, "housekeeper": Housekeeper(config, ledger)})
 
     def start(self) -> None:
         self._threads = [
@@ -68,9 +76,11 @@ class Crew:
             thread.start()
 
     @property
-    def dead(self) -> list[str]:
-        """The workers whose loop has ended."""
-        return [thread.name for thread in self._threads if not thread.is_alive()]
+    def ills(self) -> list[str]:
+        """What is wrong: loops that have ended, that hang, or in which everything fails."""
+        dead = [f"the loop of the {thread.name} ended" for thread in self._threads if not thread.is_alive()]
+        ailing = [f"{name}: {worker.ailing}" for name, worker in self._workers.items() if worker.ailing]
+        return dead + ailing
 
     def stop(self) -> None:
         """End every loop: samplers first, so that a decoder beside them still hears of what they finish."""
@@ -78,6 +88,11 @@ class Crew:
             worker.stop()
         for thread in self._threads:
             thread.join()
+
+    def retire(self) -> None:
+        """Take no further job; the loops end when those at hand are done."""
+        for worker in self._workers.values():
+            worker.retire()
 
 
 def _run(worker: Worker, name: str) -> None:

@@ -6,10 +6,10 @@ to the next.
 
 import itertools
 import logging
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,26 +18,32 @@ from torch import Tensor
 
 from services.video.config import ServiceConfig
 from services.video.files import window_file
+from services.video.housekeeping import tidy
 from services.video.job import SAMPLED_PERCENT, Job, Stage
 from services.video.ledger import Ledger
 from services.video.ledger.tables import LedgerUnavailable
 from services.video.provenance.seals import Seals
 from services.video.workers import latents
-from services.video.workers.failures import Failure
+from services.video.workers.claims import Claims
+from services.video.workers.device import Device
+from services.video.workers.failures import is_out_of_memory
 from services.video.workers.films import OpenFilm
-from services.video.workers.housekeeping import Housekeeper, tidy
+from services.video.workers.health import Health
 from services.video.workers.leases import Holdings
 from services.video.workers.outcomes import Outcomes
 from services.video.workers.patience import Patience
 from services.video.workers.phases import observe_phase
+from services.video.workers.rate import Rate
 from services.video.workers.render import Renderer
+from services.video.workers.turns import Turns
 from sora_core import media, storage
-from sora_core.errors import StorageError, StorageUnavailable
+from sora_core.errors import StorageError
 from sora_core.pipeline import FrameDecoder
+from sora_core.vae import Tiling
 
 log = logging.getLogger(__name__)
 
-_CLAIMABLE = 8  # jobs looked at when several decoders reach for the first one
+_CLAIMABLE = 8  # jobs of an owner looked at when several decoders reach for the first one
 _RENEW_S = 0.5
 
 
@@ -54,32 +60,42 @@ class Decoder:
         frames: FrameDecoder,
         ledger: Ledger,
         worker: str,
-        clock: Callable[[], float] = time.time,
+        device: Device | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
+        """``device`` is one that a sampler shares."""
+        settings = config.sampler
         self._config = config
         self._frames = frames
         self._ledger = ledger
         self._worker = worker
-        self._clock = clock
+        self._device = device or Device(config.decoder.device)
         self._stop = threading.Event()
         self._work = threading.Event()
-        self._lease_s = config.sampler.lease_s
-        self._holdings = Holdings(ledger, self._lease_s)
-        patience = Patience(config.sampler.outage_patience_s, self._stop)
+        self._lease_s = settings.lease_s
+        self._holdings = Holdings(ledger, self._lease_s, settings.stall_s)
+        self._health = Health()
+        patience = Patience(settings.outage_patience_s, self._stop, self._holdings.moved)
         self._patience = patience
         self._renderer = Renderer(config.output, patience, Seals.load(config, ledger), crf=config.decoder.crf)
-        self._outcomes = Outcomes(ledger, self._holdings, patience, clock)
-        self._housekeeper = Housekeeper(config, ledger)
+        self._claims = Claims(ledger, self._holdings, worker, self._lease_s, Stage.DECODE)
+        self._outcomes = Outcomes(
+            ledger, self._holdings, patience, self._claims, self._health, settings.max_attempts, clock or ledger.now
+        )
+        self._rate = Rate(ledger, worker, frames.name, self._lease_s, Stage.DECODE)
+        self._turns = Turns()
 
     def run(self) -> None:
         """Work until `stop`; the job at hand is finished first."""
         self._holdings.start()
         try:
             while not self._stop.is_set():
-                self._housekeeper.tend()
+                self._rate.tell()
+                self._stop.wait(self._health.pause_s)
                 if not self.tick():
                     self._work.wait(self._config.sampler.idle_poll_s)
                     self._work.clear()
+            self._rate.retire()
         finally:
             self._holdings.stop()
 
@@ -92,67 +108,93 @@ class Decoder:
         self._stop.set()
         self._work.set()
 
-    def tick(self) -> bool:
-        """Decode one job. Whether there was one."""
-        job = self._claim()
-        if job is not None:
-            self._decode(job)
-        return job is not None
+    retire = stop
 
-    def _claim(self) -> Job | None:
+    @property
+    def ailing(self) -> str | None:
+        """What keeps it from working, or None."""
+        return self._health.ailing or self._holdings.stalled
+
+    def tick(self) -> bool:
+        """Decode what was claimed, a job as a rule. Whether there was one."""
+        jobs = self._claim()
+        for job in jobs:
+            self._decode(job)
+        return bool(jobs)
+
+    def _claim(self) -> list[Job]:
+        """The job whose turn it is: of the owner for whom least was decoded here, the first in the owner's queue."""
         try:
             waiting = self._ledger.waiting(self._frames.name, stage=Stage.DECODE, limit_per_owner=_CLAIMABLE)
-            won = self._ledger.claim(
-                [job.id for job in waiting], self._worker, self._lease_s, stage=Stage.DECODE, most=1
-            )
+            for ids in self._turns.order(self._health.trusted(waiting)):
+                won = self._claims.take(ids, most=1)
+                if won:
+                    self._turns.served(won)
+                    return won
+            return self._claims.take([])
         except LedgerUnavailable as error:
             log.warning("nothing to decode: %s", error)
-            return None
-        if not won:
-            return None
-        self._holdings.add(won[0].lease, won[0].progress)
-        return won[0]
+            return []
 
     def _decode(self, job: Job) -> None:
         began = time.perf_counter()
         try:
-            with tempfile.TemporaryDirectory(prefix="sora-") as folder:
-                self._work_off(job, Path(folder))
+            self._decode_with_room(job)
         except Dropped:
             ended = self._outcomes.drop(job)
             self._discard(job)
+        except latents.LatentsLost as error:
+            ended = False
+            self._sample_again(job, error)
         except Exception as error:
-            if self._stop.is_set() and isinstance(error, StorageUnavailable | LedgerUnavailable):
-                self._outcomes.give_back(job)
-                return
             log.exception("%s can't be decoded", job.id)
-            ended = self._outcomes.fail(job, Failure.of(error))
+            if not is_out_of_memory(error):
+                self._device.check(error)
+            ended = self._outcomes.went_wrong(job, error)
         else:
             ended = job.window + 1 == job.num_windows
-            observe_phase("decode", job, time.perf_counter() - began)
+            elapsed_s = time.perf_counter() - began
+            observe_phase("decode", job, elapsed_s)
+            self._rate.did(job.tokens, elapsed_s)
         if ended:  # else another has it, and needs its files
-            tidy(self._ledger, self._config.output, job)
+            tidy(self._ledger, self._config.output, job.id)
 
-    def _work_off(self, job: Job, folder: Path) -> None:
+    def _decode_with_room(self, job: Job) -> None:
+        """Where memory is short, in smaller tiles, and in the end with the device for itself."""
+        *larger, smallest = self._frames.tilings()
+        tries = [*((tiling, False) for tiling in larger), (smallest, False), (smallest, True)]
+        for number, (tiling, alone) in enumerate(tries, 1):
+            try:
+                with storage.scratch() as folder, self._device.alone() if alone else nullcontext():
+                    self._work_off(job, folder, tiling)
+                return
+            except Exception as error:
+                if not is_out_of_memory(error) or number == len(tries):
+                    raise
+                log.warning("%s: out of memory in tiles of %s", job.id, tiling and tiling.side)
+
+    def _work_off(self, job: Job, folder: Path, tiling: Tiling | None) -> None:
         """Store what the job's latents are: its files, or a window of its film. Dropped when it isn't wanted."""
         assert job.saved is not None, f"{job.id} came without latents"
         saved = job.saved
-        latent = self._patience.call(lambda: latents.read(saved))["latent"]
+        latent = self._patience.call(lambda: latents.read(saved, self._frames.origin))["latent"]
         film = self._patience.call(lambda: OpenFilm.of(job, folder, to_assemble=True))
         watch = _Watch(self._holdings, job)
         if film is None:
-            self._finish(job, itertools.chain.from_iterable(self._frames.stream(latent)), None, watch)
+            self._finish(job, itertools.chain.from_iterable(self._frames.stream(latent, tiling)), None, watch)
             return
-        window = film.settled(self._decoded(latent, watch))
+        window = film.settled(self._decoded(latent, watch, tiling))
         if film.is_last and film.is_last_stage:
             self._finish(job, film.assembled(window), film.sound, watch)
         else:
             self._advance(job, film.assembled(window) if film.is_last else window, folder)
             latents.discard(saved)
 
-    def _decoded(self, latent: Float[Tensor, "c t h w"], watch: "_Watch") -> UInt8[np.ndarray, "t h w 3"]:
+    def _decoded(
+        self, latent: Float[Tensor, "c t h w"], watch: "_Watch", tiling: Tiling | None
+    ) -> UInt8[np.ndarray, "t h w 3"]:
         chunks = []
-        for chunk in self._frames.stream(latent):
+        for chunk in self._frames.stream(latent, tiling):
             watch.check()
             chunks.append(chunk)
         return np.concatenate(chunks)
@@ -167,7 +209,6 @@ class Decoder:
         result = self._renderer.render(job, frames, sound, watch)
         if not self._outcomes.complete(job, result, self._config.expire_after_s):
             raise Dropped
-        self._renderer.discard_earlier(job)
 
     def _advance(self, job: Job, made: Iterable[UInt8[np.ndarray, "h w 3"]], folder: Path) -> None:
         """Store what further windows build on, a window or a whole film, and leave the job to the samplers."""
@@ -176,6 +217,17 @@ class Decoder:
         self._patience.call(lambda: storage.upload(path, uri))
         if not self._patience.call(lambda: self._ledger.advance(job.lease, [*(job.made or ()), uri])):
             raise Dropped
+        self._holdings.remove(job.lease)
+        self._health.well()
+
+    def _sample_again(self, job: Job, error: latents.LatentsLost) -> None:
+        """Its latents are of no use here; what was accepted is made all the same."""
+        log.warning("%s is sampled again: %s", job.id, error)
+        try:
+            self._ledger.sample_again(job.lease)
+        except LedgerUnavailable as outage:
+            log.warning("%s waits for its lease to run out: %s", job.id, outage)
+            self._claims.doubt()
         self._holdings.remove(job.lease)
 
     def _discard(self, job: Job) -> None:
@@ -201,6 +253,7 @@ class _Watch:
     def check(self) -> None:
         """Raise Dropped when the job isn't wanted any more."""
         lease = self._job.lease
+        self._holdings.moved([lease])
         if time.monotonic() - self._asked > _RENEW_S:
             self._asked = time.monotonic()
             revoked = self._holdings.renew()

@@ -6,9 +6,8 @@ An error belongs to one job: what fails in a pack is tried again alone, and only
 import logging
 from collections.abc import Sequence
 
-import torch
-
-from services.video.workers.failures import DeviceLost, Failure, is_out_of_memory
+from services.video.workers.device import Device
+from services.video.workers.failures import is_out_of_memory
 from services.video.workers.latents import State
 from sora_core import telemetry
 from sora_core.pipeline import Generation, Pipeline, Request
@@ -19,8 +18,9 @@ log = logging.getLogger(__name__)
 class Engine:
     """Generations in flight. `step` raises what `is_out_of_memory`, so that a smaller batch can be tried."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, device: Device) -> None:
         self._pipeline = pipeline
+        self._device = device
         self._generations: dict[str, Generation] = {}
 
     def start(self, job_id: str, request: Request, state: State | None = None) -> None:
@@ -30,8 +30,8 @@ class Engine:
             generation.restore(state)
         self._generations[job_id] = generation
 
-    def step(self, job_ids: Sequence[str]) -> dict[str, Failure]:
-        """Move these jobs on by one packed forward; the failures of those that couldn't go on.
+    def step(self, job_ids: Sequence[str]) -> dict[str, Exception]:
+        """Move these jobs on by one packed forward; the errors of those that couldn't go on.
 
         DeviceLost when it is not the jobs that fail but what they run on.
         """
@@ -39,11 +39,11 @@ class Engine:
         error = self._attempt(job_ids)
         if error is None:
             return {}
-        self._check_device(error)
+        self._device.check(error)
         if len(job_ids) == 1:
-            return {job_ids[0]: Failure.of(error)}
+            return {job_ids[0]: error}
         log.warning("a step of %d jobs failed, each is tried alone: %r", len(job_ids), error)
-        failures: dict[str, Failure] = {}
+        failures: dict[str, Exception] = {}
         for job_id in job_ids:
             if self._generations[job_id].step == before[job_id]:
                 failures |= self.step([job_id])
@@ -53,20 +53,14 @@ class Engine:
         generations = [self._generations[job_id] for job_id in job_ids]
         before = sum(generation.tokens_left_out for generation in generations)
         try:
-            self._pipeline.step(generations)
+            with self._device.step():
+                self._pipeline.step(generations)
         except Exception as error:
             if is_out_of_memory(error):
                 raise
             return error
         telemetry.VIDEO_CACHED_TOKENS.inc(sum(generation.tokens_left_out for generation in generations) - before)
         return None
-
-    def _check_device(self, error: Exception) -> None:
-        """A kernel that fails may take the whole device with it, and then every job after it would fail too."""
-        try:
-            torch.ones(1, device=self._pipeline.device).add_(1).item()
-        except Exception as fault:
-            raise DeviceLost(f"{self._pipeline.device} computes nothing any more after {error!r}") from fault
 
     def tokens(self, job_ids: Sequence[str]) -> int:
         """Tokens of the next packed forward of these jobs."""

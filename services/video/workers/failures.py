@@ -1,15 +1,42 @@
-"""Why jobs fail, in the words that their owners read."""
+"""Why work goes wrong, and whose fault it is: the job's, the place's where it is done, or nobody knows."""
 
+import errno
 from dataclasses import dataclass
+from enum import Enum
 
 import torch
 
 from services.video.job import OVERDUE
-from sora_core.errors import InputError
+from services.video.ledger.tables import LedgerUnavailable
+from sora_core.errors import InputError, ProvenanceUnavailable, StorageError
 
 
 class DeviceLost(Exception):
     """The device computes nothing any more, so no job is to blame; the replica has to be replaced."""
+
+
+class ClipLost(InputError):
+    """A clip that a job works on is gone from the storage."""
+
+
+class Blame(Enum):
+    """Whose fault an error is."""
+
+    JOB = "job"
+    PLACE = "place"
+    UNKNOWN = "unknown"
+
+
+_OF_THE_HOST = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EACCES, errno.EIO}
+
+
+def blame(error: Exception) -> Blame:
+    """Whose fault an error is; one that another worker may not have is the place's."""
+    if isinstance(error, DeviceLost | StorageError | LedgerUnavailable | ProvenanceUnavailable):
+        return Blame.PLACE
+    if isinstance(error, OSError) and error.errno in _OF_THE_HOST:
+        return Blame.PLACE
+    return Blame.JOB if isinstance(error, InputError) else Blame.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +48,8 @@ class Failure:
 
     @classmethod
     def of(cls, error: Exception) -> "Failure":
+        if isinstance(error, ClipLost):
+            return cls("source_lost", str(error))
         if isinstance(error, InputError):
             return cls("invalid_request", str(error))
         if is_out_of_memory(error):

@@ -4,16 +4,17 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from jaxtyping import Int, Int16, UInt8
 
 from services.video.film import Film, StoredClip
 from services.video.job import Job
+from services.video.workers.failures import ClipLost
 from sora_core import media, storage
 from sora_core.edits import Canvas, Clip, Plan, Window, assemble, make_canvas, settle
 from sora_core.edits.plan import Layer
+from sora_core.errors import MissingObject
 from sora_core.pipeline import Request
 from sora_core.pipeline.editing import window_request
 from sora_core.pipeline.generation import MAX_SEED
@@ -56,7 +57,7 @@ class OpenFilm:
             _frames(uri, window.shape, folder / f"window-{index}", shown.of(window.start, window.shape.frames))
             for index, (uri, window) in enumerate(zip(ready, plan.windows, strict=False))
         ]
-        sound = None if film.sound is None else np.load(io.BytesIO(storage.read_bytes(film.sound)))
+        sound = None if film.sound is None else np.load(io.BytesIO(_stored(film.sound)))
         return cls(plan, plan == film.stages()[-1], at_hand, sources, made, sound)
 
     @property
@@ -110,11 +111,21 @@ class _Shown:
         return range(int(found.min()), int(found.max()) + 1) if len(found) else range(0)
 
 
+def _stored(uri: str) -> bytes:
+    try:
+        return storage.read_bytes(uri)
+    except MissingObject as error:
+        raise ClipLost(f"a sound that it is made from is gone: {error}") from error
+
+
 def _frames(uri: str, shape: PixelShape, place: Path, wanted: range) -> Clip:
     if not wanted:
         return np.broadcast_to(np.uint8(0), (shape.frames, shape.height, shape.width, 3))
-    with storage.local_file(uri) as path:
-        return media.read_film(path, place, shape, wanted)
+    try:
+        with storage.local_file(uri) as path:
+            return media.read_film(path, place, shape, wanted)
+    except MissingObject as error:
+        raise ClipLost(f"a clip that it is made from is gone: {error}") from error
 
 
 def _references(job: Job, folder: Path) -> tuple[Clip, ...]:
@@ -128,7 +139,10 @@ def _references(job: Job, folder: Path) -> tuple[Clip, ...]:
 
 
 def request_of(job: Job, cache_threshold: float, refresh_given_every: int) -> Request:
-    """What the pipeline is asked for in the window at hand. StorageError when a clip can't be read."""
+    """What the pipeline is asked for in the window at hand.
+
+    ClipLost when a clip is gone, StorageError when it can't be read now.
+    """
     params = job.params
     request = Request(
         prompt=params.get("revised_prompt") or params["prompt"],
@@ -142,9 +156,9 @@ def request_of(job: Job, cache_threshold: float, refresh_given_every: int) -> Re
         cache_threshold=cache_threshold,
         refresh_given_every=refresh_given_every,
     )
-    with TemporaryDirectory(prefix="sora-") as folder:
-        request = replace(request, references=_references(job, Path(folder)))
-        film = OpenFilm.of(job, Path(folder), to_assemble=False)
+    with storage.scratch() as folder:
+        request = replace(request, references=_references(job, folder))
+        film = OpenFilm.of(job, folder, to_assemble=False)
         if film is None:
             return request
         request = replace(request, seed=(request.seed + job.window - film.window) % MAX_SEED)

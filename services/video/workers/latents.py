@@ -1,6 +1,8 @@
 """Latents of jobs in storage: of those half sampled, for another sampler, and of finished ones, for a decoder."""
 
+import json
 import logging
+from collections.abc import Mapping
 
 import safetensors
 import safetensors.torch
@@ -27,18 +29,29 @@ def place(output: str, job: Job, step: int) -> str:
     )
 
 
-def write(uri: str, state: State) -> None:
-    """Store tensors whole or not at all."""
-    storage.write_bytes(uri, safetensors.torch.save(state))
+def write(uri: str, state: State, origin: dict[str, str]) -> None:
+    """Store tensors whole or not at all, with what they are tied to (`Pipeline.origin`)."""
+    storage.write_bytes(uri, safetensors.torch.save(state, origin))
 
 
-def read(uri: str) -> State:
-    """What `write` stored; LatentsLost when it is gone or damaged."""
+def read(uri: str, origin: Mapping[str, str]) -> State:
+    """What `write` stored; LatentsLost when it is gone, damaged, or tied to something else than this."""
     try:
-        state: State = safetensors.torch.load(storage.read_bytes(uri))
+        data = storage.read_bytes(uri)
+        state: State = safetensors.torch.load(data)
     except (MissingObject, safetensors.SafetensorError) as error:
-        raise LatentsLost(f"{uri}: the saved latents are gone or damaged ({error}); create the video again") from error
+        raise LatentsLost(f"{uri}: the saved latents are gone or damaged ({error})") from error
+    stored = _origin(data)
+    for what, ours in origin.items():
+        if stored.get(what) != ours:
+            raise LatentsLost(f"{uri}: its {what} are {stored.get(what)}, those here {ours}")
     return state
+
+
+def _origin(data: bytes) -> dict[str, str]:
+    """The strings in the header, which is JSON after eight bytes that say how long it is."""
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + length]).get("__metadata__") or {}
 
 
 def discard(uri: str | None) -> None:

@@ -16,11 +16,15 @@ _LONGEST_PAUSE_S = 10.0
 
 
 class Patience:
-    """Tries again for ``limit_s`` seconds an action, or until the process is asked to stop."""
+    """Tries again for ``limit_s`` seconds an action, or until the process is asked to stop.
 
-    def __init__(self, limit_s: float, stop: threading.Event) -> None:
+    ``waiting`` is called before every other try: what waits for an outage to end doesn't stall.
+    """
+
+    def __init__(self, limit_s: float, stop: threading.Event, waiting: Callable[[], None] = lambda: None) -> None:
         self._limit_s = limit_s
         self._stop = stop
+        self._waiting = waiting
 
     def call(self, action: Callable[[], T]) -> T:
         """The action's value; LedgerUnavailable, StorageUnavailable or ProvenanceUnavailable when patience is over."""
@@ -32,5 +36,6 @@ class Patience:
                 if waited_s >= self._limit_s or self._stop.wait(pause_s):
                     raise
                 log.warning("trying again: %s", error)
+                self._waiting()
                 waited_s += pause_s
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

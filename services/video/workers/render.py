@@ -1,9 +1,7 @@
 """From frames to stored files: mp4, thumbnail and sprite sheet, streamed as the frames come."""
 
-import logging
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,6 @@ from services.video.provenance.seals import Seals
 from services.video.provenance.sources import read_sources
 from services.video.workers.patience import Patience
 from sora_core import media, storage
-from sora_core.errors import StorageError
-
-log = logging.getLogger(__name__)
 
 SHEET_COLUMNS = 5
 _SHEET_FRAMES = SHEET_COLUMNS**2
@@ -71,8 +66,8 @@ class Renderer:
         count = job.params["num_frames"]
         kept = frozenset(np.linspace(0, count - 1, min(count, _SHEET_FRAMES)).round().astype(int).tolist())
         samples = _Samples(kept)
-        with tempfile.TemporaryDirectory(prefix="sora-") as folder:
-            paths = {variant: Path(folder) / FILE_NAMES[variant] for variant in VARIANTS[job.kind]}
+        with storage.scratch() as folder:
+            paths = {variant: folder / FILE_NAMES[variant] for variant in VARIANTS[job.kind]}
             seen = _seen(self._seals.frames(job, frames), samples, on_frame)
             if job.kind is Kind.IMAGE:
                 Image.fromarray(next(seen)).save(paths["image"])
@@ -80,22 +75,12 @@ class Renderer:
                 metadata = self._seals.metadata(job)
                 media.encode_mp4(paths["video"], seen, job.params["fps"], crf=self._crf, sound=sound, metadata=metadata)
                 _write_pictures(paths, samples)
-            self._seal(job, paths, Path(folder))
+            self._seal(job, paths, folder)
             return {variant: self._store(job, variant, path) for variant, path in paths.items()}
 
     def discard(self, job: Job) -> None:
         """Remove what an attempt stored that doesn't count."""
         storage.delete_prefix(attempt_folder(self._output, job))
-
-    def discard_earlier(self, job: Job) -> None:
-        """Remove what attempts stored that died before they could finish the job; it has its result."""
-        if not job.losses:
-            return
-        try:
-            for attempt in range(1, job.attempts):
-                storage.delete_prefix(attempt_folder(self._output, replace(job, attempts=attempt)))
-        except StorageError as error:
-            log.warning("files of dead attempts at %s stay until it is deleted: %s", job.id, error)
 
     def _seal(self, job: Job, paths: dict[str, Path], folder: Path) -> None:
         sources = self._patience.call(partial(read_sources, self._output, job.id, folder))

@@ -23,6 +23,7 @@ class _Saved:
 
     uri: str | None
     step: int
+    joined_at: int
     since: float = field(default_factory=time.monotonic)
     pending: Future[None] | None = None
 
@@ -34,7 +35,11 @@ class _Saved:
 class Saver:
     """Saves half-sampled jobs every ``every_s`` seconds, and hands over those that are done."""
 
-    def __init__(self, ledger: Ledger, output: str, patience: Patience, every_s: float | None) -> None:
+    def __init__(
+        self, ledger: Ledger, output: str, patience: Patience, every_s: float | None, origin: dict[str, str]
+    ) -> None:
+        """``origin`` is what the latents are tied to."""
+        self._origin = origin
         self._ledger = ledger
         self._output = output
         self._patience = patience
@@ -44,7 +49,7 @@ class Saver:
 
     def join(self, job: Job, step: int) -> None:
         """A job enters the batch at this step."""
-        self._saved[job.id] = _Saved(job.saved, step)
+        self._saved[job.id] = _Saved(job.saved, step, step)
 
     def leave(self, job: Job) -> None:
         """A job is in the batch no more, and nothing further is stored of it."""
@@ -57,25 +62,32 @@ class Saver:
             return
         self._submit(job, generation, saved)
 
-    def save_now(self, job: Job, generation: Generation) -> None:
-        """Save a job that is given up here, and wait until it is done."""
-        saved = self._saved[job.id]
-        if self._every_s is None:
-            return
-        if generation.step > saved.step:
-            self._submit(job, generation, saved)
-        if saved.pending is not None:
-            saved.pending.result()
+    def got_on(self, job_id: str) -> bool:
+        """Whether a job was saved at a later step than it joined at."""
+        saved = self._saved[job_id]
+        return saved.step > saved.joined_at
+
+    def part_with(self, job: Job, generation: Generation, then: Callable[[], None]) -> None:
+        """Save a job that is given up here as it is; ``then`` is called once that is done, or has failed."""
+        saved, state, step = self._saved.pop(job.id), generation.state(), generation.step
+
+        def store() -> None:
+            if self._every_s is not None and step > saved.step:
+                self._save(job, state, step, saved)
+            then()
+
+        self._thread.submit(store)
 
     def hand_over(self, job: Job, generation: Generation, then: Callable[[Exception | bool], None]) -> None:
         """Leave a finished job to the decoders; ``then`` hears whether it was taken, or why that failed."""
-        saved, state = self._saved.pop(job.id), {"latent": generation.state()["latent"]}
+        saved, step = self._saved.pop(job.id), generation.step
+        state = {"latent": generation.state()["latent"]}
         progress = SAMPLED_PERCENT * (job.window + 1) // job.num_windows
 
         def store() -> None:
-            uri = latents.place(self._output, job, generation.step)
+            uri = latents.place(self._output, job, step)
             try:
-                self._patience.call(lambda: latents.write(uri, state))
+                self._patience.call(lambda: latents.write(uri, state, self._origin))
                 taken = self._patience.call(lambda: self._ledger.hand_over(job.lease, uri, progress))
             except Exception as error:
                 log.exception("%s can't be handed over", job.id)
@@ -99,7 +111,7 @@ class Saver:
         """One that fails costs nothing but the steps since the last."""
         uri = latents.place(self._output, job, step)
         try:
-            latents.write(uri, state)
+            latents.write(uri, state, self._origin)
             kept = self._ledger.save(job.lease, uri)
         except (StorageError, LedgerUnavailable) as error:
             log.warning("%s is not saved at step %d: %s", job.id, step, error)
