@@ -37,18 +37,23 @@ def why(what: str, config: WhyConfig) -> None:
 
 def find(what: str, output: str) -> list[dict[str, Any]]:
     """The ledger's rows of a clip (with its object's) or of the objects whose URI is or ends with ``what``."""
-    table = ledger.read_rows(output, _COLUMNS)
-    uris = pc.unique(table.filter(pc.equal(table.column("clip_id"), what)).column("uri")).to_pylist()
-    if uris:
+    found = [row for table in ledger.tables_of(output, _COLUMNS) for row in _in_table(what, table)]
+    return sorted(found, key=lambda row: (row["uri"], row["start_s"] if row["start_s"] is not None else -1.0))
+
+
+def _in_table(what: str, table: pa.Table) -> list[dict[str, Any]]:
+    """As `find`, in the file of the ledger that holds an object with all its clips."""
+    uris = pc.unique(table.filter(pc.equal(table.column("clip_id"), what)).column("uri"))
+    if len(uris):
         chosen = pc.and_(
-            pc.is_in(table.column("uri"), pa.array(uris)),
+            pc.is_in(table.column("uri"), uris),
             pc.or_kleene(pc.is_null(table.column("clip_id")), pc.equal(table.column("clip_id"), what)),
         )
     else:
         ends = pc.ends_with(table.column("uri"), pattern="/" + what.lstrip("/"))
         chosen = pc.or_(pc.equal(table.column("uri"), what), ends)
     found: list[dict[str, Any]] = table.filter(chosen).to_pylist()
-    return sorted(found, key=lambda row: (row["uri"], row["start_s"] if row["start_s"] is not None else -1.0))
+    return found
 
 
 def describe(row: dict[str, Any]) -> str:
