@@ -7,7 +7,8 @@ import numpy as np
 from benchmarks.edits.footage import LONG, WINDOW
 from sora_core.edits import Clip
 from sora_core.world.render import render
-from sora_core.world.scene import BACKGROUNDS, DIRECTIONS, Attributes, Mix, Scene, caption, sample
+from sora_core.world.scene import BACKGROUNDS, DIRECTIONS, Attributes, Mix, Scene
+from sora_core.world.words import caption, sample
 
 NUM_SCENES = 24
 

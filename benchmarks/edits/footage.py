@@ -10,7 +10,8 @@ from benchmarks.scaling.clips import FPS, Footage
 from sora_core import media
 from sora_core.shapes import fit_area
 from sora_core.world.render import render
-from sora_core.world.scene import Attributes, Mix, caption, sample
+from sora_core.world.scene import Attributes, Mix
+from sora_core.world.words import caption, sample
 
 REAL = Path("examples/footage")
 HELD_OUT = ("fx_lego.webm", "oh_office_720.264", "in_bottles.mp4", "mp_chaplin.mp4")

@@ -36,7 +36,8 @@ from sora_core.pipeline import edit
 from sora_core.precision import autocast, fast_dtype
 from sora_core.shapes import PixelShape
 from sora_core.world.render import render
-from sora_core.world.scene import Scene, parse
+from sora_core.world.scene import Scene
+from sora_core.world.words import parse
 
 FOLDER = Path("docs/gallery")
 NEW, OWN = (255, 140, 0), (150, 150, 150)

@@ -48,7 +48,8 @@ from sora_core.vae.metrics import ssim
 from sora_core.world.readback import read as look
 from sora_core.world.readback import score
 from sora_core.world.render import render
-from sora_core.world.scene import Attributes, caption
+from sora_core.world.scene import Attributes
+from sora_core.world.words import caption
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,8 @@ from sora_core.training.step import Example
 from sora_core.vae import VideoAutoencoder
 from sora_core.vae.whitening import Whitening, WhiteningStatistics
 from sora_core.world.render import render
-from sora_core.world.scene import Mix, caption, sample
+from sora_core.world.scene import Mix
+from sora_core.world.words import caption, sample
 
 FOLDER = Path("build/scaling")
 """Encoded sets and trained weights; made anew when deleted."""

@@ -17,7 +17,8 @@ from sora_core.precision import fast_dtype
 from sora_core.text import TextEncoder
 from sora_core.vae import VideoAutoencoder
 from sora_core.world.readback import MIN_SATURATION, MIN_VALUE
-from sora_core.world.scene import Mix, sample
+from sora_core.world.scene import Mix
+from sora_core.world.words import sample
 
 NUM_STEPS = 16
 GUIDANCE = 1.5

@@ -29,7 +29,8 @@ from sora_core.pipeline import Pipeline, Request
 from sora_core.precision import autocast, fast_dtype
 from sora_core.world.readback import read, score
 from sora_core.world.render import render
-from sora_core.world.scene import Mix, sample
+from sora_core.world.scene import Mix
+from sora_core.world.words import sample
 
 FRAMES = 33
 WINDOWS = (9, 5)

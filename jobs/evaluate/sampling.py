@@ -11,7 +11,8 @@ from sora_core.pipeline import Generation, Pipeline, Request
 from sora_core.pipeline.frames import to_frames, to_video
 from sora_core.world.readback import Reading, read, score
 from sora_core.world.render import render
-from sora_core.world.scene import Scene, caption, sample
+from sora_core.world.scene import Scene
+from sora_core.world.words import caption, sample
 
 _FILM_FRAMES = 4
 

@@ -22,6 +22,14 @@ class WorldConfig(JobConfig):
     """Relative weight of each number of frames, 4k + 1; 1 is a photograph."""
     counts: dict[int, float]
     """Relative weight of each number of objects."""
+    kinds: dict[str, float] = Field(default={"plain": 1.0})
+    """Relative weight of each kind of scene."""
+    wording: str = "first"
+    """Which wordings of the captions are used: "first", "trained" or "held out"."""
+    latents: bool = False
+    """Write a curated folder, ready to train on, in place of files."""
+    val_every: PositiveInt = 50
+    """With ``latents``: one clip in so many is for validation."""
     fps: PositiveFloat
     crf: int = Field(ge=0, le=51)
     num_processes: PositiveInt
@@ -35,4 +43,4 @@ class WorldConfig(JobConfig):
 
     @property
     def mix(self) -> Mix:
-        return Mix.parse(self.sizes, self.frames, self.counts)
+        return Mix.parse(self.sizes, self.frames, self.counts, self.kinds, self.wording)

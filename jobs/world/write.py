@@ -12,20 +12,24 @@ from tqdm import tqdm
 from jobs.launch import write_resolved
 from jobs.world.clips import write_clip
 from jobs.world.config import WorldConfig
+from jobs.world.latents import LICENCE, write_latents
 from sora_core import storage
 from sora_core.errors import ConfigError, MissingObject
-from sora_core.world.scene import Scene, caption, sample
+from sora_core.world.scene import Scene
+from sora_core.world.words import caption, sample
 
 logger = logging.getLogger(__name__)
 
 CAPTIONS = "captions.csv"
-LICENCE = "CC0-1.0"
 _SETTINGS = "config.json"
 _CHUNK = 8  # clips that a process takes at once
 
 
 def write_world(config: WorldConfig) -> None:
     """Render what is missing, then write the captions. ConfigError when ``output`` holds another world."""
+    if config.latents:
+        write_latents(config, [sample(config.mix, seed) for seed in _seeds(config)])
+        return
     done = _names_there(config)
     scenes = [sample(config.mix, seed) for seed in _seeds(config)]
     names = [_name(number, scene) for number, scene in enumerate(scenes)]
@@ -73,5 +77,7 @@ def _table(names: list[str], scenes: list[Scene]) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(("file", "caption", "licence"))
-    table.writerows((name, caption(scene.attributes), LICENCE) for name, scene in zip(names, scenes, strict=True))
+    table.writerows(
+        (name, caption(scene.attributes, scene.wording), LICENCE) for name, scene in zip(names, scenes, strict=True)
+    )
     return text.getvalue()

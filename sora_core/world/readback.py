@@ -44,35 +44,75 @@ class _Object:
     centroid: tuple[float, float]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Looked:
+    """A clip taken apart: pixels in 0..1 and their hues, which are of a pure colour, which lie inside objects, the
+    objects of each frame, and the ground's mean colour."""
+
+    video: Floats
+    hues: Floats
+    pure: Mask
+    inside: Mask
+    objects: list[list[_Object]]
+    ground: Floats | None
+
+    def part(self, frames: NDArray[np.integer]) -> "Looked":
+        """Some of its frames."""
+        chosen = [self.objects[frame] for frame in frames]
+        return Looked(
+            self.video[frames], self.hues[frames], self.pure[frames], self.inside[frames], chosen, self.ground
+        )
+
+
 def read(frames: NDArray[np.uint8]) -> Reading:
     """Measure a clip (t, h, w, 3)."""
+    return read_from(look(frames))
+
+
+def look(frames: NDArray[np.uint8]) -> Looked:
+    """Take a clip (t, h, w, 3) apart."""
     video: Floats = frames.astype(np.float32) / np.float32(255)
     hsv = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2HSV) for frame in video])
     pure = (hsv[..., 1] > MIN_SATURATION) & (hsv[..., 2] > MIN_VALUE)
     seen = sum(bool(_objects(mask)) for mask in pure) > len(frames) / 2
     ground = _ground_colour(video, pure)
     inside = _inside(video, pure, ground) if seen and ground is not None else np.zeros_like(pure)
-    objects = [_objects(mask) for mask in inside]
-    seen = sum(map(bool, objects)) > len(frames) / 2
+    return Looked(video, hsv[..., 0], pure, inside, [_objects(mask) for mask in inside], ground)
+
+
+def only(looked: Looked, colour: str) -> Looked:
+    """A clip as if pixels of other pure colours were ground."""
+    sector = 360 / len(COLOURS)
+    own = looked.pure & (np.round(looked.hues / sector).astype(int) % len(COLOURS) == COLOURS.index(colour))
+    kernel = np.ones((3, 3), np.uint8)
+    near = np.stack([cv2.dilate(mask.astype(np.uint8), kernel) for mask in own]).astype(bool)
+    nothing = looked.ground is None or not own.any()
+    inside = np.zeros_like(own) if nothing else near & _inside(looked.video, own, looked.ground)
+    return Looked(looked.video, looked.hues, own, inside, [_objects(mask) for mask in inside], looked.ground)
+
+
+def read_from(looked: Looked) -> Reading:
+    """The attributes of objects that are alike."""
+    objects, frames = looked.objects, len(looked.video)
+    seen = sum(map(bool, objects)) > frames / 2
     return Reading(
-        colour=_colour(hsv[..., 0][pure & inside]) if seen else None,
+        colour=_colour(looked.hues[looked.pure & looked.inside]) if seen else None,
         shape=_shape(objects) if seen else None,
-        background=None if ground is None else _background(ground),
-        direction=_direction(objects, frames.shape[1:3]) if seen and len(frames) > 1 else None,
+        background=None if looked.ground is None else _background(looked.ground),
+        direction=_direction(objects, looked.video.shape[1:3]) if seen and frames > 1 else None,
         count=_count(objects) if seen else None,
     )
 
 
 def score(reading: Reading, truth: Attributes) -> dict[str, bool]:
-    """Attribute -> whether it was read as the truth says; only attributes that the truth defines."""
-    hits = {
-        "colour": reading.colour == truth.colour,
-        "shape": reading.shape == truth.shape,
-        "background": reading.background == truth.background,
-        "count": reading.count == truth.count,
-    }
-    if truth.direction is not None:
-        hits["direction"] = reading.direction == truth.direction
+    """Attribute -> whether it was read as the truth says; only attributes that the truth defines of all objects
+    together (`sora_core.world.stories` measures the rest)."""
+    hits = {"background": reading.background == truth.background}
+    if not truth.others:
+        alike = {"colour": reading.colour, "shape": reading.shape, "count": reading.count}
+        hits |= {name: value == getattr(truth, name) for name, value in alike.items()}
+        if truth.direction is not None and truth.event is None and truth.camera is None:
+            hits["direction"] = reading.direction == truth.direction
     return hits
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sora_core.shapes import PixelShape
+from sora_core.world.paths import Body, Camera, camera_of, lay_out
 from sora_core.world.scene import BACKGROUNDS, COLOURS, Scene
 
 Floats = NDArray[np.float32]
@@ -25,31 +26,33 @@ GROUNDS = {
     "sand": Ground((0.80, 0.68, 0.46), ((4, 4, 0.05), (24, 12, 0.07))),
     "water": Ground((0.24, 0.38, 0.50), ((4, 16, 0.10), (12, 32, 0.05))),
     "snow": Ground((0.88, 0.90, 0.93), ((28, 28, 0.06), (6, 6, 0.02))),
+    "stone": Ground((0.55, 0.55, 0.57), ((9, 14, 0.09), (3, 3, 0.04))),
+    "night": Ground((0.07, 0.07, 0.11), ((5, 5, 0.20), (30, 30, 0.15))),
+    "clay": Ground((0.60, 0.36, 0.28), ((3, 20, 0.07), (16, 16, 0.06))),
 }
 assert tuple(GROUNDS) == BACKGROUNDS
 
-RADII = {1: (0.20, 0.27), 2: (0.15, 0.19), 3: (0.115, 0.13)}
-"""Objects in the scene -> least and greatest radius of one, in short sides."""
-
-TRAVEL = (0.35, 0.50)
-"""How far an object moves over a clip, in sides of the picture."""
-
-_REACH = 1.1  # a triangle's corners lie this many radii from the middle of its box
-_STEP = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0), "still": (0, 0)}
+POST = (0.30, 0.28, 0.27)
+"""What an object hides behind."""
+POST_WIDTH = 0.18
+"""Of the side along which the object moves."""
 
 
 def render(scene: Scene) -> NDArray[np.uint8]:
     """The clip as (t, h, w, 3); the same scene always has the same pixels."""
     rng = np.random.default_rng(scene.seed)
-    size = scene.size
-    radius = min(size.height, size.width) * rng.uniform(*RADII[scene.attributes.count])
-    ground = _ground(rng, GROUNDS[scene.attributes.background], size)
-    colour = _colour(rng, scene.attributes.colour)
-    cover = np.zeros((size.frames, size.height, size.width), np.float32)
-    for path in _paths(rng, scene, radius):
-        distance = _distance(scene.attributes.shape, path, radius, size)
-        cover = np.maximum(cover, np.clip(0.5 - distance, 0, 1))
-    pixels = ground[None] + cover[..., None] * (colour - ground[None])
+    size, attributes = scene.size, scene.attributes
+    camera = camera_of(scene)
+    layout = lay_out(rng, scene, camera)
+    pixels = _ground(rng, GROUNDS[attributes.background], size, camera)
+    colours = {}
+    for body in layout.bodies:
+        if body.colour not in colours:
+            colours[body.colour] = _colour(rng, body.colour)
+        cover = np.clip(0.5 - _distance(body, size), 0, 1)[..., None]
+        pixels = pixels + cover * (colours[body.colour] - pixels)
+    if attributes.event == "hides":
+        pixels = _with_post(pixels, layout.along)
     return (pixels * 255).round().clip(0, 255).astype(np.uint8)
 
 
@@ -60,55 +63,44 @@ def _colour(rng: np.random.Generator, name: str) -> Floats:
     return colour
 
 
-def _ground(rng: np.random.Generator, ground: Ground, size: PixelShape) -> Floats:
-    """(h, w, 3): the mean colour, brightened and darkened by smooth noise at each of its scales."""
-    light = np.full((size.height, size.width), rng.uniform(0.95, 1.05), np.float32)
+def _with_post(pixels: Floats, along: int) -> Floats:
+    """The clip with a post across the way of its object."""
+    sides = pixels.shape[1:3]
+    low, high = (round(sides[along] * (0.5 + side * POST_WIDTH / 2)) for side in (-1, 1))
+    out = pixels.copy()
+    where = (slice(None), slice(low, high)) if along == 0 else (slice(None), slice(None), slice(low, high))
+    out[where] = np.array(POST, np.float32)
+    return out
+
+
+def _ground(rng: np.random.Generator, ground: Ground, size: PixelShape, camera: Camera) -> Floats:
+    """(t or 1, h, w, 3): the mean colour, brightened and darkened by smooth noise at each of its scales."""
+    room = camera.room()
+    height, width = size.height + 2 * room, size.width + 2 * room
+    light = np.full((height, width), rng.uniform(0.95, 1.05), np.float32)
     for cell_height, cell_width, strength in ground.texture:
-        rows, columns = int(size.height / cell_height) + 3, int(size.width / cell_width) + 3
+        rows, columns = int(height / cell_height) + 3, int(width / cell_width) + 3
         noise = rng.standard_normal((rows, columns)).astype(np.float32)
         place = np.array([[1 / cell_width, 0, rng.uniform(0.5, 1.5)], [0, 1 / cell_height, rng.uniform(0.5, 1.5)]])
         flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-        smooth = cv2.warpAffine(noise, place, (size.width, size.height), flags=flags, borderMode=cv2.BORDER_REFLECT)
+        smooth = cv2.warpAffine(noise, place, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT)
         light += strength * smooth
-    textured: Floats = light[..., None] * np.array(ground.colour, np.float32)
+    seen = camera.look(light, room, size)
+    textured: Floats = seen[..., None] * np.array(ground.colour, np.float32)
     return textured
 
 
-def _paths(rng: np.random.Generator, scene: Scene, radius: float) -> list[Floats]:
-    """For each object the (t, 2) row and column of its middle; all move alike, side by side, and stay in view."""
-    size, count = scene.size, scene.attributes.count
-    sides = np.array([size.height, size.width], np.float32)
-    step = np.array(_STEP[scene.attributes.direction or "still"], np.float32)
-    if step.any():
-        lane_axis = int(np.argmin(np.abs(step)))
-    else:
-        lane_axis = int(np.argmax(sides)) if size.height != size.width else int(rng.integers(2))
-    along = 1 - lane_axis
-    reach = _REACH * radius + 1
-    travel = min(sides[along] * rng.uniform(*TRAVEL), sides[along] - 2 * reach)
-    lane = sides[lane_axis] / count
-    freedom = max(0.0, lane / 2 - reach) * (1 if count == 1 else 0.5)
-    moved = np.linspace(-0.5, 0.5, size.frames, dtype=np.float32) if size.frames > 1 else np.zeros(1, np.float32)
-    slack = sides[along] / 2 - reach - (travel / 2 if step.any() else 0)
-    paths = []
-    for index in range(count):
-        middle = np.zeros(2, np.float32)
-        middle[lane_axis] = (index + 0.5) * lane + rng.uniform(-freedom, freedom)
-        middle[along] = sides[along] / 2 + rng.uniform(-slack, slack)
-        paths.append(middle + moved[:, None] * travel * step)
-    return paths
-
-
-def _distance(shape: str, path: Floats, radius: float, size: PixelShape) -> Floats:
+def _distance(body: Body, size: PixelShape) -> Floats:
     """(t, h, w): signed distance of each pixel's middle to the outline, in pixels, negative inside."""
-    y = np.arange(size.height, dtype=np.float32)[None, :, None] + 0.5 - path[:, 0, None, None]
-    x = np.arange(size.width, dtype=np.float32)[None, None, :] + 0.5 - path[:, 1, None, None]
+    radius = body.radius[:, None, None]
+    y = np.arange(size.height, dtype=np.float32)[None, :, None] + 0.5 - body.path[:, 0, None, None]
+    x = np.arange(size.width, dtype=np.float32)[None, None, :] + 0.5 - body.path[:, 1, None, None]
     outside: Floats
-    if shape == "ball":
+    if body.shape == "ball":
         outside = np.hypot(y, x) - radius
-    elif shape == "square":
+    elif body.shape == "square":
         outside = np.maximum(np.abs(y), np.abs(x)) - 0.89 * radius  # about the ball's area
-    elif shape == "ring":
+    elif body.shape == "ring":
         outside = np.abs(np.hypot(y, x) - 0.75 * radius) - 0.25 * radius
     else:  # An equilateral triangle on its base, the middle of its box at the path: two slanted sides and the base.
         base = 0.95 * radius

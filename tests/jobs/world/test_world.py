@@ -15,7 +15,8 @@ from sora_core import storage
 from sora_core.errors import ConfigError, InputError
 from sora_core.media import decode_clip, decode_image, probe
 from sora_core.world.readback import read, score
-from sora_core.world.scene import held_out, parse
+from sora_core.world.scene import held_out
+from sora_core.world.words import parse
 
 
 def config(output: str, **changes: Any) -> WorldConfig:

@@ -1,6 +1,7 @@
 """What is rendered is read back; what isn't there isn't."""
 
 from collections import defaultdict
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from sora_core.shapes import PixelShape
-from sora_core.world.readback import Reading, read, score
+from sora_core.world import stories
+from sora_core.world.readback import Reading, look, read, score
 from sora_core.world.render import render
-from sora_core.world.scene import DIRECTIONS, VOCABULARY, Attributes, Mix, Scene, sample
+from sora_core.world.scene import DIRECTIONS, VOCABULARY, Attributes, Mix, Scene, Thing
+from sora_core.world.words import sample
 
 SIZES = [(64, 64), (64, 96), (96, 64), (48, 112), (112, 48), (80, 80), (128, 128)]
 COUNTS = {1: 1.0, 2: 1.0, 3: 1.0}
@@ -96,3 +99,24 @@ def test_a_wrong_answer_is_a_miss_and_an_unknown_one_too() -> None:
     assert score(reading, truth) == expected
     photograph = Attributes("red", "ball", "grass", None, 1)
     assert "direction" not in score(reading, photograph)
+
+
+@pytest.mark.parametrize("kind", ["sized", "several", "event", "camera"])
+def test_every_kind_of_scene_is_read_back(kind: str) -> None:
+    hits = defaultdict(list)
+    for number, size in enumerate(["64x64", "96x64", "112x48", "128x128"]):
+        mix = Mix.parse({size: 1}, {9: 1, 33: 1, 1: 0.5}, {1: 1}, {kind: 1})
+        for scene in [sample(mix, 10 * number + seed) for seed in range(4)]:
+            for name, hit in stories.score(render(scene), scene.attributes).items():
+                hits[name].append(hit)
+    assert {"sized": "size", "several": "others", "event": "event", "camera": "camera"}[kind] in hits
+    assert all(map(all, hits.values())), {name: float(np.mean(values)) for name, values in hits.items()}
+
+
+def test_a_plain_clip_has_no_event_no_camera_and_one_thing() -> None:
+    scene = Scene(Attributes("red", "ball", "sand", "left"), PixelShape(17, 64, 64), 3)
+    told = replace(scene.attributes, event="bounces")
+    looked = look(render(scene))
+    assert stories.camera(looked) is None
+    assert stories.things(looked) == [Thing("red", "ball", "left")]
+    assert not stories.score(render(scene), told)["event"]

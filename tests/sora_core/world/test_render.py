@@ -7,7 +7,8 @@ import pytest
 
 from sora_core.shapes import PixelShape
 from sora_core.world.render import render
-from sora_core.world.scene import Attributes, Mix, Scene, sample
+from sora_core.world.scene import Attributes, Mix, Scene
+from sora_core.world.words import sample
 
 MIX = Mix({(64, 64): 1, (48, 112): 1}, {1: 1, 9: 1}, {1: 1, 3: 1})
 

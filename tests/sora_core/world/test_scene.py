@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -16,11 +17,10 @@ from sora_core.world.scene import (
     Attributes,
     Mix,
     Scene,
-    caption,
+    Thing,
     held_out,
-    parse,
-    sample,
 )
+from sora_core.world.words import HELD_OUT, NUM_WORDINGS, caption, parse, sample, swapped
 
 MIX = Mix({(64, 64): 2, (48, 112): 1}, {1: 1, 9: 2}, {1: 3, 2: 1})
 
@@ -122,3 +122,44 @@ def test_a_mix_that_can_not_be_drawn_is_refused(
 
 def test_a_size_is_written_width_first() -> None:
     assert Mix.parse({"112x48": 1}, {9: 1}, {1: 1}).sizes == {(48, 112): 1}
+
+
+RICH = {"plain": 1.0, "sized": 1.0, "several": 1.0, "event": 1.0, "camera": 1.0}
+
+
+@pytest.mark.parametrize("wording", ["first", "trained", "held out"])
+def test_every_wording_of_every_kind_parses_to_what_made_it(wording: str) -> None:
+    mix = Mix.parse({"64x64": 1}, {1: 1, 17: 3}, {1: 1, 2: 1, 3: 1}, RICH, wording)
+    scenes = [sample(mix, seed) for seed in range(400)]
+    captions = [caption(scene.attributes, scene.wording) for scene in scenes]
+    assert [parse(text) for text in captions] == [scene.attributes for scene in scenes]
+    assert {scene.wording for scene in scenes} == {
+        "first": {0}, "trained": set(range(NUM_WORDINGS)) - set(HELD_OUT), "held out": set(HELD_OUT),
+    }[wording]  # fmt: skip
+    assert len(set(range(NUM_WORDINGS)) - set(HELD_OUT)) >= 6
+
+
+def test_a_swap_changes_one_attribute_and_nothing_else() -> None:
+    mix = Mix.parse({"64x64": 1}, {1: 1, 17: 3}, {1: 1, 2: 1}, RICH, "trained")
+    for seed in range(100):
+        scene = sample(mix, seed)
+        for name, text in swapped(caption(scene.attributes, scene.wording)):
+            other = parse(text)
+            assert getattr(other, name) != getattr(scene.attributes, name)
+            assert replace(other, **{name: getattr(scene.attributes, name)}) == scene.attributes
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"size": "huge"}, "huge"),
+        ({"event": "bounces", "direction": "still"}, "must move"),
+        ({"camera": "zooms in"}, "'still'"),
+        ({"size": "small", "count": 2}, "single object"),
+        ({"others": (Thing("red", "ring", "left"),)}, "a colour of its own"),
+    ],
+)
+def test_what_can_not_be_shown_together_is_refused(more: dict[str, Any], named: str) -> None:
+    values: dict[str, Any] = {"colour": "red", "shape": "ball", "background": "sand", "direction": "left"}
+    with pytest.raises(InputError, match=named):
+        Attributes(**(values | more))
