@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from tqdm import tqdm
 
 from jobs.evaluate.config import EvaluateConfig
-from jobs.evaluate.result import Result, chances
+from jobs.evaluate.result import Result
 from jobs.evaluate.sampling import Answer, Frames, Question, generate, judge, questions, requests, through_codec
 from jobs.evaluate.sheet import draw_sheet
 from jobs.launch import write_resolved
@@ -37,7 +37,6 @@ def measure(config: EvaluateConfig, pipeline: Pipeline, uri: str) -> Result:
     return Result(
         checkpoint=uri,
         step=checkpoint.read_meta(uri).step,
-        chance=chances(config.mix),
         questions=asked,
         prompted=_answers("prompted", asked, generate(pipeline, prompted, config.pack_tokens)),
         blind=_answers("no text", asked[: len(blind)], generate(pipeline, blind, config.pack_tokens)),

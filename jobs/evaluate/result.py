@@ -1,26 +1,23 @@
 """The measured table: as text for people, as JSON for programs."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from jobs.evaluate.sampling import Answer, Question
 from jobs.evaluate.statistics import Proportion, proportions
-from sora_core.world.scene import VOCABULARY, Mix
+from sora_core.world.scene import VOCABULARY
 
 ATTRIBUTES = tuple(VOCABULARY)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """All answers to the same questions: by the prompt, without text, and by the truth through the codec.
-
-    ``chance`` is how often the best guess that doesn't know the prompt is right.
-    """
+    """All answers to the same questions: by the prompt, without text, and by the truth through the codec."""
 
     checkpoint: str
     step: int
-    chance: Mapping[str, float]
     questions: Sequence[Question]
     prompted: Sequence[Answer]
     blind: Sequence[Answer]
@@ -28,6 +25,25 @@ class Result:
 
     def accuracy(self) -> dict[str, Proportion]:
         return proportions([answer.hits for answer in self.prompted], ATTRIBUTES)
+
+    def majority(self) -> dict[str, float]:
+        """Attribute -> how often the best constant answer to these very prompts is right: what knowing no word gets."""
+        asked = {name: Counter(self._truths(name)) for name in ATTRIBUTES}
+        return {name: max(counts.values()) / counts.total() for name, counts in asked.items() if counts}
+
+    def confusion(self, name: str) -> dict[str, dict[str, int]]:
+        """What was asked -> what was read, with how often; "?" is what can't be told."""
+        table: dict[str, Counter[str]] = {}
+        for question, answer in zip(self.questions, self.prompted, strict=True):
+            truth, found = getattr(question.scene.attributes, name), getattr(answer.reading, name)
+            if truth is not None:
+                table.setdefault(str(truth), Counter())["?" if found is None else str(found)] += 1
+        known = [str(value) for value in VOCABULARY[name]]
+        return {truth: dict(table[truth].most_common()) for truth in known if truth in table}
+
+    def _truths(self, name: str) -> Iterator[object]:
+        values = (getattr(question.scene.attributes, name) for question in self.questions)
+        return (value for value in values if value is not None)
 
     def columns(self) -> dict[str, dict[str, Proportion]]:
         """Title -> attribute -> hits, for every column of the table beside the accuracy itself."""
@@ -54,26 +70,26 @@ class Result:
         ]
 
     def table(self) -> str:
-        """A row an attribute: accuracy with its 95 % interval, chance, then every column."""
-        columns = self.columns()
-        lines = [["attribute", "right", "95 %", "chance", *columns]]
+        """A row an attribute: accuracy with its 95 % interval, the best constant answer, then every column."""
+        columns, majority = self.columns(), self.majority()
+        lines = [["attribute", "right", "95 %", "constant", *columns]]
         for name, part in self.accuracy().items():
             low, high = part.interval
             cells = [f"{column[name].value:.2f}" if name in column else "-" for column in columns.values()]
-            lines.append([name, f"{part.value:.2f}", f"{low:.2f}-{high:.2f}", f"{self.chance[name]:.2f}", *cells])
+            lines.append([name, f"{part.value:.2f}", f"{low:.2f}-{high:.2f}", f"{majority[name]:.2f}", *cells])
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         rows = ("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
         return "\n".join(rows)
 
     def to_json(self) -> dict[str, Any]:
-        columns = self.columns()
+        columns, majority = self.columns(), self.majority()
         return {
             "checkpoint": self.checkpoint,
             "step": self.step,
             "num_prompts": len(self.questions),
             "attributes": {
                 name: _numbers(part)
-                | {"chance": self.chance[name]}
+                | {"majority": majority[name], "confusion": self.confusion(name)}
                 | {title.replace(" ", "_"): _numbers(parts[name]) for title, parts in columns.items() if name in parts}
                 for name, part in self.accuracy().items()
             },
@@ -88,12 +104,6 @@ class Result:
                 for question, answer in zip(self.questions, self.prompted, strict=True)
             ],
         }
-
-
-def chances(mix: Mix) -> dict[str, float]:
-    """Attribute -> the share of its commonest value among the prompts of a mix."""
-    even = {name: 1 / len(values) for name, values in VOCABULARY.items()}
-    return even | {"count": max(mix.counts.values()) / sum(mix.counts.values())}
 
 
 def _numbers(part: Proportion) -> dict[str, Any]:

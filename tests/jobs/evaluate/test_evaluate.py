@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from PIL import Image
 
 from jobs.evaluate.config import EvaluateConfig
 from jobs.evaluate.evaluate import evaluate, measure
-from jobs.evaluate.result import Result, chances
-from jobs.evaluate.sampling import generate, judge, questions, requests
+from jobs.evaluate.result import Result
+from jobs.evaluate.sampling import Answer, generate, judge, questions, requests
 from jobs.evaluate.statistics import Proportion, proportions
 from jobs.launch import load_config, run
 from sora_core import checkpoint
@@ -26,7 +27,7 @@ from sora_core.shards import Encoder
 from sora_core.text import TextEncoder
 from sora_core.vae import VideoAutoencoder
 from sora_core.world.render import render
-from sora_core.world.scene import held_out
+from sora_core.world.scene import SHAPES, held_out
 
 
 @pytest.fixture(scope="module")
@@ -156,15 +157,29 @@ def test_the_same_config_gives_the_same_answers(untrained: str, pipeline: Pipeli
     assert again.to_json() == result.to_json()
 
 
-def test_chance_is_the_best_guess_without_the_prompt(untrained: str) -> None:
-    shares = {1: 1.0, 2: 3.0}
-    setup = config(untrained, "unused", counts=shares, num_prompts=1000)
-    found = chances(setup.mix)
-    asked = [question.scene.attributes for question in questions(setup)]
-    for name, chance in found.items():
-        values = [getattr(attributes, name) for attributes in asked if getattr(attributes, name) is not None]
-        commonest = max(values.count(value) for value in set(values)) / len(values)
-        assert commonest == pytest.approx(chance, abs=0.06)
+def test_the_majority_is_what_one_answer_to_all_these_prompts_gets(result: Result) -> None:
+    asked = [question.scene.attributes for question in result.questions]
+    shapes = [attributes.shape for attributes in asked]
+    assert result.majority()["shape"] == max(map(shapes.count, shapes)) / len(shapes)
+    ways = [attributes.direction for attributes in asked if attributes.direction is not None]
+    assert result.majority()["direction"] == max(map(ways.count, ways)) / len(ways)
+    assert result.majority()["count"] == 1  # all prompts ask for one object
+
+
+def test_always_the_same_answer_scores_the_majority_and_the_confusion_shows_it(result: Result) -> None:
+    shapes = [question.scene.attributes.shape for question in result.questions]
+    favourite = max(shapes, key=shapes.count)
+    same = [
+        Answer(
+            replace(answer.reading, shape=favourite),
+            answer.hits | {"shape": question.scene.attributes.shape == favourite},
+            answer.film,
+        )
+        for question, answer in zip(result.questions, result.prompted, strict=True)
+    ]
+    fooled = replace(result, prompted=same)
+    assert fooled.accuracy()["shape"].value == fooled.majority()["shape"]
+    assert fooled.confusion("shape") == {shape: {favourite: shapes.count(shape)} for shape in SHAPES if shape in shapes}
 
 
 # --- gates and the command
@@ -187,8 +202,10 @@ def test_everything_lies_beside_each_other(untrained: str, tmp_path: Path, capsy
     stored = json.loads((tmp_path / "evaluation.json").read_text())
     assert stored["step"] == 7
     assert len(stored["prompts"]) == stored["num_prompts"] == 6
-    assert stored["attributes"]["colour"]["chance"] == pytest.approx(1 / 6)
-    assert {"no_text", "codec", "unseen", "interval"} <= set(stored["attributes"]["colour"])
+    assert stored["attributes"].keys() == {"colour", "shape", "direction", "background", "count"}
+    assert {"value", "majority", "confusion", "no_text", "codec", "unseen", "interval"} <= set(
+        stored["attributes"]["colour"]
+    )
     assert json.loads((tmp_path / "config.json").read_text())["num_prompts"] == 6
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size[0] > 3 * 64
