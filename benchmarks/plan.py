@@ -64,7 +64,7 @@ def measure(clips: int) -> Measured:
     began = time.perf_counter()
     fills, ratios, met = [], [], 0
     for planned in plan.steps():
-        if planned.window == plan.order.windows_per_pass:
+        if planned.window == plan.orders[None].windows_per_pass:
             break
         fills.append(planned.num_tokens / (PACK_TOKENS * PACKS_PER_STEP))
         ratios.append(max(planned.work) * PACKS_PER_STEP / sum(planned.work))

@@ -30,10 +30,13 @@ STATE = "state"
 
 @dataclass(frozen=True, slots=True)
 class ChannelStatistics:
-    """What whitened the latents, one value a channel: ``(latent - mean) / std``."""
+    """What whitened the latents, one value a channel: ``(latent - mean) / std``; ``later_mean`` and ``later_std``
+    frames after the first, where those have their own."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    later_mean: tuple[float, ...] | None = None
+    later_std: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,9 @@ class Meta:
         if isinstance(values, dict) and isinstance(before := values.get("training"), dict):
             values.setdefault("given", [kind for kind, share in before.get("given", {}).items() if share])
             values.setdefault("base", None)
+        if isinstance(values, dict) and isinstance(whitening := values.get("whitening"), dict):
+            for name in ("later_mean", "later_std"):
+                whitening.setdefault(name, None)
         meta = _build(cls, values, META)
         assert isinstance(meta, cls)
         return meta

@@ -20,7 +20,7 @@ from sora_core.training.lora import LoraRules
 from sora_core.training.masks import KINDS, SHARES
 from sora_core.training.optim import OptimRules
 from sora_core.training.parallel import Layout, Mode
-from sora_core.training.plan import Plan, PlanRules
+from sora_core.training.plan import Plan, PlanRules, Stage
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -30,7 +30,10 @@ class _Part(BaseModel):
 
 
 class ModelConfig(_Part):
-    """Sizes of the transformer; channels and text width come with the data."""
+    """Sizes of the transformer; channels and text width come with the data.
+
+    ``precondition`` adds the best linear answer to the network's own (`sora_core.dit.precondition`).
+    """
 
     num_layers: PositiveInt = 4
     num_attention_heads: PositiveInt = 4
@@ -40,9 +43,10 @@ class ModelConfig(_Part):
     pooled_text: bool = True
     text_padding_len: PositiveInt | None = None
     activation_checkpointing: bool = False
+    precondition: bool = False
 
-    def dit(self, channels: int, text_dim: int) -> DiTConfig:
-        """The transformer for latents of so many channels and text states of so many values."""
+    def dit(self, channels: int, text_dim: int, variances: tuple[float, ...]) -> DiTConfig:
+        """The transformer for latents of so many channels, of these variances, and text states of so many values."""
         return DiTConfig(
             num_attention_heads=self.num_attention_heads,
             attention_head_dim=self.attention_head_dim,
@@ -54,6 +58,7 @@ class ModelConfig(_Part):
             patch_size=self.patch_size,
             text_padding_len=self.text_padding_len,
             pooled_text=self.pooled_text,
+            data_variance=variances if self.precondition else None,
         )
 
 
@@ -72,7 +77,10 @@ class LoraConfig(_Part):
 
 
 class OptimizerConfig(_Part):
-    """AdamW, with Muon for the blocks' matrices unless ``muon_lr`` is 0; the rates fall to 0 by half a cosine."""
+    """AdamW, with Muon for the blocks' matrices unless ``muon_lr`` is 0; the rates fall to 0 by half a cosine.
+
+    With ``decay_steps`` they stay as they are until so many steps are left and fall in a line.
+    """
 
     lr: PositiveFloat = 1.5e-3
     muon_lr: Annotated[float, Field(ge=0)] = 0.02
@@ -81,10 +89,17 @@ class OptimizerConfig(_Part):
     warmup_clips: Annotated[int, Field(ge=0)] = 500
     clip_norm: PositiveFloat = 1.0
     ema_decay: Share = 0.995
+    decay_steps: PositiveInt | None = None
 
     def rules(self) -> OptimRules:
         return OptimRules(
-            self.lr, self.muon_lr or None, self.betas, self.weight_decay, self.warmup_clips, self.clip_norm
+            self.lr,
+            self.muon_lr or None,
+            self.betas,
+            self.weight_decay,
+            self.warmup_clips,
+            self.clip_norm,
+            self.decay_steps,
         )
 
 
@@ -98,11 +113,15 @@ class SampleConfig(_Part):
 
 
 class ValidationConfig(_Part):
-    """The loss on clips kept out of training, at noise levels in the middle of ``sigma_bins`` equal bins."""
+    """The loss on clips kept out of training, at noise levels in the middle of ``sigma_bins`` equal bins.
+
+    With ``words``, also how much greater it is when captions of the controlled world say something else.
+    """
 
     every: PositiveInt = 200
     clips: Annotated[int, Field(ge=0)] = 32
     sigma_bins: PositiveInt = 5
+    words: bool = True
 
 
 class SourceConfig(_Part):
@@ -112,10 +131,19 @@ class SourceConfig(_Part):
     weight: PositiveFloat = 1.0
 
 
+class StageConfig(_Part):
+    """What is met before step ``until``, where it differs from what is met in the end."""
+
+    until: PositiveInt
+    image_share: Share
+
+
 class TrainConfig(JobConfig):
     """Train a video diffusion transformer on a curated folder, or on several ``[[sources]]``.
 
-    ``image_share`` is the share of stills among the clips met; ``shuffle_clips`` are shuffled together, and what they
+    ``image_share`` is the share of stills among the clips met, after the ``stages``; ``clean_share`` that of the noise
+    levels that are drawn without ``shift``; ``whiten_later`` gives a clip's frames after its first statistics of their
+    own; ``shuffle_clips`` are shuffled together, and what they
     take should fit in ``cache_bytes``. ``given`` are shares of the clips; a ``reference``, the beginning of another
     clip of its subject, comes beside the others, to those that have one. Clips of one file have one subject, or, with
     ``subject``, those in whose captions this regular expression (its first group, if any) finds the same words.
@@ -139,6 +167,8 @@ class TrainConfig(JobConfig):
     shift: PositiveFloat = 6.0
     shift_tokens: PositiveInt | None = None
     sigma_spread: PositiveFloat = 1.0
+    clean_share: Share = 0.0
+    whiten_later: bool = False
     caption_dropout: Share = 0.1
     given: dict[str, Share] = Field(default=dict(SHARES))
     subject: Pattern[str] | None = None
@@ -154,6 +184,7 @@ class TrainConfig(JobConfig):
     max_failures: Annotated[int, Field(ge=-1)] = 3
     keep_checkpoints: PositiveInt | None = None
     image_share: Share | None = None
+    stages: tuple[StageConfig, ...] = ()
     shuffle_clips: PositiveInt = 16_384
     prefetch_steps: PositiveInt = 8
     read_threads: PositiveInt = 8
@@ -168,6 +199,13 @@ class TrainConfig(JobConfig):
     def _check_sources(self) -> Self:
         if (self.data is None) == (not self.sources):
             raise ValueError("give data = URI, or a [[sources]] table with data and weight for each of several")
+        return self
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> Self:
+        ends = [stage.until for stage in self.stages]
+        if ends != sorted(set(ends)):
+            raise ValueError(f"stages: until = {ends}: each stage must end after the one before it")
         return self
 
     @model_validator(mode="after")
@@ -222,7 +260,13 @@ class TrainConfig(JobConfig):
         # A block's linear maps cost 12 D^2 + 4 D F operations a token, its attention 4 D a pair of tokens.
         linear_work = float(3 * dit.dim + dit.ffn_dim)
         return PlanRules(
-            self.seed, self.pack_tokens, self.packs_per_step, linear_work, self.shuffle_clips, self.image_share
+            self.seed,
+            self.pack_tokens,
+            self.packs_per_step,
+            linear_work,
+            self.shuffle_clips,
+            self.image_share,
+            tuple(Stage(stage.until, stage.image_share) for stage in self.stages),
         )
 
     def draw_rules(self) -> DrawRules:

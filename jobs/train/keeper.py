@@ -2,13 +2,14 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from jobs.train.adapter import Finish
 from jobs.train.config import TrainConfig
 from jobs.train.record import Record, StepTiming
 from jobs.train.state import Snapshot
+from jobs.train.validate import Judged
 from jobs.train.writer import Writer
 from sora_core import telemetry
 from sora_core.checkpoint import Meta
@@ -34,13 +35,15 @@ class Keeper:
         """Whether it is time to speak."""
         return self.record is not None and self.record.due
 
-    def step(self, step: int, result: StepResult, timing: StepTiming, val_loss: Mapping[str, float]) -> None:
-        """A step is done; ``val_loss`` is empty unless it was validated."""
+    def step(self, step: int, result: StepResult, timing: StepTiming, judged: Judged) -> None:
+        """A step is done; ``judged`` is empty unless it was validated."""
         if self.record is None:
             return
-        for sigma, loss in val_loss.items():
+        for sigma, loss in judged.loss.items():
             telemetry.TRAIN_VAL_LOSS.set(loss, {"sigma_bin": sigma})
-        if self.record.step(step, result, timing, self._about | ({"val_loss": val_loss} if val_loss else {})):
+        found = {"val_loss": judged.loss, "word_gap": judged.word_gap}
+        extra = self._about | {name: values for name, values in found.items() if values}
+        if self.record.step(step, result, timing, extra):
             self.writer.also(self.record.flush)
 
     def checkpoint(self, trainer: Trainer, position: Position, *, last: bool) -> None:

@@ -20,10 +20,10 @@ from jobs.train.gallery import Gallery, publish
 from jobs.train.keeper import keeping
 from jobs.train.loader import Prefetch
 from jobs.train.record import StepTiming
-from jobs.train.start import Start, find_start, first_model
+from jobs.train.start import Start, find_start, first_model, with_later_frames
 from jobs.train.summary import describe
 from jobs.train.utilisation import Meter, measure_peak
-from jobs.train.validate import Validation
+from jobs.train.validate import Judged, Validation
 from sora_core import checkpoint, telemetry
 from sora_core.dit.model import DiT
 from sora_core.errors import CheckpointError, ConfigError, CorruptShard, SoraError
@@ -70,11 +70,14 @@ def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int
     before = checkpoint.read_meta(newest) if newest else None
     config = agree.agreed(config, before, device)
     start = find_start(config, dataset.manifest, before)
+    if config.whiten_later and before is None and config.init is None:
+        start = with_later_frames(start, dataset, rows)
     capacity.check_device(config, dataset, start.dit, layout, device)
     dit, base = first_model(config, start, before)
     trainer = build(config, dataset, dit, start.whitening, device, workers)
     position = state.restore(newest, trainer) if newest else Position()
-    validation = Validation.of(config, rows.examples(dataset.judges(config.validation.clips)))
+    judges = rows.rows(dataset.judges(config.validation.clips))
+    validation = Validation.of(config, judges, dataset.manifest.text_encoder.source)
     plan = config.plan(dataset, start.dit)
     steps = takewhile(lambda planned: planned.step <= config.steps, plan.steps(position))
     meter = measure(config, dataset, start, device, layout.workers)
@@ -94,9 +97,9 @@ def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int
             if result.num_skipped and config.on_corrupt == "stop":  # known to every worker, so all of them end
                 raise CorruptShard("; ".join(fault for faults in gather(rows.faults) for fault in faults))
             spent_s = batch.wait_s + time.perf_counter() - began
-            val_loss = validation.run(trainer) if last or planned.step % config.validation.every == 0 else {}
+            judged = validation.run(trainer) if last or planned.step % config.validation.every == 0 else Judged()
             timing = StepTiming(spent_s, batch.wait_s, planned.num_tokens, meter.used(planned, spent_s))
-            keeper.step(planned.step, result, timing, val_loss)
+            keeper.step(planned.step, result, timing, judged)
             if last or planned.step % config.checkpoint_every == 0:
                 keeper.checkpoint(trainer, planned.after, last=last)
             if result.flags:
@@ -109,7 +112,9 @@ def build(
     """A trainer of this model for this data."""
     dit.activation_checkpointing = config.model.activation_checkpointing
     null_text = torch.tensor(dataset.manifest.null_text)
-    objective = Objective(dit.config.patch, whitening, config.shift_law, null_text, config.sigma_spread)
+    objective = Objective(
+        dit.config.patch, whitening, config.shift_law, null_text, config.sigma_spread, config.clean_share
+    )
     return Trainer(
         dit,
         objective,

@@ -1,5 +1,6 @@
 """What a run begins with: fresh weights, those of one of our checkpoints, or those of an open model."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -8,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from jobs.train.config import TrainConfig, differences
+from jobs.train.data import Dataset
+from jobs.train.groups import RowGroups
 from sora_core import checkpoint, storage
 from sora_core.checkpoint import Meta
 from sora_core.dit.config import DiTConfig
@@ -21,7 +25,9 @@ from sora_core.errors import CheckpointError, ConfigError
 from sora_core.shards import Encoder, Manifest
 from sora_core.training import lora
 from sora_core.vae.folder import fingerprint as vae_fingerprint
-from sora_core.vae.whitening import Whitening
+from sora_core.vae.whitening import Whitening, WhiteningStatistics
+
+_MEASURED_CLIPS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +51,32 @@ def find_start(config: TrainConfig, manifest: Manifest, before: Meta | None) -> 
         _check_same_start(config, before)
     if config.init is None:
         whitening = Whitening(manifest.whitening_mean, manifest.whitening_std)
-        start = Start(config.model.dit(manifest.channels, manifest.text_dim), whitening)
+        sizes = config.model.dit(manifest.channels, manifest.text_dim, whitening.variances())
+        start = Start(sizes, whitening)
     elif _is_ours(config.init):
         meta = checkpoint.read_meta(checkpoint.resolve(config.init))
         manifest.check_encoders(vae=meta.vae.fingerprint, text_encoder=meta.text_encoder.fingerprint)
-        whitening = Whitening(meta.whitening.mean, meta.whitening.std)
+        whitening = Whitening(*dataclasses.astuple(meta.whitening))
         start = Start(DiTConfig.from_dict(meta.dit), whitening, meta.given)
     else:
         start = _open_start(config.init, manifest)
     _check_fits(config.init, start.dit, manifest)
     if before is None:
         return start
-    return Start(start.dit, Whitening(before.whitening.mean, before.whitening.std), start.given)
+    dit = start.dit
+    if config.model.precondition and config.init is None:  # data that has grown since has other variances
+        dit = dataclasses.replace(dit, data_variance=DiTConfig.from_dict(before.dit).data_variance)
+    return Start(dit, Whitening(*dataclasses.astuple(before.whitening)), start.given)
+
+
+def with_later_frames(start: Start, dataset: Dataset, rows: RowGroups) -> Start:
+    """The same with statistics of their own for frames after a clip's first, from clips spread over the data."""
+    frames = np.array([shape.frames for shape in dataset.shapes])[dataset.shape_of[dataset.train]]
+    films = dataset.train[frames > 1]
+    statistics = WhiteningStatistics()
+    for row in rows.rows([int(films[place]) for place in range(0, len(films), max(1, len(films) // _MEASURED_CLIPS))]):
+        statistics.update(torch.tensor(row.latent_mean[:, 1:], dtype=torch.float32))
+    return dataclasses.replace(start, whitening=start.whitening.with_later(statistics.result()))
 
 
 def check_sizes(config: TrainConfig, dit: DiTConfig) -> None:
@@ -68,6 +88,10 @@ def check_sizes(config: TrainConfig, dit: DiTConfig) -> None:
     if wrong := list(differences(asked, {name: has[name] for name in asked})):
         raise ConfigError(
             f"model: {'; '.join(wrong)} (the first are those of init = {config.init}): leave these keys out"
+        )
+    if config.model.precondition and dit.data_variance is None:
+        raise ConfigError(
+            f"model.precondition with init = {config.init}: its weights were trained without; leave it out"
         )
 
 

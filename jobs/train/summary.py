@@ -1,5 +1,6 @@
 """What a checkpoint says about itself."""
 
+import dataclasses
 import subprocess
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def describe(config: TrainConfig, dataset: Dataset, start: Start, base: Encoder 
         dit=start.dit.to_dict(),
         vae=manifest.vae,
         text_encoder=manifest.text_encoder,
-        whitening=ChannelStatistics(start.whitening.mean, start.whitening.std),
+        whitening=ChannelStatistics(*dataclasses.astuple(start.whitening)),
         compression=manifest.compression,
         fps=dataset.usual_fps(),
         max_tokens=int(dataset.tokens(start.dit.patch).max()),

@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jobs.train_vae.footage import Frames
-from sora_core.world import scene
 from sora_core.world.render import render
+from sora_core.world.scene import Mix
+from sora_core.world.words import sample
 
 _MOVED = 0.25  # share of video crops with a camera move of our own; crops of photographs always have one
 _ZOOM = 0.15  # largest, in logarithms of the side over a clip
@@ -36,8 +37,8 @@ def batch(
 
 def world_clip(seed: int, frames: int, side: int) -> Frames:
     """A clip of the controlled world."""
-    mix = scene.Mix(sizes={(side, side): 1.0}, frames={frames: 1.0}, counts={1: 2.0, 2: 1.0, 3: 1.0})
-    return render(scene.sample(mix, seed))
+    mix = Mix(sizes={(side, side): 1.0}, frames={frames: 1.0}, counts={1: 2.0, 2: 1.0, 3: 1.0})
+    return render(sample(mix, seed))
 
 
 def to_pixels(clips: Sequence[Frames]) -> Float[Tensor, "b 3 t h w"]:

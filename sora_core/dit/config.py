@@ -11,11 +11,11 @@ from sora_core.shapes import Patch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiTConfig:
-    """Names and meanings are those of the open weights' ``config.json``; the last two fields are ours.
+    """Names and meanings are those of the open weights' ``config.json``; the last three fields are ours.
 
     ``text_padding_len`` fills every text with zero states to that length and attends to them, as the open weights were
     trained; None attends to the real states alone. ``pooled_text`` adds a projection of the mean text state to the
-    time embedding.
+    time embedding. ``data_variance``, one value a channel, adds the best linear answer (`sora_core.dit.precondition`).
     """
 
     num_attention_heads: int
@@ -35,6 +35,7 @@ class DiTConfig:
     rope_max_seq_len: int = 1024
     text_padding_len: int | None = None
     pooled_text: bool = False
+    data_variance: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.attention_head_dim % 2 or self.attention_head_dim < 6:
@@ -46,6 +47,13 @@ class DiTConfig:
             raise ConfigError(f"freq_dim = {self.freq_dim}: give an even number")
         if (self.image_dim is None) != (self.added_kv_proj_dim is None):
             raise ConfigError("image_dim and added_kv_proj_dim go together: give both or neither")
+        if self.data_variance is not None and (
+            not len(self.data_variance) == self.in_channels == self.out_channels or min(self.data_variance) <= 0
+        ):
+            raise ConfigError(
+                f"data_variance = {self.data_variance} with {self.in_channels} channels in and {self.out_channels} "
+                "out: give one positive number for each channel, or none"
+            )
 
     @property
     def dim(self) -> int:
@@ -57,7 +65,8 @@ class DiTConfig:
         return Patch(*self.patch_size)
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self) | {"patch_size": list(self.patch_size)}
+        variance = None if self.data_variance is None else list(self.data_variance)
+        return dataclasses.asdict(self) | {"patch_size": list(self.patch_size), "data_variance": variance}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "DiTConfig":
@@ -72,6 +81,7 @@ class DiTConfig:
                 f"or for another architecture"
             )
         given = dict(values)
-        if "patch_size" in given:
-            given["patch_size"] = tuple(given["patch_size"])
+        for name in ("patch_size", "data_variance"):
+            if given.get(name) is not None:
+                given[name] = tuple(given[name])
         return cls(**given)

@@ -23,7 +23,7 @@ _STEM = "diffusion_pytorch_model"
 _TEXT_LEN = 512
 # Weights that published image-to-video folders carry and their own code never reads.
 _UNREAD = ".norm_added_q.weight"
-_OURS = ("text_padding_len", "pooled_text")
+_OURS = ("text_padding_len", "pooled_text", "data_variance")
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -63,10 +63,11 @@ def save_wan(dit: DiT, folder: str | Path, *, max_shard_bytes: int = 5 * 2**30) 
     CheckpointError for a model that the open architecture can't express.
     """
     config = dit.config
-    if config.pooled_text or config.text_padding_len != _TEXT_LEN:
+    if config.pooled_text or config.text_padding_len != _TEXT_LEN or config.data_variance is not None:
         raise CheckpointError(
-            f"pooled_text = {config.pooled_text}, text_padding_len = {config.text_padding_len}: the open layout "
-            f"knows neither pooled text nor another padding than {_TEXT_LEN}; save a checkpoint of our own instead"
+            f"pooled_text = {config.pooled_text}, text_padding_len = {config.text_padding_len}, data_variance = "
+            f"{config.data_variance}: the open layout knows no pooled text, no other padding than {_TEXT_LEN} and no "
+            "preconditioning; save a checkpoint of our own instead"
         )
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from sora_core.dit.config import DiTConfig
 from sora_core.dit.embedders import ConditionEmbedder
 from sora_core.dit.given import GivenStates, Recall
 from sora_core.dit.packing import Pack
+from sora_core.dit.precondition import Preconditioning
 from sora_core.errors import ConfigError, InputError
 from sora_core.nn.attention import Segments
 from sora_core.nn.layers import PatchEmbedding, modulated_norm
@@ -82,8 +83,8 @@ def dtype_of(name: str, dtype: torch.dtype) -> torch.dtype:
 class DiT(nn.Module):
     """Computes what the open Wan 2.1 / 2.2 transformers compute, under their parameter names.
 
-    A fresh model is the identity on its residual stream and answers zero. Set ``activation_checkpointing`` to trade
-    a second forward of each block for its activations' memory.
+    A fresh model is the identity on its residual stream and answers zero (with ``data_variance``: as the best linear
+    one would). Set ``activation_checkpointing`` to trade a second forward of each block for its activations' memory.
     """
 
     def __init__(self, config: DiTConfig) -> None:
@@ -171,7 +172,20 @@ class DiT(nn.Module):
         caches: Sequence[ClipCache | None] | None,
         recall: Recall | None,
     ) -> Float[Tensor, "l p"]:
-        x = self.patch_embedding(pack.tokens)
+        if self.config.data_variance is None:
+            return self._answer(pack.tokens, pack, context, caches, recall)
+        guess = Preconditioning.of(pack, self.config.data_variance)
+        return guess.velocity(self._answer(guess.inputs(), pack, context, caches, recall))
+
+    def _answer(
+        self,
+        tokens: Float[Tensor, "l p"],
+        pack: Pack,
+        context: Context | None,
+        caches: Sequence[ClipCache | None] | None,
+        recall: Recall | None,
+    ) -> Float[Tensor, "l q"]:
+        x = self.patch_embedding(tokens)
         if context is None:
             states = self._text_states(pack.text, pack.text_segments, pack.image, pack.image_segments)
             pooled = self.condition_embedder.pooled(pack.text, pack.text_segments)

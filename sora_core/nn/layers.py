@@ -1,6 +1,8 @@
 """Small layers with the parameter names of the open weights."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +37,32 @@ class FeedForward(nn.Module):
         return x
 
 
+class _RootMeanSquare(torch.autograd.Function):
+    """``x / rms(x) w`` with a backward of its own.
+
+    Torch's takes CPUs four times as long (2,048 tokens of 128 values in bfloat16, forward and backward: 13.4 against
+    3.1 ms), which was two fifths of a training step of a small model.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        wide = x.float() if x.dtype.itemsize < 4 else x
+        inverse = (wide.square().mean(-1, keepdim=True) + eps).rsqrt()
+        normed = wide * inverse
+        ctx.save_for_backward(normed, inverse, weight)
+        return (normed * weight).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        [gradient] = gradients
+        normed, inverse, weight = ctx.saved_tensors
+        wide = gradient.to(normed.dtype)
+        by_weight = (wide * normed).sum(tuple(range(wide.ndim - 1)))
+        scaled = wide * weight
+        along = (scaled * normed).mean(-1, keepdim=True)
+        return torch.addcmul(scaled, normed, along, value=-1).mul_(inverse).to(gradient.dtype), by_weight, None
+
+
 class RMSNorm(nn.Module):
     """``x / rms(x)`` times a learned weight, in the dtype of ``x`` (the sum of squares in float32)."""
 
@@ -44,6 +72,9 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Float[Tensor, "l d"]) -> Float[Tensor, "l d"]:
+        if x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            apply: Callable[..., Tensor] = _RootMeanSquare.apply
+            return apply(x, self.weight, self.eps)
         return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), self.eps)
 
 

@@ -1,5 +1,6 @@
 """The models of a pipeline and where they come from."""
 
+import dataclasses
 from dataclasses import dataclass
 
 from sora_core import checkpoint, precision, storage
@@ -86,7 +87,7 @@ def load_checkpoint_decoder(uri: str, device: str) -> tuple[str, VideoAutoencode
 def _autoencoder(meta: Meta, device: str) -> tuple[VideoAutoencoder, Whitening]:
     vae = VideoAutoencoder.load(meta.vae.source, dtype=precision.sampling(device), device=device)
     _check_same("autoencoder", meta.vae, vae.source, vae.fingerprint)
-    return vae, Whitening(meta.whitening.mean, meta.whitening.std)
+    return vae, Whitening(*dataclasses.astuple(meta.whitening))
 
 
 def _check_same(what: str, expected: Encoder, source: str, fingerprint: str) -> None:

@@ -95,7 +95,10 @@ def _orthogonal_updates(
 
 @dataclass(frozen=True, slots=True)
 class OptimRules:
-    """Rates and schedule. ``muon_lr`` None leaves all weights to AdamW; ``warmup_clips`` counts clips seen."""
+    """Rates and schedule. ``muon_lr`` None leaves all weights to AdamW; ``warmup_clips`` counts clips seen.
+
+    ``decay_steps`` are the last ones, over which the rates fall to 0; None lets them fall from the first.
+    """
 
     lr: float
     muon_lr: float | None
@@ -103,11 +106,18 @@ class OptimRules:
     weight_decay: float
     warmup_clips: int
     clip_norm: float
+    decay_steps: int | None = None
 
 
-def rate(step: int, num_steps: int, clips_seen: int, warmup_clips: int) -> float:
-    """The part of the full rate at a step (from 1): linear in clips seen at first, then half a cosine to 0."""
-    warm = min(1.0, clips_seen / warmup_clips) if warmup_clips else 1.0
+def rate(step: int, num_steps: int, clips_seen: int, rules: "OptimRules") -> float:
+    """The part of the full rate at a step (from 1): linear in clips seen at first, then half a cosine to 0.
+
+    With ``decay_steps`` it stays whole until then and falls in a line (Hu et al. 2024, warm-up-stable-decay), so that
+    a run's length can be decided while it runs.
+    """
+    warm = min(1.0, clips_seen / rules.warmup_clips) if rules.warmup_clips else 1.0
+    if rules.decay_steps is not None:
+        return warm * min(1.0, max(0.0, (num_steps + 1 - step) / rules.decay_steps))
     return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - 1) / num_steps)))
 
 

@@ -24,12 +24,20 @@ _BALANCE_STEPS = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """Steps up to ``until`` in which other clips are met: this share of single frames."""
+
+    until: int
+    image_share: float
+
+
+@dataclass(frozen=True, slots=True)
 class PlanRules:
     """What shapes a plan.
 
     ``linear_work`` is ``c`` in the work ``n^2 + c n`` of a clip of ``n`` tokens. Clips are shuffled and packed in
     windows of ``window_clips``, or of as many as balanced steps need. ``image_share`` is the share of single frames
-    among the clips met, None what the data has.
+    among the clips met after all ``stages``, which come in their order; None is what the data has.
     """
 
     seed: int
@@ -38,6 +46,14 @@ class PlanRules:
     linear_work: float
     window_clips: int = 16_384
     image_share: float | None = None
+    stages: tuple[Stage, ...] = ()
+
+    def stage(self, step: int) -> tuple[float, float | None]:
+        """The last step of the stage that follows a step, and its share of single frames."""
+        return next(
+            ((float(one.until), one.image_share) for one in self.stages if step < one.until),
+            (math.inf, self.image_share),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +144,8 @@ class Plan:
         self._rules = rules
         self._references = references
         pools = pools or [Pool(np.arange(len(tokens) + 1))]
-        self.order = Order(pools, rules.seed, self.window_clips, stills, rules.image_share)
+        shares = {rules.image_share, *(stage.image_share for stage in rules.stages)}
+        self.orders = {share: Order(pools, rules.seed, self.window_clips, stills, share) for share in shares}
 
     @property
     def window_clips(self) -> int:
@@ -143,20 +160,24 @@ class Plan:
         at = start or Position()
         per_step = self._rules.packs_per_step
         while True:
-            window = self.window(at.window)
+            until, _ = self._rules.stage(at.window_start)
+            window = self.window(at.window, at.window_start)
             for first in range((at.step - at.window_start) * per_step, len(window.packs), per_step):
+                if at.step == until:
+                    break
                 packs = window.packs[first : first + per_step]
                 at = replace(at, step=at.step + 1, clips=at.clips + sum(map(len, packs)))
                 yield self._step(window, packs, at)
             at = replace(at, window=at.window + 1, window_start=at.step)
 
-    def window(self, window: int) -> Window:
-        """A window, its packs in order of use: a whole number of steps.
+    def window(self, window: int, after: int = 0) -> Window:
+        """A window that begins ``after`` so many steps, its packs in order of use: a whole number of steps.
 
         Every clip of the window is in them; a few are in them twice, to fill the last packs.
         """
         rng = np.random.default_rng((self._rules.seed, window))
-        clips = self.order.clips(window)
+        _, share = self._rules.stage(after)
+        clips = self.orders[share].clips(window)
         lengths = self._tokens[clips].astype(np.int64)
         drawn = self._draw(window, clips, lengths)
         lengths += drawn.tokens

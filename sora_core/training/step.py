@@ -20,6 +20,8 @@ from sora_core.vae.whitening import Whitening
 
 Velocity = Callable[[Pack], Tensor]
 
+_UNSHIFTED = ShiftLaw(1.0)
+
 
 class NonFiniteLoss(SoraError):
     """A loss or gradient that is infinite or not a number; the weights are as they were before the step."""
@@ -40,6 +42,10 @@ class Example:
         """This clip with the first ``frames`` latent frames of another as its reference."""
         return replace(self, reference=other.latent_mean[:, :frames])
 
+    def saying(self, text: Float[Tensor, "m d"]) -> "Example":
+        """This clip under another caption."""
+        return replace(self, text=text)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
@@ -54,6 +60,7 @@ class Objective:
     """What turns an example and a draw into a task.
 
     ``null_text`` stands in for a dropped caption; ``spread`` is the width of the law of noise levels, before its shift.
+    ``clean_share`` of them are drawn without a shift, so that low ones are visited too.
     """
 
     patch: Patch
@@ -61,6 +68,7 @@ class Objective:
     shift: ShiftLaw
     null_text: Float[Tensor, "m d"]
     spread: float = 1.0
+    clean_share: float = 0.0
 
     def clean(self, example: Example, posterior_seed: int) -> Float[Tensor, "c t h w"]:
         """A whitened latent drawn from the clip's posterior."""
@@ -71,13 +79,18 @@ class Objective:
         """The clip at the noise level that the draw and the clip's number of tokens make."""
         shape = LatentShape(*example.latent_mean.shape)
         num_tokens = self.patch.grid(shape).num_tokens
-        u = torch.tensor([draw.u], dtype=torch.float64)
-        sigma = float(flow.sample_sigma(u, [num_tokens], self.shift, self.spread))
+        sigma = self._sigma(draw.u, num_tokens)
         latent = self.clean(example, draw.posterior_seed)
         mask = draw.mask(shape, self.patch)
         given = Condition(mask, latent) if bool(mask.any()) else condition.none(*mask.shape)
         text = self.null_text if draw.drop_caption else example.text
         return self.noised(latent, sigma, draw.noise_seed, given, text, example.reference)
+
+    def _sigma(self, u: float, num_tokens: int) -> float:
+        """The noise level of a draw: stratified draws stay so in either part of the law."""
+        share = self.clean_share
+        law, u = (_UNSHIFTED, u / share) if u < share else (self.shift, (u - share) / (1 - share))
+        return float(flow.sample_sigma(torch.tensor([u], dtype=torch.float64), [num_tokens], law, self.spread))
 
     def noised(
         self,

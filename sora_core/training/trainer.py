@@ -103,7 +103,7 @@ class Trainer:
         clips = [clip for part in learned for clip in part.clips(self._over_context)]
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise _non_finite(planned.step, loss, norm, _at_fault(planned, packs, clips))
-        part = rate(planned.step, self._num_steps, planned.after.clips, self._rules.warmup_clips)
+        part = rate(planned.step, self._num_steps, planned.after.clips, self._rules)
         self.optimizers.step(part)
         self.ema.update(planned.step)
         return StepResult(loss, norm, part, int(flags), planned.num_clips - int(num_clips), tuple(clips))

@@ -1,7 +1,7 @@
 """Latents to about unit size and back, channel by channel, with statistics of the training set."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,10 +15,16 @@ _LEAST_STD = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Whitening:
-    """``(latent - mean) / std`` with one mean and one divisor a channel."""
+    """``(latent - mean) / std`` with one mean and one divisor a channel.
+
+    A causal autoencoder's first frame stands for one picture, those after it for several: with ``later_mean`` and
+    ``later_std`` they have statistics of their own.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    later_mean: tuple[float, ...] | None = None
+    later_std: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or min(self.std, default=0.0) <= 0:
@@ -37,6 +43,17 @@ class Whitening:
         mean, std = self._columns(latent)
         return latent * std + mean
 
+    def variances(self, power: float = 0.5) -> tuple[float, ...]:
+        """Each channel's variance after `apply`, for divisors as `WhiteningStatistics.result` makes them: they tell the
+        deviations that they were made of, ``std_c = (divisor_c / std_all^(1 - power))^(1 / power)``."""
+        divisors = torch.tensor(self.std, dtype=torch.float64)
+        together = divisors.pow(2 / power).mean().pow(power / 2)
+        return _floats((divisors / together ** (1 - power)).pow(2 / power) / divisors.square())
+
+    def with_later(self, later: "Whitening") -> "Whitening":
+        """This one for first frames, another for those after them."""
+        return replace(self, later_mean=later.mean, later_std=later.std)
+
     def _columns(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         if latent.shape[-4] != len(self.mean):
             raise InputError(
@@ -44,7 +61,11 @@ class Whitening:
                 "autoencoders; use the manifest that the latents were written with"
             )
         mean, std = (latent.new_tensor(values)[:, None, None, None] for values in (self.mean, self.std))
-        return mean, std
+        if self.later_mean is None or self.later_std is None:
+            return mean, std
+        later = [latent.new_tensor(values)[:, None, None, None] for values in (self.later_mean, self.later_std)]
+        first = torch.arange(latent.shape[-3], device=latent.device)[:, None, None] == 0
+        return torch.where(first, mean, later[0]), torch.where(first, std, later[1])
 
 
 class WhiteningStatistics:

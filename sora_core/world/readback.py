@@ -86,8 +86,9 @@ def only(looked: Looked, colour: str) -> Looked:
     own = looked.pure & (np.round(looked.hues / sector).astype(int) % len(COLOURS) == COLOURS.index(colour))
     kernel = np.ones((3, 3), np.uint8)
     near = np.stack([cv2.dilate(mask.astype(np.uint8), kernel) for mask in own]).astype(bool)
-    nothing = looked.ground is None or not own.any()
-    inside = np.zeros_like(own) if nothing else near & _inside(looked.video, own, looked.ground)
+    inside = np.zeros_like(own)
+    if looked.ground is not None and own.any():
+        inside = near & _inside(looked.video, own, looked.ground)
     return Looked(looked.video, looked.hues, own, inside, [_objects(mask) for mask in inside], looked.ground)
 
 

@@ -1,5 +1,6 @@
 """A small curated folder of random latents, as curation would leave it, and a small run over it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -43,6 +44,7 @@ class Curated(Protocol):
         encoders: tuple[VideoAutoencoder, TextEncoder] | None = None,
         spoilt: int | None = None,
         per_file: int = 1,
+        captions: tuple[str, ...] = (),
     ) -> Manifest: ...
 
 
@@ -74,12 +76,16 @@ def write(
     encoders: tuple[VideoAutoencoder, TextEncoder] | None = None,
     spoilt: int | None = None,
     per_file: int = 1,
+    captions: tuple[str, ...] = (),
 ) -> Manifest:
     """Small latents for no model in particular, or of the widths of real ``encoders``."""
     channels, text_dim = (encoders[0].channels, encoders[1].dim) if encoders else (CHANNELS, TEXT_DIM)
     rows = [
         _row(number, "val" if number < num_val else "train", channels, text_dim, f"{number // per_file}.mp4")
         for number in range(clips)
+    ]
+    rows = [
+        replace(row, caption=captions[number % len(captions)]) if captions else row for number, row in enumerate(rows)
     ]
     if spoilt is not None:
         rows[spoilt].latent_mean[:] = np.nan

@@ -36,7 +36,7 @@ def quietly(_step: int, _loss: float) -> None: ...
 
 
 def steps_of(config: TrainConfig, dataset: Dataset, count: int) -> list[PlannedStep]:
-    dit = config.model.dit(dataset.manifest.channels, dataset.manifest.text_dim)
+    dit = config.model.dit(dataset.manifest.channels, dataset.manifest.text_dim, ())
     return list(islice(dataset.plan(Patch(), config.plan_rules(dit)).steps(), count))
 
 
@@ -120,7 +120,7 @@ def test_references_come_with_their_clips_to_whichever_worker(
     def same(clip: int, other: int) -> bool:
         return clip % 10 == other % 10 if subject else clip // 3 == other // 3
 
-    plan = config.plan(dataset, config.model.dit(CHANNELS, TEXT_DIM))
+    plan = config.plan(dataset, config.model.dit(CHANNELS, TEXT_DIM, ()))
     planned = list(islice(plan.steps(), 3))
     by_workers: list[dict[tuple[int, int], Example]] = []
     for size in (1, 2):
@@ -152,7 +152,7 @@ def test_references_come_with_their_clips_to_whichever_worker(
 def test_references_without_a_pair_are_refused(small_run: TrainConfig) -> None:
     config = small_run.model_copy(update={"given": {"reference": 0.5}})
     with pytest.raises(InputError, match=r"given.reference = 0.5: no two clips have one subject, told by file"):
-        config.plan(config.open_data(), config.model.dit(CHANNELS, TEXT_DIM))
+        config.plan(config.open_data(), config.model.dit(CHANNELS, TEXT_DIM, ()))
 
 
 def test_storage_that_fails_while_reading_ahead_fails_the_step(small_run: TrainConfig) -> None:

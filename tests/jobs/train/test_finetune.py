@@ -179,6 +179,9 @@ def test_sizes_that_contradict_the_first_weights_are_refused(base: TrainConfig, 
     config = tuned(base, tmp_path / "tuned", base.output, model={"num_layers": 7, "activation_checkpointing": True})
     with pytest.raises(ConfigError, match=r"num_layers: 2 -> 7"):
         check(config)
+    config = tuned(base, tmp_path / "tuned", base.output, model={"precondition": True})
+    with pytest.raises(ConfigError, match=r"precondition .* trained without"):
+        check(config)
 
 
 def test_a_resumed_run_keeps_its_beginning(base: TrainConfig, tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from jobs.train.config import TrainConfig
+from jobs.train.config import TrainConfig, ValidationConfig
 from jobs.train.loop import train_steps
 from jobs.train.record import read_lines
 from sora_core import checkpoint
+from sora_core.text import TextEncoder
+from sora_core.vae import VideoAutoencoder
 from tests.groups import run
 
 CPU = torch.device("cpu")
@@ -62,6 +65,18 @@ def test_a_line_a_step_and_validation_by_noise_level(small_run: TrainConfig) -> 
     assert list(judged) == [6, 12]
     assert all(isinstance(found, dict) and list(found) == ["0.10", "0.30", "0.50", "0.70", "0.90"]
                for found in judged.values())  # fmt: skip
+
+
+def test_a_caption_of_the_world_is_judged_with_each_of_its_words_swapped(small_run: TrainConfig, curated: Any) -> None:
+    encoders = VideoAutoencoder.load(), TextEncoder.load()
+    curated(small_run.data, encoders=encoders, captions=("a red ball moves left over grass", "no sentence of it"))
+    config = at(small_run, small_run.output, pack_tokens=256, steps=2, validation=ValidationConfig(every=2, clips=4))
+    train_steps(config, CPU, quietly)
+    gaps = read_lines(config.output)[2]["word_gap"]
+    assert isinstance(gaps, dict)
+    words, sigmas = ("colour", "shape", "background", "direction"), ("0.10", "0.30", "0.50", "0.70", "0.90")
+    assert set(gaps) == {f"{word}/{sigma}" for word in words for sigma in sigmas}
+    assert max(map(abs, gaps.values())) < 0.1  # it has learned no word yet
 
 
 def train_until(config: TrainConfig, last: int) -> None:

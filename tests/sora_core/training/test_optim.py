@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -116,11 +117,11 @@ def test_state_of_another_optimizer_is_refused() -> None:
 
 
 def test_the_rate_warms_up_by_clips_and_falls_to_zero_by_half_a_cosine() -> None:
-    assert rate(1, 100, clips_seen=5, warmup_clips=10) == 0.5
-    assert rate(1, 100, clips_seen=10, warmup_clips=10) == 1.0
-    assert rate(51, 100, clips_seen=500, warmup_clips=10) == pytest.approx(0.5)
-    assert rate(101, 100, clips_seen=500, warmup_clips=10) == pytest.approx(0.0)
-    assert rate(26, 100, clips_seen=500, warmup_clips=0) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
+    assert rate(1, 100, 5, RULES) == 0.5
+    assert rate(1, 100, 10, RULES) == 1.0
+    assert rate(51, 100, 500, RULES) == pytest.approx(0.5)
+    assert rate(101, 100, 500, RULES) == pytest.approx(0.0)
+    assert rate(26, 100, 500, replace(RULES, warmup_clips=0)) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
 
 
 def test_gradients_are_clipped_to_the_greatest_norm() -> None:
@@ -132,3 +133,9 @@ def test_gradients_are_clipped_to_the_greatest_norm() -> None:
     after = math.sqrt(sum(float(p.grad.square().sum()) for p in dit.parameters() if p.grad is not None))
     assert before == pytest.approx(math.sqrt(dit.num_params), rel=1e-4)
     assert after == pytest.approx(1.0, rel=1e-3)
+
+
+def test_with_decay_steps_the_rate_stays_whole_and_then_falls_in_a_line_to_zero() -> None:
+    rules = replace(RULES, decay_steps=20)
+    assert [rate(step, 100, 500, rules) for step in (1, 80, 81, 91, 100)] == [1.0, 1.0, 1.0, 0.5, 0.05]
+    assert rate(80, 200, 500, rules) == 1.0  # a run made longer goes on at the whole rate

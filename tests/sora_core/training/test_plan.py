@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sora_core.errors import InputError
-from sora_core.training.plan import Ints, Plan, PlannedStep, PlanRules, Position, best_fit
+from sora_core.training.plan import Ints, Plan, PlannedStep, PlanRules, Position, Stage, best_fit
 from sora_core.training.references import NONE, References
 
 BUDGET = 8192
@@ -20,7 +20,7 @@ def realistic_lengths(clips: int) -> Ints:
 
 def one_pass(plan: Plan) -> list[PlannedStep]:
     """The steps of the windows in which every clip is met once."""
-    return list(takewhile(lambda planned: planned.window < plan.order.windows_per_pass, plan.steps()))
+    return list(takewhile(lambda planned: planned.window < plan.orders[None].windows_per_pass, plan.steps()))
 
 
 def flat(steps: list[PlannedStep]) -> list[list[list[int]]]:
@@ -167,3 +167,19 @@ def test_the_start_is_before_the_first_step() -> None:
     planned = next(Plan(LENGTHS, RULES).steps())
     assert planned.step == 1
     assert planned.after == Position(1, 0, 0, planned.num_clips)
+
+
+def test_stages_meet_their_share_of_stills_and_resume_where_they_stood() -> None:
+    stills = np.arange(400) % 2 == 0
+    lengths = np.where(stills, 16, 80)
+    stages = (Stage(5, 1.0), Stage(9, 0.0))
+    rules = PlanRules(3, 160, 2, 72.0, window_clips=64, image_share=0.5, stages=stages)
+    plan = Plan(lengths, rules, stills=stills)
+    steps = list(islice(plan.steps(), 14))
+    shares = [float(stills[np.concatenate(step.packs)].mean()) for step in steps]
+    assert shares[:5] == [1.0] * 5
+    assert shares[5:9] == [0.0] * 4
+    assert 0 < np.mean(shares[9:]) < 1
+    for cut in (3, 5, 7, 9, 11):  # also exactly where a stage ends
+        rest = list(islice(plan.steps(steps[cut - 1].after), len(steps) - cut))
+        assert flat(rest) == flat(steps[cut:])

@@ -79,6 +79,17 @@ def draw(u: float = 0.5, kind: str = "nothing") -> Draw:
     return Draw(u=u, drop_caption=False, mask_kind=kind, mask_seed=1, noise_seed=2, posterior_seed=3)
 
 
+def test_a_share_of_the_levels_is_drawn_without_a_shift_and_draws_stay_stratified() -> None:
+    objective = replace(trainer().objective, clean_share=0.5)
+    u = [(number + 0.5) / 400 for number in range(400)]
+    levels = np.array([float(objective.task(EXAMPLES[0], draw(one)).clip.sigma) for one in u])
+    low, high = levels[:200], levels[200:]
+    assert np.median(low) == pytest.approx(0.5, abs=0.01)
+    assert np.median(high) == pytest.approx(0.75, abs=0.01)  # shift 3
+    assert (np.diff(low) > 0).all()
+    assert (np.diff(high) > 0).all()
+
+
 def test_a_reference_is_learned_from_and_not_learned() -> None:
     subject = trainer()
     torch.nn.init.normal_(subject.dit.proj_out.weight, std=0.3)

@@ -80,3 +80,23 @@ def test_what_is_not_finite_is_refused_before_it_spoils_the_rest(value: float) -
     stored = before | {"mean": [1.0, value, 1.0]}
     with pytest.raises(InputError, match="aren't finite"):
         WhiteningStatistics.from_dict(stored).result()
+
+
+def test_variances_after_whitening_follow_from_the_divisors() -> None:
+    latents = torch.randn(3, 2, 40, 40) * torch.tensor([0.3, 1.0, 2.5])[:, None, None, None]
+    statistics = gathered([latents])
+    for power in (0.25, 0.5, 1.0):
+        whitening = statistics.result(power)
+        after = whitening.apply(latents).flatten(1).var(1, unbiased=False)
+        assert whitening.variances(power) == pytest.approx(after.tolist(), rel=1e-4)
+
+
+def test_later_frames_may_have_statistics_of_their_own_and_come_back() -> None:
+    latents = torch.randn(2, 3, 4, 8, 8) * torch.tensor([1.0, 3.0, 3.0, 3.0])[:, None, None] + 1
+    later = gathered([latents[:, :, 1:].transpose(0, 1).flatten(1, 2)]).result()
+    whitening = gathered([latents[:, :, :1].transpose(0, 1).flatten(1, 2)]).result().with_later(later)
+    seen = whitening.apply(latents)
+    for part in (seen[:, :, :1], seen[:, :, 1:]):
+        assert part.var() == pytest.approx(1, abs=0.2)
+    assert torch.equal(seen[0], whitening.apply(latents[0]))  # a batch or a clip
+    torch.testing.assert_close(whitening.invert(seen), latents)
