@@ -59,6 +59,7 @@ class LocalCluster:
                 "RAY_metrics_report_interval_ms": "2000",
                 "PYTHONPATH": str(Path(__file__).parents[2]),
                 "OMP_NUM_THREADS": "1",
+                "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "services.video.proxy:middlewares",
             }
             | environment
         )

@@ -1,30 +1,39 @@
 """The HTTP side: the OpenAI Videos API and its extensions. It holds no state: any replica answers for any job."""
 
+import hmac
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import metadata
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from services.video import asgi, studio
-from services.video.config import ServiceConfig
+from services.video.accounts.keys import Keyring, KeyStore
+from services.video.accounts.routes import router as admin
+from services.video.config import ServiceConfig, hash_key
 from services.video.errors import ApiError
 from services.video.housekeeping import Housekeeper
 from services.video.intake.intake import Intake
-from services.video.kept import KeptEach
+from services.video.kept import Kept, KeptEach
 from services.video.ledger import Ledger
+from services.video.ledger.lookups import jobs_of
 from services.video.metrics import LedgerCollector
-from services.video.routes import characters, content, edits, images, provenance, status, unsupported, videos
+from services.video.routes import characters, content, edits, images, pages, provenance, status, unsupported, videos
 from services.video.routes.access import Service, TheService, keyed_router
+from services.video.routes.turns import Turns
+from services.video.routes.watch import Watch
 from services.video.schemas import Model, ModelCardList, ModelList
 from services.video.webhooks.courier import Courier
 from services.video.webhooks.routes import router as webhooks
 from services.video.webhooks.store import WebhookStore
 
 _BACKLOG_S = 0.5
+_NUMBERS_S = 1.0  # several scrapers, or a stranger, make no more queries than one
+_WAITING_INTAKES = 200  # of a key in a replica
 
 
 def create_app(
@@ -38,16 +47,20 @@ def create_app(
     ledger = ledger or Ledger.open(config.ledger)
     registry = registry or CollectorRegistry()
     registry.register(LedgerCollector(ledger))
-    owners = {digest: owner for owner, digest in config.api.keys.items()}
+    keyring = Keyring(config.api, KeyStore(ledger))
     app = FastAPI(
         title="Sora on Ray",
         summary="Videos from text, images and videos",
         version=metadata.version("sora-on-ray"),
+        docs_url=None,  # it would load its scripts from elsewhere
         redoc_url=None,
         lifespan=_at_work,
     )
     backlog = KeptEach(lambda model: ledger.backlog(model=model), _BACKLOG_S)
-    app.state.service = Service(config, ledger, Intake(config, ledger), registry, owners, backlog)
+    numbers = Kept(partial(generate_latest, registry), _NUMBERS_S)
+    turns = Turns(config.api.max_intakes, config.api.max_intakes_per_key, _WAITING_INTAKES)
+    watch = Watch(partial(jobs_of, ledger))
+    app.state.service = Service(config, ledger, Intake(config, ledger), numbers, keyring, backlog, turns, watch)
     app.state.asking = provenance.Asking(app.state.service)
     # Names under /videos come before /videos/{video_id}, which would take them for ids.
     for router in (
@@ -61,12 +74,14 @@ def create_app(
         images.linked,
         provenance.router,
         webhooks,
+        admin,
         status.router,
         scraped,
     ):
         app.include_router(router)
     studio.mount(app, config.studio)
-    asgi.install(app, named_by_proxy=named_by_proxy)
+    pages.mount(app)
+    asgi.install(app, named_by_proxy=named_by_proxy, cors_origins=config.api.cors_origins)
     return app
 
 
@@ -110,7 +125,17 @@ def retrieve_model(model: str, service: TheService) -> Model:
     raise ApiError(404, f"model {model!r} is not served here", code="model_not_found")
 
 
+@scraped.get("/health", include_in_schema=False)
+async def health() -> dict[str, str]:
+    """That this replica answers, without a key; what it depends on is told by the answers of others."""
+    return {"status": "ok"}
+
+
 @scraped.get("/metrics", include_in_schema=False)
-def metrics(service: TheService) -> Response:
-    """Numbers for Prometheus, without a key."""
-    return Response(generate_latest(service.registry), media_type=CONTENT_TYPE_LATEST)
+def metrics(request: Request, service: TheService) -> Response:
+    """Numbers for Prometheus, without a key unless the operator has set one for them."""
+    wanted = service.config.api.metrics_key
+    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if wanted is not None and not hmac.compare_digest(hash_key(given), wanted):
+        raise ApiError(401, "the numbers need a key of their own", code="invalid_api_key", kind="authentication_error")
+    return Response(service.numbers(), media_type=CONTENT_TYPE_LATEST)

@@ -4,9 +4,11 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Sequence
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -20,6 +22,11 @@ from sora_core.errors import InputError, StorageError
 log = logging.getLogger(__name__)
 
 _REQUEST_ID = "x-request-id"
+_CONTENT = "/content"
+_EXPOSED = (
+    _REQUEST_ID, "openai-poll-after-ms", "retry-after", "etag", "accept-ranges", "content-range", "content-disposition",
+)  # fmt: skip
+_PREFLIGHT_S = 600
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -38,6 +45,9 @@ class RequestEdge:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(Headers(scope=scope))
+        bodiless = scope["method"] == "HEAD" and not scope["path"].endswith(_CONTENT)
+        if bodiless:  # what GET says, without its body; a file's headers have a route of their own
+            scope = {**scope, "method": "GET"}
         began = time.perf_counter()
         status = 0
 
@@ -45,8 +55,12 @@ class RequestEdge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("x-content-type-options", "nosniff")
                 if not self._named_by_proxy:
-                    MutableHeaders(scope=message)[_REQUEST_ID] = request_id
+                    headers[_REQUEST_ID] = request_id
+            elif bodiless:
+                message = {**message, "body": b""}
             await send(message)
 
         try:
@@ -86,9 +100,21 @@ def _methods(app: FastAPI, path: str) -> str:
     return ", ".join(sorted({method.upper() for template in named for method in operations[template]}))
 
 
-def install(app: FastAPI, *, named_by_proxy: bool) -> None:
-    """Give an application the request edge and the envelope for all that it can raise."""
+def install(app: FastAPI, *, named_by_proxy: bool, cors_origins: Sequence[str] = ()) -> None:
+    """Give an application the request edge and the envelope for all that it can raise.
+
+    Pages of ``cors_origins`` may read its answers, refusals too.
+    """
     app.add_middleware(RequestEdge, named_by_proxy=named_by_proxy)
+    if cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(cors_origins),
+            allow_methods=["GET", "HEAD", "POST", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=list(_EXPOSED),
+            max_age=_PREFLIGHT_S,
+        )
 
     @app.exception_handler(ApiError)
     async def _api_error(_: Request, error: ApiError) -> JSONResponse:

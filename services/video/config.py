@@ -52,7 +52,15 @@ class ApiSettings(Settings):
     replicas: int = Field(default=1, ge=1)
     num_cpus: float = Field(default=0.1, ge=0)
     keys: dict[str, str] = {}
+    metrics_key: str | None = Field(default=None, description="SHA-256 (hex) of a key without which /metrics is closed")
+    admins: tuple[str, ...] = Field(default=(), description="owners whose keys above may also administer")
     aliases: tuple[str, ...] = ()
+    max_intakes: int = Field(
+        default=8, ge=1, description="requests that a replica reads pictures and videos of at once"
+    )
+    max_intakes_per_key: int = Field(default=4, ge=1, description="of one key; the others of it wait")
+    body_timeout_s: float = Field(default=600.0, gt=0, description="how long a request's body may take to arrive")
+    body_pause_s: float = Field(default=30.0, gt=0, description="and how long it may pause")
     max_waiting: int = Field(default=1000, ge=1, description="queued jobs of all keys; beyond it requests get 429")
     max_wait_s: float | None = Field(default=None, gt=0, description="predicted wait beyond which requests get 429")
     limits: KeyLimits = KeyLimits()
@@ -71,6 +79,15 @@ class ApiSettings(Settings):
     fetch_urls: bool = Field(default=False, description="whether input_reference may be an http(s) URL")
     outbound: OutboundSettings = OutboundSettings()
     prompt_endpoint: PromptEndpoint | None = Field(default=None, description="who answers enhance_prompt")
+    public_url: str | None = Field(
+        default=None, pattern=r"^https?://", description="what clients reach it by, where a proxy in front hides that"
+    )
+    cors_origins: tuple[str, ...] = Field(
+        default=(), description="origins whose pages may call it, such as https://app.example; * for all"
+    )
+    link_lifetime_s: float = Field(
+        default=3600.0, ge=2, description="links to files are good for half as long at least"
+    )
     image_wait_s: float = Field(default=300.0, gt=0, description="how long a request for images waits for them")
     image_lifetime_s: float = Field(default=3600.0, gt=0, description="images are removed after so long")
     priority_boost_s: float = Field(
@@ -90,6 +107,7 @@ class WebhookSettings(Settings):
     first_retry_s: float = Field(default=5.0, gt=0)
     longest_retry_s: float = Field(default=3600.0, gt=0)
     give_up_after_s: float = Field(default=72 * 3600.0, gt=0)
+    disable_after_s: float = Field(default=5 * 86_400.0, gt=0, description="an endpoint that took nothing for so long")
     outbound: OutboundSettings = OutboundSettings()
 
 

@@ -41,6 +41,8 @@ class Box(BaseModel):
 class FromVideo(Wish):
     """What starts from a video: of the same key by id, or a file."""
 
+    model_config = ConfigDict(json_schema_extra={"not": {"required": ["video", "video_id"]}})
+
     video: SourceVideo | None = Field(default=None, description="the source: a file, or a video of this key by id")
     video_id: Id | None = Field(default=None, description="the same as video, by id")
     start_s: Moment = Field(default=0, description="where the source begins, in seconds of its file")
@@ -58,6 +60,10 @@ class FromVideo(Wish):
     @property
     def source_id(self) -> str | None:
         return self.video.id if self.video is not None else self.video_id
+
+    @property
+    def source_ids(self) -> list[str]:
+        return [] if self.source_id is None else [self.source_id]
 
 
 class EditVideo(FromVideo):
@@ -98,6 +104,10 @@ class JoinVideos(Wish):
     seconds: Seconds | None = Field(default=None, description="length of what lies between them")
     num_frames: NumFrames | None = Field(default=None, description="new frames; wins over seconds")
     fps: Fps | None = None
+
+    @property
+    def source_ids(self) -> list[str]:
+        return [video.id for video in self.videos]
 
 
 class EditStill(Wish):

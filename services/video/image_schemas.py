@@ -1,8 +1,8 @@
 """The Images API: requests as clients send them, answers as they read them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from services.video.edit_schemas import EditStill
 from services.video.limits import (
@@ -15,12 +15,16 @@ from services.video.limits import (
     Priority,
     Prompt,
     Seed,
+    Side,
     Size,
     Steps,
     Strength,
+    Unused,
 )
-from services.video.schemas import CreateVideo, ImageReference, as_reference
+from services.video.schemas import CreateVideo, ImageReference, as_reference, size_of
 
+_UNUSED = "accepted, and not used"
+_IGNORED = ("quality", "style", "input_fidelity", "moderation", "user", "flow_shift", "boundary_ratio")
 ImageFormat = Literal["png", "jpeg", "webp"]
 
 
@@ -36,9 +40,15 @@ class _Images(BaseModel):
     response_format: Literal["b64_json", "url"] = "b64_json"
     output_format: ImageFormat = "png"
     output_compression: int = Field(default=100, ge=0, le=100, description="quality of JPEG and WebP")
-    quality: Literal["auto", "standard"] = "auto"
+    width: Side | None = None
+    height: Side | None = None
+    quality: Literal["auto", "standard", "hd", "low", "medium", "high"] = Field(default="auto", description=_UNUSED)
+    style: Literal["vivid", "natural"] | None = Field(default=None, description=_UNUSED)
+    input_fidelity: Literal["low", "high"] | None = Field(default=None, description=_UNUSED)
+    moderation: Literal["auto", "low"] = Field(default="auto", description=_UNUSED)
     background: Literal["auto", "opaque"] = "auto"
-    moderation: Literal["auto"] = "auto"
+    flow_shift: Unused | None = None
+    boundary_ratio: Unused | None = None
     stream: Annotated[Literal[False], BeforeValidator(lambda value: value != "false" and value)] = False
     user: Label | None = Field(default=None, description="accepted, and not used")
     negative_prompt: MorePrompt = ""
@@ -46,6 +56,17 @@ class _Images(BaseModel):
     guidance_scale: GuidanceScale | None = None
     seed: Seed | None = None
     priority: Priority = 0
+
+    @model_validator(mode="after")
+    def _check_sides(self) -> Self:
+        self.size = size_of(self.size, self.width, self.height)
+        return self
+
+    @property
+    def ignored(self) -> list[str]:
+        """What is said that changes nothing here."""
+        said = self.model_fields_set & {*_IGNORED}
+        return [name for name in _IGNORED if name in said and getattr(self, name) not in (None, "auto")]
 
     def _shared(self) -> dict[str, Any]:
         """What the wish for a job says under the same names."""

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from fastapi import Header
+from pydantic import AliasChoices, BaseModel, Field
 
 from services.video.config import ApiSettings
 from services.video.errors import ApiError, refused
@@ -39,7 +40,12 @@ Fps = Annotated[float, Field(ge=0.1, le=120, description="rate at which the vide
 Steps = Annotated[int, Field(ge=1, le=LARGEST_INT)]
 GuidanceScale = Annotated[float, Field(ge=0, le=100, description="1 leaves guidance out")]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Outputs = Annotated[int, Field(ge=1, le=LARGEST_INT)]
+Outputs = Annotated[int, Field(ge=1, le=LARGEST_INT, validation_alias=AliasChoices("n", "num_outputs_per_prompt"))]
+Side = Annotated[int, Field(ge=1, le=16_384, description="in pixels; with the other one the same as size")]
+Unused = Annotated[float, Field(ge=-1000, le=1000, description="accepted, and not used")]
+IdempotencyKey = Annotated[
+    str | None, Header(min_length=1, max_length=255, description="a repeated request with it makes nothing new")
+]
 Priority = Annotated[int, Field(ge=-10, le=10, description="moves a request among the key's own")]
 Strength = Annotated[
     float, Field(ge=0.001, le=1, description="share of the steps to run; 1 leaves nothing of the source")

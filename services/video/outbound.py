@@ -5,8 +5,11 @@ changes its mind between check and use gains nothing. A redirect is a new connec
 """
 
 import ipaddress
+import logging
+import queue
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +21,8 @@ import httpx
 
 from services.video.config import OutboundSettings
 from sora_core.errors import SoraError
+
+log = logging.getLogger(__name__)
 
 _MAX_REDIRECTS = 3
 _USER_AGENT = b"sora-on-ray"
@@ -70,8 +75,8 @@ class Outbound:
 
     def check(self, url: str) -> None:
         """ForbiddenAddress or OutboundError for a URL that no request may go to."""
-        target = _parsed(url)
-        self._permitted(target.scheme, target.host, target.port or _PORTS[target.scheme])
+        target, deadline = _parsed(url), time.monotonic() + self._settings.timeout_s
+        self._permitted(target.scheme, deadline, target.host, target.port or _PORTS[target.scheme])
 
     def fetch(self, url: str, *, max_bytes: int) -> bytes:
         """The body at a URL, through redirects; OutboundError when there is none of at most ``max_bytes``."""
@@ -90,7 +95,8 @@ class Outbound:
         """One request, redirects not followed; with ``max_bytes`` 0 the answer's body isn't read."""
         parts = _parsed(url)
         target = httpcore.URL(scheme=parts.raw_scheme, host=parts.raw_host, port=parts.port, target=parts.raw_path)
-        backend = _CheckedBackend(partial(self._permitted, parts.scheme), time.monotonic() + self._settings.timeout_s)
+        deadline = time.monotonic() + self._settings.timeout_s
+        backend = _CheckedBackend(partial(self._permitted, parts.scheme, deadline), deadline)
         sent = {b"user-agent": _USER_AGENT} | {name.encode(): text.encode() for name, text in (headers or {}).items()}
         try:
             with (
@@ -103,25 +109,51 @@ class Outbound:
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
             raise OutboundError(f"{url}: {str(error) or type(error).__name__}") from error
 
-    def _permitted(self, scheme: str, host: str, port: int) -> list[str]:
-        """The addresses of a host, all of them permitted."""
+    def _permitted(self, scheme: str, deadline: float, host: str, port: int) -> list[str]:
+        """The addresses of a host, all of them permitted.
+
+        One message for what isn't there and what isn't permitted: others would tell which names this network knows.
+        """
         try:
-            found = list(self._resolve(host, port))
+            found = _in_time(lambda: list(self._resolve(host, port)), deadline)
         except (OSError, UnicodeError) as error:
-            raise OutboundError(f"{host}: no such host ({error})") from error
+            log.info("%s: %s", host, error)
+            raise ForbiddenAddress(_NOT_PUBLIC.format(host)) from error
         for text in found:
             address = ipaddress.ip_address(text.partition("%")[0])
             if any(address in network for network in self._settings.allowed_networks):
                 continue
             if not is_public(address):
-                raise ForbiddenAddress(f"{host} is {text}, which is not on the open internet")
+                log.info("%s is %s", host, text)
+                raise ForbiddenAddress(_NOT_PUBLIC.format(host))
             if scheme != "https":
                 raise ForbiddenAddress(f"{host}: use https")
         return found
 
 
 _PORTS = {"http": 80, "https": 443}
+_NOT_PUBLIC = "{} is no host on the open internet"
 _REDIRECTS = (301, 302, 303, 307, 308)
+
+
+def _in_time(resolve: Callable[[], list[str]], deadline: float) -> list[str]:
+    """What a resolver says, unless it takes too long: then it is left behind. OSError for either failure."""
+    found: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            found.put(resolve())
+        except (OSError, UnicodeError) as error:
+            found.put(error)
+
+    threading.Thread(target=ask, name="resolver", daemon=True).start()
+    try:
+        answer = found.get(timeout=max(0.0, deadline - time.monotonic()))
+    except queue.Empty:
+        raise TimeoutError("the name takes too long to resolve") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 @cache

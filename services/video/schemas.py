@@ -21,8 +21,10 @@ from services.video.limits import (
     Prompt,
     Seconds,
     Seed,
+    Side,
     Size,
     Steps,
+    Unused,
 )
 
 WRONG = "wrong"
@@ -56,7 +58,9 @@ class Wish(BaseModel):
     num_inference_steps: Steps | None = None
     guidance_scale: GuidanceScale | None = None
     seed: Seed | None = None
-    n: Outputs = Field(default=1, description="videos to make, from consecutive seeds")
+    n: Outputs = Field(default=1, description="videos to make, from consecutive seeds; also num_outputs_per_prompt")
+    flow_shift: Unused | None = None
+    boundary_ratio: Unused | None = None
     priority: Priority = 0
     enhance_prompt: bool = Field(default=False, description="a language model first writes the prompt out")
     enable_frame_interpolation: bool = Field(default=False, description="in the end make frames between the video's")
@@ -67,11 +71,23 @@ class Wish(BaseModel):
         """By how much the frame rate grows."""
         return 2**self.frame_interpolation_exp if self.enable_frame_interpolation else 1
 
+    @property
+    def ignored(self) -> list[str]:
+        """What is said that changes nothing here."""
+        return [name for name in ("flow_shift", "boundary_ratio") if getattr(self, name) is not None]
+
+    @property
+    def source_ids(self) -> list[str]:
+        """The videos of the key's own that it starts from."""
+        return []
+
 
 class FrameImage(BaseModel):
     """A still at a place of the video: its first or last frame, or the one with this index."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"oneOf": [{"required": ["frame_type"]}, {"required": ["index"]}]}
+    )
     image_url: DataUrl = Field(description="a data URL")
     frame_type: Literal["first_frame", "last_frame"] | None = None
     index: int | None = Field(default=None, ge=0, le=LARGEST_INT)
@@ -102,6 +118,8 @@ class CreateVideo(Wish):
     seconds: Seconds | None = Field(default=None, description="rounded to the nearest 4k + 1 frames")
     num_frames: NumFrames | None = Field(default=None, description="wins over seconds")
     size: Size | None = None
+    width: Side | None = None
+    height: Side | None = None
     aspect_ratio: AspectRatio | None = None
     fps: Fps | None = None
     input_reference: Annotated[
@@ -114,6 +132,31 @@ class CreateVideo(Wish):
         BeforeValidator(as_characters),
         Field(description="who is seen; the prompt calls them by their names", max_length=16),
     ] = ()
+
+    @model_validator(mode="after")
+    def _check_sides(self) -> Self:
+        self.size = size_of(self.size, self.width, self.height)
+        return self
+
+
+def size_of(size: str | None, width: int | None, height: int | None) -> str | None:
+    """The size that is said as one or as two; a PydanticCustomError for half a one, or for two that differ."""
+    if width is None and height is None:
+        return size
+    if width is None or height is None:
+        raise wrong("width" if width is None else "height", "give width and height, or size")
+    if size not in (None, "auto", f"{width}x{height}"):
+        raise wrong("size", f"{size} is another than width and height: give one of both")
+    return f"{width}x{height}"
+
+
+class VideoLinks(BaseModel):
+    """Addresses of a completed video's files that need no key until ``expires_at`` (Unix seconds)."""
+
+    video: str
+    thumbnail: str
+    spritesheet: str
+    expires_at: int
 
 
 class VideoError(BaseModel):
@@ -149,8 +192,11 @@ class Video(BaseModel):
     revised_prompt: str | None = Field(default=None, description="what enhance_prompt made of the prompt")
     edit: str | None = Field(default=None, description="the kind of edit that it is")
     started_at: int | None
+    inference_time_s: float | None = Field(default=None, description="from its start to its end, once it is completed")
     siblings: list[str] = Field(default=[], description="the other videos of a request with n > 1")
     characters: list[str] = Field(default=[], description="the characters that it shows, by their ids")
+    sources: list[str] = Field(default=[], description="the videos that it was made from, by their ids")
+    links: VideoLinks | None = Field(default=None, description="where its files are, without a key, for a while")
 
     @classmethod
     def of(cls, job: Job) -> "Video":
@@ -180,7 +226,9 @@ class Video(BaseModel):
             priority=job.priority,
             edit=_edit_of(params["film"]),
             started_at=_whole(job.started_at),
+            inference_time_s=_took_s(job),
             characters=params.get("characters", []),  # jobs from before they were offered have none
+            sources=params.get("sources", []),
         )
 
 
@@ -190,6 +238,12 @@ def _edit_of(film: dict[str, Any] | None) -> str | None:
         return None
     kind: str = film["edit"]["kind"]
     return kind
+
+
+def _took_s(job: Job) -> float | None:
+    if job.result is None or job.started_at is None or job.completed_at is None:
+        return None
+    return round(max(0.0, job.completed_at - job.started_at), 3)
 
 
 def _whole(time_s: float | None) -> int | None:

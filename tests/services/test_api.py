@@ -75,7 +75,7 @@ def test_a_client_of_the_first_days_sends_json(door: LiveService) -> None:
     body = {"prompt": "a red ball", "seconds": "0.5", "size": "48x32", "model": None}
     answer = httpx.post(f"{door.url}/v1/videos", json=body, headers=AUTH)
     assert answer.status_code == 200
-    assert answer.json()["seconds"] == "0.5"
+    assert answer.json()["seconds"] == "0.625"  # the true length of what 4k + 1 frames allow
     assert answer.json()["num_frames"] == 5
 
 
@@ -85,7 +85,7 @@ def test_seconds_become_the_nearest_encodable_number_of_frames(
 ) -> None:
     """At the model's 8 frames a second, of 4k + 1 frames; the longer one when two are equally near."""
     video = door.client().videos.create(prompt="x", seconds=seconds, size="48x32")  # type: ignore[arg-type]
-    assert (video.seconds, (video.model_extra or {})["num_frames"]) == (seconds, num_frames)
+    assert (video.seconds, (video.model_extra or {})["num_frames"]) == (f"{num_frames / 8:g}", num_frames)
 
 
 @pytest.mark.parametrize(("aspect", "wide"), [("16:9", True), ("9:16", False)])
@@ -102,6 +102,20 @@ def test_several_outputs_are_several_videos_from_consecutive_seeds(idle: LiveSer
     videos = {video.id: (video.model_extra or {})["seed"] for video in idle.client().videos.list()}
     assert len(siblings) == 2
     assert videos == {first.id: 5, siblings[0]: 6, siblings[1]: 7}
+
+
+def test_parameters_go_by_the_names_that_peers_give_them(door: LiveService) -> None:
+    body = {"prompt": "x", "width": 48, "height": 32, "num_frames": 5, "num_outputs_per_prompt": 2, "flow_shift": 5.0}
+    answer = httpx.post(f"{door.url}/v1/videos", json=body, headers=AUTH)
+    assert answer.status_code == 200, answer.text
+    made = answer.json()
+    assert (made["size"], len(made["siblings"])) == ("48x32", 1)
+    assert answer.headers["x-ignored-parameters"] == "flow_shift"
+    form = {"prompt": "x", "num_frames": "5", "extra_body": json.dumps({"seed": 3, "size": "48x32"})}
+    assert httpx.post(f"{door.url}/v1/videos", data=form, headers=AUTH).json()["seed"] == 3
+    for wrong, param in (({"width": 48}, "height"), ({"width": 48, "height": 32, "size": "32x32"}, "size")):
+        answer = httpx.post(f"{door.url}/v1/videos", json={"prompt": "x", **wrong}, headers=AUTH)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
 # --- refusals

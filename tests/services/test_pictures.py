@@ -143,5 +143,5 @@ def test_a_url_is_fetched_where_the_operator_allows_it(gallery: str) -> None:
 
 
 def test_allowing_urls_allows_no_private_address(gallery: str) -> None:
-    with pytest.raises(ApiError, match="not on the open internet"):
+    with pytest.raises(ApiError, match="no host on the open internet"):
         Pictures(ApiSettings(fetch_urls=True)).read(None, ImageReference(image_url=f"{gallery}/a.png"))

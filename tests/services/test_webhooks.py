@@ -129,9 +129,9 @@ def test_what_no_event_may_go_to_is_refused_when_it_is_registered(
 # --- the outbox, on both databases
 
 
-def ended_job(ledger: Ledger, clock: Clock) -> str:
+def ended_job(ledger: Ledger, clock: Clock, owner: str = "ann") -> str:
     shape = {"model": "m", "params": {}, "tokens": 1, "num_steps": 1, "priority": 0, "queued_as": 0.0}
-    (job,) = ledger.create([NewJob(id=new_id(clock.now), owner="ann", **shape)])  # type: ignore[arg-type]
+    (job,) = ledger.create([NewJob(id=new_id(clock.now), owner=owner, **shape)])  # type: ignore[arg-type]
     ledger.cancel(job.id)
     return job.id
 
@@ -174,6 +174,47 @@ def test_an_endpoint_gets_one_event_at_a_time_and_a_removed_one_none(
     store.settle(first, None)
     store.remove(endpoint.id, "ann")
     assert store.claim(10, lease_s=30.0) == []
+
+
+def test_owners_have_turns_however_many_endpoints_one_has(ledger: Ledger, store: WebhookStore, clock: Clock) -> None:
+    for number in range(10):
+        endpoint_at(store, f"https://{number}")
+    for owner in ("bob", "cid"):
+        assert store.add(owner, "n", f"https://{owner}", BOTH, 10) is not None
+    for owner in ("ann", "ann", "ann", "bob", "cid"):
+        ended_job(ledger, clock, owner)
+        store.announce()
+        clock.forward(1.0)
+    owners = [delivery.endpoint.owner for delivery in store.claim(4, lease_s=30.0)]
+    assert sorted(owners) == ["ann", "ann", "bob", "cid"]
+
+
+def test_an_endpoint_that_fails_for_days_is_disabled_until_it_is_changed(
+    ledger: Ledger, store: WebhookStore, clock: Clock
+) -> None:
+    endpoint = endpoint_at(store, "https://a")
+    for day in range(4):
+        ended_job(ledger, clock)
+        store.announce()
+        for delivery in store.claim(10, lease_s=30.0):
+            store.settle(delivery, clock.now + 3600.0, taken=False)
+        assert store.disable_failing(2.5 * 86_400) == ([endpoint.id] if day == 3 else [])
+        clock.forward(86_400.0)
+    seen = store.get(endpoint.id, "ann")
+    assert seen is not None
+    assert seen.disabled_at is not None
+    ended_job(ledger, clock)
+    store.announce()
+    assert store.claim(10, lease_s=30.0) == [], "what waited and what comes goes nowhere"
+    store.change(endpoint.id, "ann", {"name": "again"})
+    ended_job(ledger, clock)
+    store.announce()
+    (delivery,) = store.claim(10, lease_s=30.0)
+    assert delivery.endpoint.failing_since is None
+    store.settle(delivery, None, taken=False)
+    failing = store.get(endpoint.id, "ann")
+    assert failing is not None
+    assert failing.failing_since == clock.now
 
 
 def test_a_url_that_is_away_hears_of_it_after_a_restart(ledger: Ledger, clock: Clock, receiver: Receiver) -> None:

@@ -5,8 +5,21 @@ import math
 from services.video.config import ApiSettings
 from services.video.errors import ApiError, too_many
 from services.video.intake.sizing import Plan
+from services.video.job import Backlog
 from services.video.ledger import Ledger
-from services.video.ledger.rates import OverRate
+from services.video.ledger.lookups import check_allowance
+from services.video.ledger.rates import OverRate, charges_of
+
+_LEAST_VIDEO_S = 1e-3  # of a request that nobody has read yet
+
+
+def check_before(ledger: Ledger, limits: ApiSettings, owner: str, model: str, count: int, now: float) -> None:
+    """ApiError 429 for a request that would be turned away whatever it brings: asked before any of that is decoded."""
+    check_room(ledger, limits, owner, model, count)
+    try:
+        check_allowance(ledger, owner, charges_of(limits.limits_of(owner), _LEAST_VIDEO_S), now)
+    except OverRate as error:
+        raise over_rate(error) from error
 
 
 def check_queue(
@@ -16,14 +29,7 @@ def check_queue(
     before a rate was measured. ApiError 429 while the queue of the owner or of all is full, or longer than
     ``max_wait_s``.
     """
-    for whose, most in ((owner, limits.limits_of(owner).max_waiting), (None, limits.max_waiting)):
-        backlog = ledger.backlog(whose, model)
-        excess = backlog.waiting + count - most
-        if excess > 0:
-            wait_s = None if backlog.wait_s is None else backlog.wait_s * excess / max(1, backlog.waiting)
-            whom = "of your " if whose else ""
-            message = f"{backlog.waiting} {whom}videos wait already, the limit is {most}: try again later"
-            raise too_many(message, "queue_full", wait_s)
+    backlog = check_room(ledger, limits, owner, model, count)
     tokens = count * planned.batch_tokens
     own = (tokens * planned.num_evaluations, tokens)
     predicted_s = backlog.wait_with(*own)
@@ -33,6 +39,19 @@ def check_queue(
             message = f"it would be done in {math.ceil(predicted_s)} s, the limit is {limits.max_wait_s:g} s"
             raise too_many(f"{message}: try again later", "queue_full", over_s)
     return predicted_s, backlog.reckoned_s(*own)
+
+
+def check_room(ledger: Ledger, limits: ApiSettings, owner: str, model: str, count: int) -> Backlog:
+    """The backlog of a model. ApiError 429 while the queue of the owner or of all is full."""
+    for whose, most in ((owner, limits.limits_of(owner).max_waiting), (None, limits.max_waiting)):
+        backlog = ledger.backlog(whose, model)
+        excess = backlog.waiting + count - most
+        if excess > 0:
+            wait_s = None if backlog.wait_s is None else backlog.wait_s * excess / max(1, backlog.waiting)
+            whom = "of your " if whose else ""
+            message = f"{backlog.waiting} {whom}videos wait already, the limit is {most}: try again later"
+            raise too_many(message, "queue_full", wait_s)
+    return backlog
 
 
 def check_image_wait(ledger: Ledger, limits: ApiSettings, model: str) -> None:

@@ -17,7 +17,7 @@ from services.video.config import ServiceConfig
 from services.video.errors import ApiError, refused, unavailable
 from services.video.files import clip_file, job_folder, reference_file, sound_file
 from services.video.film import Film, StoredClip
-from services.video.intake.admission import check_image_wait, check_queue
+from services.video.intake.admission import check_before, check_image_wait, check_queue
 from services.video.intake.characters import Characters
 from services.video.intake.material import Asked, Materials, sound_of
 from services.video.intake.prompts import Prompts
@@ -89,6 +89,7 @@ class Intake:
         kind: Kind = Kind.VIDEO,
         remixed_from: str | None = None,
         said: BaseModel | None = None,
+        key_id: str = "",
     ) -> list[Job]:
         """The jobs of a request, one a video, in the ledger; ApiError that names what is wrong.
 
@@ -100,7 +101,7 @@ class Intake:
         if made is not None:
             return made
         try:
-            return self._accept_new(owner, request, files or {}, once, kind, remixed_from)
+            return self._accept_new(owner, key_id, request, files or {}, once, kind, remixed_from)
         except ApiError:
             made = self._repeated(owner, once)  # its twin was faster, and may be what fills the queue
             if made is None:
@@ -120,6 +121,7 @@ class Intake:
     def _accept_new(
         self,
         owner: str,
+        key_id: str,
         request: Wish,
         files: Mapping[str, Path],
         once: Idempotency | None,
@@ -131,8 +133,9 @@ class Intake:
         check(request, limits)
         if kind is Kind.IMAGE:
             check_image_wait(self._ledger, limits, card.id)
+        check_before(self._ledger, limits, owner, card.id, request.n, self._clock())
         with storage.scratch() as folder:
-            asked = Asked(owner, request, files, card, folder)
+            asked = Asked(owner, request, files, card, folder, key_id)
             decided = self._decide(asked, remixed_from)
             waits = check_queue(self._ledger, limits, owner, card.id, request.n, decided.plan)
             revised = self._prompts.revised(request.prompt, request.enhance_prompt)
@@ -201,7 +204,7 @@ class Intake:
                     id=job_id,
                     owner=asked.owner,
                     model=asked.card.id,
-                    params=self._params(job_id, request, decided, (seed + index) % 2**63, revised),
+                    params=self._params(job_id, asked, decided, (seed + index) % 2**63, revised),
                     tokens=decided.plan.batch_tokens,
                     num_steps=decided.plan.num_evaluations,
                     priority=request.priority,
@@ -213,9 +216,9 @@ class Intake:
             )
         return jobs
 
-    def _params(self, job_id: str, request: Wish, decided: _Decided, seed: int, revised: str | None) -> dict[str, Any]:
+    def _params(self, job_id: str, asked: Asked, decided: _Decided, seed: int, revised: str | None) -> dict[str, Any]:
         """What a sampler needs to know of a job."""
-        planned, film, output = decided.plan, decided.film, self._config.output
+        request, planned, film, output = asked.wish, decided.plan, decided.film, self._config.output
         if film is not None:
             clips = [replace(clip, uri=clip_file(output, job_id, index)) for index, clip in enumerate(film.clips)]
             sound = None if decided.sound is None else sound_file(output, job_id)
@@ -238,6 +241,8 @@ class Intake:
             "remixed_from": decided.remixed_from,
             "characters": [one.id for one in request.characters] if isinstance(request, CreateVideo) else [],
             "references": [asdict(clip) for clip in cast],
+            "sources": request.source_ids,
+            "key": asked.key_id,
         }
 
     def _put(

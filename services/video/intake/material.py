@@ -47,6 +47,7 @@ class Asked:
     files: Mapping[str, Path]
     card: ModelCard
     folder: Path
+    key_id: str = ""
     used: list[Path] = field(default_factory=list)  # files of videos of the same key
 
     @property

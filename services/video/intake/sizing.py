@@ -46,13 +46,12 @@ def plan(request: CreateVideo, card: ModelCard, beside: int = 0) -> Plan:
     grid = clip_grid(card, num_frames, height, width)
     branches = _branches(guidance)
     _check_room(request, card, PixelShape(num_frames, height, width), grid, _room(card, branches, beside))
-    seconds = request.seconds if request.seconds is not None and request.num_frames is None else num_frames / fps
     return Plan(
         num_frames=num_frames,
         height=height,
         width=width,
         fps=fps,
-        seconds=f"{round(seconds, 3):g}",
+        seconds=f"{round(num_frames / fps, 3):g}",
         num_steps=num_steps,
         guidance_scale=guidance,
         batch_tokens=grid.num_tokens * branches + beside,

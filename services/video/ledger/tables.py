@@ -115,6 +115,8 @@ webhook_endpoints = sa.Table(
     sa.Column("old_secret_until", sa.Float(53)),
     sa.Column("created_at", sa.Float(53), nullable=False),
     sa.Column("updated_at", sa.Float(53), nullable=False),
+    sa.Column("failing_since", sa.Float(53)),
+    sa.Column("disabled_at", sa.Float(53)),
     sa.Index("webhook_endpoints_by_owner", "owner", "id"),
 )
 

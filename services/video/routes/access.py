@@ -4,15 +4,18 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from prometheus_client import CollectorRegistry
 
-from services.video.config import ServiceConfig, hash_key
+from services.video.accounts.keys import Caller, Keyring, Scope
+from services.video.config import ServiceConfig
 from services.video.errors import ApiError
 from services.video.intake.intake import Intake
 from services.video.job import VIDEO_ID, Backlog, Job
-from services.video.kept import KeptEach
+from services.video.kept import Kept, KeptEach
 from services.video.ledger import Ledger
+from services.video.routes.turns import Turns
+from services.video.routes.watch import Watch
 from services.video.schemas import ErrorBody
 
 
@@ -23,9 +26,11 @@ class Service:
     config: ServiceConfig
     ledger: Ledger
     intake: Intake
-    registry: CollectorRegistry
-    owners: dict[str, str]  # by the hash of the key
+    numbers: Kept[bytes]  # for Prometheus
+    keyring: Keyring
     backlog: KeptEach[Backlog]  # of a model, for hints, not for decisions
+    turns: Turns
+    watch: Watch
 
 
 async def service_of(request: Request) -> Service:
@@ -35,19 +40,39 @@ async def service_of(request: Request) -> Service:
 
 
 TheService = Annotated[Service, Depends(service_of)]
+_ADMIN = "/v1/admin/"
 _bearer = HTTPBearer(auto_error=False, description="an API key of the service")
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-async def owner_of(
-    service: TheService, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> str:
-    """The owner whose key came with the request."""
-    owner = service.owners.get(hash_key(credentials.credentials)) if credentials else None
-    if owner is None:
+async def caller_of(request: Request, service: TheService, credentials: Credentials) -> Caller:
+    """Who has the key that came with the request. ApiError 401 for none, 403 for one that is not for this."""
+    caller = await _identified(service, credentials.credentials) if credentials else None
+    if caller is None:
         message = "no valid API key: send the header 'Authorization: Bearer KEY'"
         headers = {"www-authenticate": "Bearer"}
         raise ApiError(401, message, code="invalid_api_key", kind="authentication_error", headers=headers)
-    return owner
+    if getattr(request.scope.get("route"), "path", "").startswith(_ADMIN):
+        needed = Scope.ADMIN
+    else:
+        needed = Scope.READ if request.method in ("GET", "HEAD") else Scope.MAKE
+    if needed not in caller.scopes:
+        message = f"this key is for {', '.join(sorted(caller.scopes))}: {request.method} here needs {needed}"
+        raise ApiError(403, message, code="insufficient_scope", kind="permission_error")
+    return caller
+
+
+async def _identified(service: Service, secret: str) -> Caller | None:
+    known, caller = service.keyring.known(secret)
+    return caller if known else await run_in_threadpool(service.keyring.ask, secret)
+
+
+TheCaller = Annotated[Caller, Depends(caller_of)]
+
+
+async def owner_of(caller: TheCaller) -> str:
+    """The owner whose key came with the request."""
+    return caller.owner
 
 
 Owner = Annotated[str, Depends(owner_of)]

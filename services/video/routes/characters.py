@@ -1,9 +1,9 @@
 """The routes of characters: subjects that prompts name and a clip shows."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Request
-from fastapi.concurrency import run_in_threadpool
 
 from services.video.character_schemas import Character, CharacterList, CreateCharacter, DeletedCharacter
 from services.video.errors import refused
@@ -27,14 +27,13 @@ OwnCharacter = Annotated[Kept, Depends(_own_character)]
 async def create_character(request: Request, service: TheService, owner: Owner, uploads: Uploads) -> Character:
     """Keep the beginning of a video as what a name stands for in prompts."""
     limits = service.config.api
-    body = await read_body(request, limits.max_upload_bytes, uploads, limits.max_video_bytes, (VIDEO,))
+    body = await read_body(request, limits, limits.max_upload_bytes, uploads, limits.max_video_bytes, (VIDEO,))
     name = parse(CreateCharacter, body, files=(VIDEO,)).name
     if VIDEO not in body.files:
         raise refused(VIDEO, f"parameter {VIDEO!r} is required: a file", "missing_parameter")
     cards = service.intake.cards()
-    return Character.of(
-        await run_in_threadpool(service.intake.characters.create, owner, name, body.files[VIDEO], cards)
-    )
+    create = partial(service.intake.characters.create, owner, name, body.files[VIDEO], cards)
+    return Character.of(await service.turns.run(owner, create))
 
 
 @router.get("")

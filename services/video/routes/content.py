@@ -2,14 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from services.video.errors import ApiError
 from services.video.files import CONTENT_TYPES, FILE_NAMES
 from services.video.job import Job, Status
 from services.video.routes import ranges
-from services.video.routes.access import OwnJob, keyed_router
+from services.video.routes.access import ERRORS
+from services.video.routes.links import ShownJob
 from sora_core import storage
 from sora_core.errors import MissingObject
 
@@ -18,13 +19,16 @@ _answers: dict[int | str, dict[str, Any]] = {
     status: {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in CONTENT_TYPES.values()}}
     for status in (200, 206)
 }
-router = keyed_router("/videos/{video_id}/content")
+_answers[304] = {"description": "the client has this version already"}
+router = APIRouter(prefix="/v1/videos/{video_id}/content", responses=ERRORS)
 
 
 @router.get("", response_class=StreamingResponse, responses=_answers)
-def download_video(request: Request, job: OwnJob, variant: Variant = "video") -> Response:
-    """A file of a completed video, whole or a range of its bytes."""
+def download_video(request: Request, job: ShownJob, variant: Variant = "video") -> Response:
+    """A file of a completed video, whole or a range of its bytes; with a key, or by a link that the video tells."""
     stored, headers = _stored(job, variant)
+    if _is_known(request, headers["etag"]):
+        return Response(status_code=304, headers=headers)
     span = (
         None
         if _other_version(request, headers["etag"])
@@ -43,9 +47,11 @@ def download_video(request: Request, job: OwnJob, variant: Variant = "video") ->
 
 
 @router.head("", include_in_schema=False)
-def describe_content(job: OwnJob, variant: Variant = "video") -> Response:
+def describe_content(request: Request, job: ShownJob, variant: Variant = "video") -> Response:
     """The headers of a download."""
     stored, headers = _stored(job, variant)
+    if _is_known(request, headers["etag"]):
+        return Response(status_code=304, headers=headers)
     return Response(headers=headers | {"content-length": str(stored["bytes"])}, media_type=CONTENT_TYPES[variant])
 
 
@@ -62,6 +68,12 @@ def _stored(job: Job, variant: str) -> tuple[dict[str, Any], dict[str, str]]:
         "content-disposition": f'inline; filename="{job.id}-{FILE_NAMES[variant]}"',
     }
     return job.result[variant], headers
+
+
+def _is_known(request: Request, etag: str) -> bool:
+    """Whether the client has this very version."""
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    return etag in known or "*" in known
 
 
 def _other_version(request: Request, etag: str) -> bool:

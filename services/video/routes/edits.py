@@ -2,21 +2,21 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 
-from fastapi import Header, Request, Response
+from fastapi import Request, Response
 
 from services.video.edit_schemas import EditVideo, ExtendVideo, JoinVideos, RemixVideo
 from services.video.intake.material import JOINED, MASK_VIDEO, VIDEO
 from services.video.intake.stills import MASK
 from services.video.job import Job
-from services.video.routes.access import Owner, Service, TheService, keyed_router, own_job
+from services.video.limits import IdempotencyKey
+from services.video.routes.access import Service, TheCaller, TheService, keyed_router, own_job
 from services.video.routes.forms import Body, Uploads, read_body
+from services.video.routes.links import Shown
 from services.video.routes.parameters import body_schema, parse
 from services.video.routes.videos import accepted
 from services.video.schemas import Video
 
-Key = Annotated[str | None, Header(alias="idempotency-key")]
 _EDITED = (VIDEO, MASK, MASK_VIDEO)
 
 router = keyed_router("/videos")
@@ -27,14 +27,16 @@ async def edit_video(
     request: Request,
     response: Response,
     service: TheService,
-    owner: Owner,
+    caller: TheCaller,
     uploads: Uploads,
-    idempotency_key: Key = None,
+    links: Shown,
+    idempotency_key: IdempotencyKey = None,
 ) -> Video:
     """Make a video anew by a prompt: all of it, a part, what lies around it, or what lies between its frames."""
     body = await _body(request, service, uploads, _EDITED)
     wish = parse(EditVideo, body, files=_EDITED)
-    return await accepted(service, response, partial(service.intake.accept, owner, wish, body.files, idempotency_key))
+    accept = partial(service.intake.accept, caller.owner, wish, body.files, idempotency_key, key_id=caller.key_id)
+    return await accepted(links, response, caller.owner, accept, wish.ignored)
 
 
 @router.post("/extensions", openapi_extra=body_schema(ExtendVideo, files=(VIDEO,)))
@@ -42,14 +44,16 @@ async def extend_video(
     request: Request,
     response: Response,
     service: TheService,
-    owner: Owner,
+    caller: TheCaller,
     uploads: Uploads,
-    idempotency_key: Key = None,
+    links: Shown,
+    idempotency_key: IdempotencyKey = None,
 ) -> Video:
     """Go on with a video, begin before it, or close it to a loop; the answer is the whole."""
     body = await _body(request, service, uploads, (VIDEO,))
     wish = parse(ExtendVideo, body, files=(VIDEO,))
-    return await accepted(service, response, partial(service.intake.accept, owner, wish, body.files, idempotency_key))
+    accept = partial(service.intake.accept, caller.owner, wish, body.files, idempotency_key, key_id=caller.key_id)
+    return await accepted(links, response, caller.owner, accept, wish.ignored)
 
 
 @router.post("/transitions", openapi_extra=body_schema(JoinVideos, files=JOINED))
@@ -57,14 +61,16 @@ async def join_videos(
     request: Request,
     response: Response,
     service: TheService,
-    owner: Owner,
+    caller: TheCaller,
     uploads: Uploads,
-    idempotency_key: Key = None,
+    links: Shown,
+    idempotency_key: IdempotencyKey = None,
 ) -> Video:
     """Lead from one video to another, which is cut to the first's size; the answer is both and what lies between."""
     body = await _body(request, service, uploads, JOINED)
     wish = parse(JoinVideos, body, files=JOINED)
-    return await accepted(service, response, partial(service.intake.accept, owner, wish, body.files, idempotency_key))
+    accept = partial(service.intake.accept, caller.owner, wish, body.files, idempotency_key, key_id=caller.key_id)
+    return await accepted(links, response, caller.owner, accept, wish.ignored)
 
 
 @router.post("/{video_id}/remix", openapi_extra=body_schema(RemixVideo))
@@ -72,26 +78,29 @@ async def remix_video(
     request: Request,
     response: Response,
     service: TheService,
-    owner: Owner,
+    caller: TheCaller,
     video_id: str,
-    idempotency_key: Key = None,
+    links: Shown,
+    idempotency_key: IdempotencyKey = None,
 ) -> Video:
     """Make a video again by another prompt, with its own seed and settings."""
-    wish = parse(RemixVideo, await read_body(request, service.config.api.max_upload_bytes))
+    wish = parse(RemixVideo, await read_body(request, service.config.api, service.config.api.max_upload_bytes))
 
     def accept() -> list[Job]:
-        made = service.intake.repeated(owner, wish, idempotency_key, remixed_from=video_id)
+        made = service.intake.repeated(caller.owner, wish, idempotency_key, remixed_from=video_id)
         if made is not None:  # also when the video is gone by now
             return made
-        again = _remixed(own_job(video_id, service, owner), wish)
-        return service.intake.accept(owner, again, None, idempotency_key, remixed_from=video_id, said=wish)
+        again = _remixed(own_job(video_id, service, caller.owner), wish)
+        return service.intake.accept(
+            caller.owner, again, None, idempotency_key, remixed_from=video_id, said=wish, key_id=caller.key_id
+        )
 
-    return await accepted(service, response, accept)
+    return await accepted(links, response, caller.owner, accept)
 
 
 async def _body(request: Request, service: Service, uploads: Path, may_be_files: tuple[str, ...]) -> Body:
     limits = service.config.api
-    return await read_body(request, limits.max_upload_bytes, uploads, 2 * limits.max_video_bytes, may_be_files)
+    return await read_body(request, limits, limits.max_upload_bytes, uploads, 2 * limits.max_video_bytes, may_be_files)
 
 
 def _remixed(job: Job, wish: RemixVideo) -> EditVideo:

@@ -1,5 +1,7 @@
 """Request bodies: JSON, or a form whose bracket names stand for nested values. Bounded before they are read."""
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +11,7 @@ from urllib.parse import parse_qsl
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
+from services.video.config import ApiSettings
 from services.video.errors import ApiError, refused
 from services.video.limits import FORM_OVERHEAD_BYTES, MAX_DEPTH, MAX_FIELDS, MAX_NAME_CHARS
 from services.video.routes.multipart import read_form
@@ -37,45 +40,58 @@ Uploads = Annotated[Path, Depends(_folder)]
 
 async def read_body(
     request: Request,
+    patience: ApiSettings,
     max_bytes: int,
     uploads: Path | None = None,
     max_file_bytes: int = 0,
     may_be_files: Collection[str] = (),
 ) -> Body:
     """The body of a request: ``max_bytes`` of it as values, where pictures may be base64, and with a folder for
-    ``uploads`` so many more in files. ApiError 400, 413 or 415 when it can't be understood."""
+    ``uploads`` so many more in files. ApiError 400, 413 or 415 when it can't be understood, 408 when it comes too
+    slowly."""
     limit = int(max_bytes * _BASE64_GROWTH) + FORM_OVERHEAD_BYTES
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind in ("application/json", ""):
-        data = await _whole(request, limit)
+        data = await _whole(request, limit, patience)
         return Body(await run_in_threadpool(_object, data or b"{}"))
     if kind == "application/x-www-form-urlencoded":
-        fields = await run_in_threadpool(_pairs, await _whole(request, limit))
+        fields = await run_in_threadpool(_pairs, await _whole(request, limit, patience))
         return Body(unflatten(fields))
     if kind == "multipart/form-data":
-        stream = _bounded(request, limit + max_file_bytes)
+        stream = _bounded(request, limit + max_file_bytes, patience)
         names = {name.partition("[")[0] for name in may_be_files}
         form = await read_form(request.headers, stream, uploads, names, limit)
         return Body(unflatten(form.fields), form.files)
     raise ApiError(415, f"content type {kind!r}: send multipart/form-data or application/json", code="unsupported_type")
 
 
-async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes]:
+async def _bounded(request: Request, limit: int, patience: ApiSettings) -> AsyncGenerator[bytes]:
     """The body piece by piece; ApiError 413 when it is more than ``limit`` bytes, announced or not."""
     announced = request.headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > limit:
         raise _too_large(limit)
-    received = 0
-    async for chunk in request.stream():
+    received, chunks = 0, request.stream()
+    give_up = time.monotonic() + patience.body_timeout_s
+    while True:
+        left_s = min(patience.body_pause_s, give_up - time.monotonic())
+        try:
+            chunk = await asyncio.wait_for(anext(chunks, None), left_s)
+        except TimeoutError:
+            message = (
+                f"the body came too slowly: {received} bytes, then a pause, or {patience.body_timeout_s:g} s in all"
+            )
+            raise ApiError(408, message, code="timeout", headers={"connection": "close"}) from None
+        if chunk is None:
+            return
         received += len(chunk)
         if received > limit:
             raise _too_large(limit)
         yield chunk
 
 
-async def _whole(request: Request, limit: int) -> bytes:
+async def _whole(request: Request, limit: int, patience: ApiSettings) -> bytes:
     data = bytearray()
-    async for chunk in _bounded(request, limit):
+    async for chunk in _bounded(request, limit, patience):
         data += chunk
     return bytes(data)
 

@@ -13,6 +13,7 @@ from services.video.routes.values import from_text, tidied
 from services.video.schemas import WRONG
 
 M = TypeVar("M", bound=BaseModel)
+_BESIDE = "extra_body"  # the official clients unpack it themselves; a peer's benchmark sends it as a form's field
 
 
 def parse(schema: type[M], body: Body, *, files: tuple[str, ...] = ()) -> M:
@@ -20,8 +21,11 @@ def parse(schema: type[M], body: Body, *, files: tuple[str, ...] = ()) -> M:
 
     ``files`` are the parameters that may come as a file.
     """
-    nested = _nested(schema)
-    values = tidied({name: from_text(name, value) if name in nested else value for name, value in body.values.items()})
+    nested, said = _nested(schema), body.values
+    beside = from_text(_BESIDE, said.get(_BESIDE))
+    if isinstance(beside, dict) and _BESIDE not in schema.model_fields:
+        said = {name: value for name, value in said.items() if name != _BESIDE} | beside
+    values = tidied({name: from_text(name, value) if name in nested else value for name, value in said.items()})
     for name in body.files:
         if name not in files:
             raise _unknown(schema, name)

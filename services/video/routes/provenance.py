@@ -15,7 +15,7 @@ from services.video.errors import ApiError, refused, too_many
 from services.video.provenance.checks import Checker, ProvenanceCheck
 from services.video.provenance.keys import ProvenanceKeys
 from services.video.provenance.store import OriginStore
-from services.video.routes.access import ERRORS, Service, TheService, owner_of
+from services.video.routes.access import ERRORS, Service, TheService, caller_of
 from services.video.routes.forms import Uploads, read_body
 from sora_core.errors import UnreadableMedia
 from sora_core.safety.credentials import SOFT_BINDING
@@ -82,6 +82,7 @@ async def _asking(request: Request) -> Asking:
 
 
 async def _may_ask(
+    request: Request,
     service: TheService,
     asking: Annotated[Asking, Depends(_asking)],
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
@@ -92,7 +93,7 @@ async def _may_ask(
         if wait_s:
             raise too_many("strangers have used up their checks of this minute", "rate_limit_exceeded", wait_s)
     else:
-        await owner_of(service, credentials)
+        await caller_of(request, service, credentials)
     return asking
 
 
@@ -105,7 +106,7 @@ async def check_provenance(
     request: Request, service: TheService, asking: TheAsking, uploads: Uploads
 ) -> ProvenanceCheck:
     """Whether a video or picture is one of ours: its content credentials, and the mark in its pixels."""
-    body = await read_body(request, 0, uploads, service.config.api.max_video_bytes, (FILE,))
+    body = await read_body(request, service.config.api, 0, uploads, service.config.api.max_video_bytes, (FILE,))
     for name in sorted({*body.values, *body.files} - {FILE}):
         raise refused(name, f"unknown parameter {name!r}: send {FILE!r} alone", "unknown_parameter")
     if FILE not in body.files:

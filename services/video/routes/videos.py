@@ -1,18 +1,19 @@
 """The routes of videos as jobs: create, list, retrieve, cancel, delete."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Literal
 
-from fastapi import Header, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
+from fastapi import Query, Request, Response
 
 from services.video.housekeeping import remove
 from services.video.intake.pictures import REFERENCE
 from services.video.job import OPEN, VIDEO_ID, Job, Status
 from services.video.ledger.tables import LedgerUnavailable
-from services.video.routes.access import Owner, OwnJob, Service, TheService, found, keyed_router
+from services.video.limits import IdempotencyKey
+from services.video.routes.access import Owner, OwnJob, Service, TheCaller, TheService, found, keyed_router
 from services.video.routes.forms import Uploads, read_body
+from services.video.routes.links import Links, Shown
 from services.video.routes.parameters import body_schema, parse
 from services.video.schemas import CreateVideo, DeletedVideo, Video, VideoList
 
@@ -28,48 +29,56 @@ async def create_video(
     request: Request,
     response: Response,
     service: TheService,
-    owner: Owner,
+    caller: TheCaller,
     uploads: Uploads,
-    idempotency_key: Annotated[str | None, Header()] = None,
+    links: Shown,
+    idempotency_key: IdempotencyKey = None,
 ) -> Video:
     """Accept a video for generation; with ``n`` above one the answer is the first and names the others."""
-    body = await read_body(request, service.config.api.max_upload_bytes, uploads, may_be_files=_FILES)
+    body = await read_body(
+        request, service.config.api, service.config.api.max_upload_bytes, uploads, may_be_files=_FILES
+    )
     wish = parse(CreateVideo, body, files=_FILES)
-    return await accepted(service, response, partial(service.intake.accept, owner, wish, body.files, idempotency_key))
+    accept = partial(service.intake.accept, caller.owner, wish, body.files, idempotency_key, key_id=caller.key_id)
+    return await accepted(links, response, caller.owner, accept, wish.ignored)
 
 
-async def accepted(service: Service, response: Response, accept: Callable[[], list[Job]]) -> Video:
+async def accepted(
+    links: Links, response: Response, owner: str, accept: Callable[[], list[Job]], ignored: Sequence[str] = ()
+) -> Video:
     """The first video of a request, which names the others, once they are in the ledger."""
+    tell_ignored(response, ignored)
 
     def accept_and_advise() -> list[Job]:
         made = accept()
-        _advise(service, made[0], response)
+        _advise(links.service, made[0], response)
         return made
 
-    jobs = await run_in_threadpool(accept_and_advise)
-    return Video.of(jobs[0]).model_copy(update={"siblings": [job.id for job in jobs[1:]]})
+    jobs = await links.service.turns.run(owner, accept_and_advise)
+    return links.video(jobs[0]).model_copy(update={"siblings": [job.id for job in jobs[1:]]})
 
 
 @router.get("")
 def list_videos(
     service: TheService,
     owner: Owner,
+    links: Shown,
     after: Annotated[str | None, Query(pattern=VIDEO_ID.pattern)] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Literal["asc", "desc"] = "desc",
 ) -> VideoList:
     """The key's videos, a page at a time."""
     page = service.ledger.page(owner, after=after, limit=limit, newest_first=order == "desc")
-    videos = [Video.of(job) for job in page.jobs]
+    videos = [links.video(job) for job in page.jobs]
     first, last = (videos[0].id, videos[-1].id) if videos else (None, None)
     return VideoList(data=videos, has_more=page.has_more, first_id=first, last_id=last)
 
 
 @router.get("/{video_id}")
-def retrieve_video(job: OwnJob, service: TheService, response: Response) -> Video:
+def retrieve_video(job: OwnJob, links: Shown, response: Response) -> Video:
     """A video's state; a failed one is an answer with status 200 and its error."""
-    _advise(service, job, response)
-    return Video.of(job)
+    _advise(links.service, job, response)
+    return links.video(job)
 
 
 @router.delete("/{video_id}")
@@ -82,9 +91,15 @@ def delete_video(job: OwnJob, service: TheService) -> DeletedVideo:
 
 
 @router.post("/{video_id}/cancel")
-def cancel_video(job: OwnJob, service: TheService) -> Video:
+def cancel_video(job: OwnJob, links: Shown) -> Video:
     """Stop a video: it ends as failed with the code ``cancelled``; a finished one stays as it is."""
-    return Video.of(found(service.ledger.cancel(job.id, job.owner), job.id))
+    return links.video(found(links.service.ledger.cancel(job.id, job.owner), job.id))
+
+
+def tell_ignored(response: Response, ignored: Sequence[str]) -> None:
+    """Name what was accepted although it changes nothing here."""
+    if ignored:
+        response.headers["x-ignored-parameters"] = ", ".join(ignored)
 
 
 def _advise(service: Service, job: Job, response: Response) -> None:

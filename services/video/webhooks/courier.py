@@ -59,6 +59,10 @@ class Courier:
         """Announce what has ended and begin to send what is due; how many of both."""
         self._busy = {endpoint: future for endpoint, future in self._busy.items() if not future.done()}
         announced = self._store.announce()
+        for endpoint_id in self._store.disable_failing(self._settings.disable_after_s):
+            log.error(
+                "webhook endpoint %s took nothing for days: it gets nothing more until it is changed", endpoint_id
+            )
         free = _AT_ONCE - len(self._busy)
         due = self._store.claim(free, self._settings.outbound.timeout_s + _MARGIN_S, self._busy) if free else []
         for delivery in due:
@@ -78,7 +82,7 @@ class Courier:
             log.warning("webhook %s to %s: %s", delivery.event_id, delivery.endpoint.id, failure)
         telemetry.VIDEO_WEBHOOKS.inc(1, {"outcome": outcome})
         try:
-            self._store.settle(delivery, due_at)
+            self._store.settle(delivery, due_at, taken=failure is None)
         except LedgerUnavailable as error:
             log.warning("webhook %s is sent again when its lease runs out: %s", delivery.event_id, error)
 

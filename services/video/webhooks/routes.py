@@ -57,7 +57,7 @@ async def create_endpoint(
     request: Request, service: TheService, store: Store, owner: Owner
 ) -> WebhookEndpointWithSecret:
     """Register a URL; the answer alone holds the secret that signs what is sent there."""
-    wanted = parse(CreateEndpoint, await read_body(request, _MAX_BODY_BYTES))
+    wanted = parse(CreateEndpoint, await read_body(request, service.config.api, _MAX_BODY_BYTES))
     await run_in_threadpool(_check_url, service, wanted.url)
     most = service.config.webhooks.max_endpoints_per_key
     made = await run_in_threadpool(store.add, owner, wanted.name, wanted.url, wanted.event_types, most)
@@ -91,7 +91,7 @@ async def update_endpoint(
     request: Request, endpoint_id: EndpointId, service: TheService, store: Store, owner: Owner
 ) -> WebhookEndpoint:
     """Change an endpoint's name, URL or events."""
-    wanted = parse(UpdateEndpoint, await read_body(request, _MAX_BODY_BYTES))
+    wanted = parse(UpdateEndpoint, await read_body(request, service.config.api, _MAX_BODY_BYTES))
     if wanted.url is not None:
         await run_in_threadpool(_check_url, service, wanted.url)
     changed = await run_in_threadpool(store.change, endpoint_id, owner, wanted.model_dump(exclude_none=True))
@@ -108,10 +108,10 @@ def delete_endpoint(endpoint_id: EndpointId, store: Store, owner: Owner) -> Dele
 
 @router.post("/webhook_endpoints/{endpoint_id}/rotate_secret", openapi_extra=body_schema(RotateSecret))
 async def rotate_secret(
-    request: Request, endpoint_id: EndpointId, store: Store, owner: Owner
+    request: Request, endpoint_id: EndpointId, service: TheService, store: Store, owner: Owner
 ) -> WebhookEndpointWithSecret:
     """Replace an endpoint's secret; events are signed with both for a day when the old one is kept."""
-    wanted = parse(RotateSecret, await read_body(request, _MAX_BODY_BYTES))
+    wanted = parse(RotateSecret, await read_body(request, service.config.api, _MAX_BODY_BYTES))
     keep = wanted.keep_old_secret_active_for_24_hours
     return WebhookEndpointWithSecret.of(
         _found(await run_in_threadpool(_rotate, store, endpoint_id, owner, keep), endpoint_id)
@@ -127,7 +127,7 @@ async def test_endpoint(
     request: Request, endpoint_id: EndpointId, service: TheService, store: Store, owner: Owner
 ) -> WebhookTestResult:
     """Send a sample event now, once, and say how the endpoint answered."""
-    wanted = parse(SendTest, await read_body(request, _MAX_BODY_BYTES))
+    wanted = parse(SendTest, await read_body(request, service.config.api, _MAX_BODY_BYTES))
     endpoint = _found(await run_in_threadpool(store.get, endpoint_id, owner), endpoint_id)
     now = time.time()
     event_id, body = event_of(wanted.event_type, "video_" + "0" * 32, now)

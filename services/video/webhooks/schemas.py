@@ -55,6 +55,8 @@ class WebhookEndpoint(BaseModel):
     name: str
     url: str
     signing_secret_hint: str
+    status: Literal["enabled", "disabled"] = Field(description="disabled: it took nothing for days; change it to go on")
+    failing_since: int | None = Field(description="since when it has taken nothing")
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> "WebhookEndpoint":
@@ -79,6 +81,8 @@ def _fields(endpoint: Endpoint) -> dict[str, Any]:
         "event_types": list(endpoint.event_types),
         "name": endpoint.name,
         "url": endpoint.url,
+        "status": "enabled" if endpoint.disabled_at is None else "disabled",
+        "failing_since": None if endpoint.failing_since is None else int(endpoint.failing_since),
         "signing_secret_hint": f"{endpoint.secret[:8]}...{endpoint.secret[-4:]}",
     }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from services.video.accounts.books import note_usage
 from services.video.job import Job, Kind, Status
 from services.video.ledger import Ledger
 from services.video.ledger.rows import job_of
@@ -35,6 +36,8 @@ class Endpoint:
     old_secret_until: float | None
     created_at: float
     updated_at: float
+    failing_since: float | None = None
+    disabled_at: float | None = None
 
     def secrets_at(self, now: float) -> list[str]:
         """The secrets that are valid at a time, the newest first."""
@@ -116,7 +119,8 @@ class WebhookStore:
         with self._database(writes=True) as db:
             if values:
                 update = webhook_endpoints.update().where(_own(endpoint_id, owner))
-                db.execute(update.values(**values, updated_at=self._clock()))
+                again = {"failing_since": None, "disabled_at": None}  # whoever changes it looks after it
+                db.execute(update.values(**values, **again, updated_at=self._clock()))
             return _endpoint(db, _own(endpoint_id, owner))
 
     def rotate_secret(self, endpoint_id: str, owner: str, *, keep_old: bool) -> Endpoint | None:
@@ -126,6 +130,20 @@ class WebhookStore:
         if keep_old:
             values |= {"old_secret": webhook_endpoints.c.secret, "old_secret_until": until}
         return self.change(endpoint_id, owner, values)
+
+    def disable_failing(self, longest_s: float) -> list[str]:
+        """Send nothing more to endpoints that took nothing for so long, until they are changed; their ids."""
+        now = self._clock()
+        failing = webhook_endpoints.c.failing_since < now - longest_s
+        query = sa.select(webhook_endpoints.c.id).where(failing, webhook_endpoints.c.disabled_at.is_(None))
+        with self._database(writes=False) as db:
+            if db.execute(query.limit(1)).first() is None:
+                return []
+        with self._database(writes=True) as db:
+            found = list(db.execute(query).scalars())
+            db.execute(webhook_endpoints.update().where(webhook_endpoints.c.id.in_(found)).values(disabled_at=now))
+            db.execute(webhook_deliveries.delete().where(webhook_deliveries.c.endpoint_id.in_(found)))
+        return found
 
     def remove(self, endpoint_id: str, owner: str) -> bool:
         """Forget an endpoint and what is on its way to it; False when there is none."""
@@ -153,12 +171,14 @@ class WebhookStore:
             rows = list(self._events(db, [job for job in found if job.kind is Kind.VIDEO and job.deleted_at is None]))
             if rows:
                 db.execute(webhook_deliveries.insert(), rows)
+            note_usage(db, found, self._clock())
             db.execute(jobs.update().where(jobs.c.id.in_([job.id for job in found])).values(announced=True))
         return len(found)
 
     def _events(self, db: sa.Connection, ended: Sequence[Job]) -> Iterator[dict[str, Any]]:
         owners = {job.owner for job in ended}
-        query = sa.select(webhook_endpoints).where(webhook_endpoints.c.owner.in_(owners))
+        wanted = webhook_endpoints.c.owner.in_(owners) & webhook_endpoints.c.disabled_at.is_(None)
+        query = sa.select(webhook_endpoints).where(wanted)
         endpoints = [Endpoint(**row._mapping) for row in db.execute(query)]
         now = self._clock()
         for job in ended:
@@ -169,15 +189,14 @@ class WebhookStore:
                     yield _delivery_row(event_id, endpoint.id, body, now)
 
     def claim(self, limit: int, lease_s: float, busy: Collection[str] = ()) -> list[Delivery]:
-        """Due events to send now, one an endpoint and none to the busy ones; they are due again after ``lease_s``."""
+        """Due events to send now, one an endpoint and none to the busy ones; they are due again after ``lease_s``.
+
+        Owners have turns: a second endpoint of one comes after the first of every other.
+        """
         now = self._clock()
         table = webhook_deliveries
-        query = sa.select(table, webhook_endpoints).join_from(
-            table, webhook_endpoints, table.c.endpoint_id == webhook_endpoints.c.id
-        )
-        due = query.where(table.c.due_at <= now, table.c.endpoint_id.not_in(busy)).order_by(table.c.due_at)
         with self._database(writes=False) as db:
-            rows = {row.endpoint_id: row for row in reversed(db.execute(due.limit(10 * limit)).all())}
+            rows = {row.endpoint_id: row for row in db.execute(_due(now, busy, limit))}
         if not rows:
             return []
         claimed = []
@@ -187,19 +206,34 @@ class WebhookStore:
                 update = table.update().where(same).values(due_at=now + lease_s, attempts=row.attempts + 1)
                 if db.execute(update).rowcount:
                     endpoint = Endpoint(**{column.name: row._mapping[column] for column in webhook_endpoints.c})
-                    claimed.append(
-                        Delivery(row.event_id, endpoint, row.body, row._mapping[table.c.created_at], row.attempts + 1)
-                    )
+                    claimed.append(Delivery(row.event_id, endpoint, row.body, row.event_created_at, row.attempts + 1))
         return claimed
 
-    def settle(self, delivery: Delivery, due_at: float | None) -> None:
-        """Try a delivery again at ``due_at`` (Unix seconds), or never: it has arrived, or is given up."""
-        this = _this(delivery.event_id, delivery.endpoint.id)
+    def settle(self, delivery: Delivery, due_at: float | None, *, taken: bool = True) -> None:
+        """Try a delivery again at ``due_at`` (Unix seconds), or never: it has arrived, or is given up. ``taken``: the
+        endpoint took it."""
+        this, mine = _this(delivery.event_id, delivery.endpoint.id), webhook_endpoints.c.id == delivery.endpoint.id
+        since = None if taken else sa.func.coalesce(webhook_endpoints.c.failing_since, self._clock())
         with self._database(writes=True) as db:
+            if not taken or delivery.endpoint.failing_since is not None:
+                db.execute(webhook_endpoints.update().where(mine).values(failing_since=since))
             if due_at is None:
                 db.execute(webhook_deliveries.delete().where(this))
             else:
                 db.execute(webhook_deliveries.update().where(this).values(due_at=due_at))
+
+
+def _due(now: float, busy: Collection[str], limit: int) -> sa.Select[Any]:
+    """The oldest due event of each endpoint, a second one of an owner after the first of every other."""
+    events, ends = webhook_deliveries, webhook_endpoints
+    first = sa.func.row_number().over(partition_by=events.c.endpoint_id, order_by=(events.c.due_at, events.c.event_id))
+    waiting = sa.select(events, first.label("place")).where(events.c.due_at <= now, events.c.endpoint_id.not_in(busy))
+    oldest = waiting.subquery()
+    turn = sa.func.row_number().over(partition_by=ends.c.owner, order_by=oldest.c.due_at).label("turn")
+    event = [oldest.c[name] for name in ("event_id", "endpoint_id", "body", "attempts", "due_at")]
+    columns: list[Any] = [*event, oldest.c.created_at.label("event_created_at"), *ends.c, turn]
+    each: sa.Select[Any] = sa.select(*columns).join_from(oldest, ends, oldest.c.endpoint_id == ends.c.id)
+    return each.where(oldest.c.place == 1).order_by(turn, oldest.c.due_at).limit(limit)
 
 
 def _own(endpoint_id: str, owner: str) -> sa.ColumnElement[bool]:

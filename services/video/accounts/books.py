@@ -1,0 +1,116 @@
+"""What was used, a row for each job that ended, and what operators did."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from services.video.job import SAMPLED_PERCENT, Job
+from services.video.ledger import Ledger
+from services.video.ledger.account_tables import audit, usage
+from services.video.ledger.tables import available, models, transaction
+
+GroupBy = Literal["owner", "key", "day"]
+_DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """The use of a group of jobs; ``device_seconds`` as the model's samplers are fast."""
+
+    owner: str
+    key_id: str | None
+    day: int | None
+    requests: int
+    video_seconds: float
+    device_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """An entry of the audit log: who did what to what. ``at`` is in Unix seconds."""
+
+    id: str
+    at: float
+    actor: str
+    action: str
+    target: str
+    details: Mapping[str, Any]
+
+
+def note_usage(db: sa.Connection, ended: Iterable[Job], now: float) -> None:
+    """Write what jobs used, inside the transaction that marks their ends as told: each once."""
+    rates = {
+        row.name: row.token_steps_per_s for row in db.execute(sa.select(models.c.name, models.c.token_steps_per_s))
+    }
+    rows = [_row(job, rates.get(job.model, 0.0), now) for job in ended]
+    if rows:
+        db.execute(usage.insert(), rows)
+
+
+def _row(job: Job, rate: float, now: float) -> dict[str, Any]:
+    """``device_seconds``: the share of its steps that were made, at the speed that the model's samplers last showed."""
+    params, ended_at = job.params, job.completed_at or now
+    work = job.tokens * job.num_steps * min(1.0, job.progress / SAMPLED_PERCENT)
+    return {
+        "job_id": job.id,
+        "owner": job.owner,
+        "key_id": params.get("key", ""),
+        "model": job.model,
+        "status": job.status,
+        "video_seconds": params["num_frames"] / params["fps"] if job.result is not None else 0.0,
+        "device_seconds": work / rate if rate > 0 else 0.0,
+        "ended_at": ended_at,
+        "day": int(ended_at // _DAY_S),
+    }
+
+
+class Books:
+    """Each method is one transaction. Raises LedgerUnavailable when the database doesn't answer."""
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
+        self._engine = ledger.engine
+        self._clock = clock
+
+    @contextmanager
+    def _database(self, *, writes: bool) -> Iterator[sa.Connection]:
+        with available(self._engine), transaction(self._engine, writes=writes) as db:
+            yield db
+
+    def used(self, since: float, until: float, owner: str | None = None, group_by: GroupBy = "key") -> list[Used]:
+        """The use between two times by owner, by key, or by key and day (the number of days since 1970, UTC)."""
+        groups: dict[str, Any] = {"owner": usage.c.owner}
+        if group_by != "owner":
+            groups["key_id"] = usage.c.key_id
+        if group_by == "day":
+            groups["day"] = usage.c.day
+        mine = sa.true() if owner is None else usage.c.owner == owner
+        sums = (
+            sa.func.count().label("requests"),
+            sa.func.sum(usage.c.video_seconds).label("video_seconds"),
+            sa.func.sum(usage.c.device_seconds).label("device_seconds"),
+        )
+        query = sa.select(*(column.label(name) for name, column in groups.items()), *sums)
+        query = query.where(usage.c.ended_at >= since, usage.c.ended_at < until, mine)
+        with self._database(writes=False) as db:
+            rows = db.execute(query.group_by(*groups.values()).order_by(*groups.values())).all()
+        return [Used(**({"key_id": None, "day": None} | dict(row._mapping))) for row in rows]
+
+    def note(self, actor: str, action: str, target: str, **details: Any) -> None:
+        """Write down what an operator did."""
+        now = self._clock()
+        entry_id = f"audit_{int(now * 1000):012x}{secrets.token_hex(6)}"
+        row = {"id": entry_id, "at": now, "actor": actor, "action": action, "target": target, "details": details}
+        with self._database(writes=True) as db:
+            db.execute(audit.insert().values(**row))
+
+    def actions(self, limit: int = 100, before: str | None = None) -> list[Action]:
+        """The audit log, newest first, from before an entry on."""
+        older = sa.true() if before is None else audit.c.id < before
+        query = sa.select(audit).where(older).order_by(audit.c.id.desc()).limit(limit)
+        with self._database(writes=False) as db:
+            return [Action(**row._mapping) for row in db.execute(query)]

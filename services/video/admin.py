@@ -1,0 +1,114 @@
+"""``python -m services.video.admin keys|jobs|usage``: administration from the command line, straight on the ledger.
+
+    python -m services.video.admin --ledger URL keys list [--owner NAME]
+    python -m services.video.admin --ledger URL keys add OWNER [--name TEXT] [--scope make --scope read] [--days N]
+    python -m services.video.admin --ledger URL keys revoke KEY_ID
+    python -m services.video.admin --ledger URL jobs list [--owner NAME] [--status queued] [--limit N]
+    python -m services.video.admin --ledger URL jobs cancel JOB_ID
+    python -m services.video.admin --ledger URL usage [--owner NAME] [--by owner|key|day] [--days N]
+
+Each prints a line of JSON for each row. Exit 0 done, 1 failed, 2 wrong input.
+"""
+
+import argparse
+import getpass
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from services.video.accounts.administration import Administration
+from services.video.accounts.books import GroupBy
+from services.video.accounts.keys import Scope
+from services.video.accounts.schemas import AdminJob, AdminKey, AdminKeyWithSecret, CreateKey, UsageRow, key_fields
+from services.video.job import Status
+from services.video.ledger import Ledger
+from sora_core.errors import SoraError
+
+_DAY_S = 86_400.0
+T = TypeVar("T")
+
+
+class _NotThere(SoraError):
+    """What a command names is not in the ledger."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit status."""
+    asked = _parser().parse_args(arguments)
+    try:
+        ledger = Ledger.open(asked.ledger)
+        try:
+            rows = _run(asked, Administration(ledger), f"cli:{getpass.getuser()}")
+        finally:
+            ledger.close()
+    except ValidationError as error:
+        first = error.errors()[0]
+        sys.stderr.write(f"{first['loc'][0]}: {first['msg']}\n")
+        return 2
+    except SoraError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    for row in rows:
+        sys.stdout.write(json.dumps(row.model_dump(mode="json")) + "\n")
+    return 0
+
+
+def _run(asked: argparse.Namespace, admin: Administration, actor: str) -> Iterable[BaseModel]:
+    match asked.what, getattr(asked, "do", None):
+        case "keys", "list":
+            return [AdminKey.of(key) for key in admin.keys(asked.owner)]
+        case "keys", "add":
+            expires_in_s = None if asked.days is None else asked.days * _DAY_S
+            scopes = asked.scope or [Scope.MAKE, Scope.READ]
+            wanted = CreateKey(owner=asked.owner, name=asked.name, scopes=scopes, expires_in_s=expires_in_s)
+            key, secret = admin.add_key(actor, wanted.owner, wanted.name, wanted.scopes, wanted.expires_in_s)
+            return [AdminKeyWithSecret(**key_fields(key), secret=secret)]
+        case "keys", "revoke":
+            revoked = admin.revoke_key(actor, asked.id)
+            return [AdminKey.of(_there(revoked, asked.id))]
+        case "jobs", "list":
+            status = None if asked.status is None else Status(asked.status)
+            return [AdminJob.of(job) for job in admin.jobs(asked.owner, status, None, asked.limit).jobs]
+        case "jobs", "cancel":
+            return [AdminJob.of(_there(admin.cancel_job(actor, asked.id), asked.id))]
+    since = 0.0 if asked.days is None else time.time() - asked.days * _DAY_S
+    return [UsageRow.of(used) for used in admin.usage(since, None, asked.owner, asked.by)]
+
+
+def _there(found: T | None, name: str) -> T:
+    if found is None:
+        raise _NotThere(f"{name} is not in the ledger: list what is")
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m services.video.admin", description="Keys, jobs and usage.")
+    parser.add_argument("--ledger", required=True, help="the service's: sqlite:////path or postgresql://user@host/name")
+    what = parser.add_subparsers(dest="what", required=True)
+    keys = what.add_parser("keys").add_subparsers(dest="do", required=True)
+    keys.add_parser("list").add_argument("--owner")
+    add = keys.add_parser("add")
+    add.add_argument("owner")
+    add.add_argument("--name", default="")
+    add.add_argument("--scope", action="append", choices=[str(scope) for scope in Scope])
+    add.add_argument("--days", type=float, help="until it ends by itself")
+    keys.add_parser("revoke").add_argument("id")
+    jobs = what.add_parser("jobs").add_subparsers(dest="do", required=True)
+    shown = jobs.add_parser("list")
+    shown.add_argument("--owner")
+    shown.add_argument("--status", choices=[str(status) for status in Status])
+    shown.add_argument("--limit", type=int, default=100)
+    jobs.add_parser("cancel").add_argument("id")
+    usage = what.add_parser("usage")
+    usage.add_argument("--owner")
+    usage.add_argument("--by", choices=get_args(GroupBy), default="key")
+    usage.add_argument("--days", type=float, help="of the last so many days; of all time unless given")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
