@@ -72,10 +72,17 @@ def _chain(config: DemoConfig, folder: Path, s3: EmbeddedS3, cluster: LocalClust
         submit(cluster, "curate", [f"source={FOOTAGE}", f"output={CURATED}", *config.curate])
         storage.download(f"{CURATED}/report.html", folder / "curation.html")
     with _timed(seconds, "train", "ray job submit: jobs.train"):
-        submit(cluster, "train", [f"data={CURATED}", f"output={RUN}", *config.train])
+        begin = [] if config.init is None else [f"init={config.init}"]
+        submit(cluster, "train", [f"data={CURATED}", f"output={RUN}", *begin, *config.train])
         storage.download(f"{RUN}/training.png", folder / "training.png")
     newest = checkpoint.latest(RUN)
     assert newest is not None, "training ended well, so it left a checkpoint"
+    if config.init is not None:
+        with _timed(seconds, "compare", "before and after tuning, on the same seeds"):
+            for when, model in (("before", config.init), ("after", newest)):
+                output = f"{BUCKET}/{when}"
+                submit(cluster, "evaluate", [f"checkpoint={model}", f"output={output}", *config.compare])
+                storage.download(f"{output}/sheet.png", folder / f"{when}.png")
     with _timed(seconds, "deploy", "serve deploy"):
         api_url = deploy(cluster, config, folder, newest)
     with _timed(seconds, "generate", f"POST {api_url}/videos: {config.prompt!r}"):
@@ -197,5 +204,6 @@ def _program(name: str) -> str:
 
 def _summary(about: dict[str, object], folder: Path) -> None:
     lines = [f"{key:15} {value}" for key, value in about.items() if key != "api_key"]
-    files = [f"{'':15} {folder / name}" for name in ("video.mp4", "sheet.png", "training.png", "curation.html")]
+    left = ("video.mp4", "sheet.png", "before.png", "after.png", "training.png", "curation.html")
+    files = [f"{'':15} {folder / name}" for name in left if (folder / name).exists()]
     say("\n".join(["", "== done", *lines, *files]))

@@ -7,6 +7,7 @@ from pydantic import DirectoryPath, Field, model_validator
 
 from jobs.launch import JobConfig
 from sora_core.shapes import Compression, Patch, PixelShape
+from sora_core.shipped import TINY
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -28,10 +29,14 @@ class DemoConfig(JobConfig):
     """Leave the servers up when the video is made."""
     stop: bool = False
     """End the servers that an earlier demo left up, and do nothing else."""
+    init: str | None = TINY
+    """The model that is tuned; none to learn from nothing."""
     world: tuple[str, ...] = ()
     curate: tuple[str, ...] = ()
     train: tuple[str, ...] = ()
     """More ``key=value`` settings of the three jobs, over their own laptop defaults."""
+    compare: tuple[str, ...] = ()
+    """Those of the evaluations of the model before it was tuned and after, on the same seeds."""
 
     @model_validator(mode="after")
     def _can_be_made(self) -> Self:

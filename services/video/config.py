@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 
 from sora_core.errors import ConfigError
+from sora_core.shipped import TINY
 
 KEYS_VARIABLE = "SORA_API_KEYS"
 
@@ -204,7 +205,9 @@ class ServiceConfig(Settings):
     """The whole service: ``serve run services.video.app:build checkpoint=... output=... ledger=...``."""
 
     checkpoint: str = Field(
-        description="URI of a run (its newest checkpoint) or of one checkpoint; a diffusers folder or hub id"
+        default=TINY,
+        description="URI of a run (its newest checkpoint) or of one checkpoint; a diffusers folder or hub id; "
+        "without one, the model that ships",
     )
     output: str = Field(description="URI under which videos are stored")
     ledger: str = Field(description="sqlite:////absolute/path.db or postgresql://user@host/database")
