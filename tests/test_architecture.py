@@ -28,7 +28,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"sora_core.shards", "sora_core.text", "sora_core.vae", "sora_core.dit", "sora_core.diffusion"}),
     frozenset({"sora_core.training", "sora_core.checkpoint", "sora_core.shard_reader", "sora_core.vision"}),
     frozenset({"sora_core.pipeline"}),
-    frozenset({"jobs.launch"}),
+    frozenset({"jobs.launch", "jobs.progress"}),
 )
 LIBRARY_FENCES = {
     "ray": ("jobs", "services"),

@@ -31,7 +31,7 @@ from jobs.curate.config import CurateConfig
 from jobs.curate.duplicates import copies
 from jobs.curate.listing import Plan, make_plan, parts, settings_of
 from jobs.curate.measure import models
-from jobs.curate.progress import say, watching
+from jobs.curate.progress import Amount, say, watching
 from jobs.curate.rows import Source, part_to_item
 from jobs.curate.settle import settled
 from jobs.curate.stages import attempts
@@ -164,7 +164,8 @@ def process(work: list[list[Source]], kinds: Sequence[type[Stage]], config: Cura
     """Stages that take time, on as many actors as the config says."""
     with ray_session(num_cpus=_LOCAL_CPUS):
         bind_ray_metrics()
-        with watching([kind.name for kind in kinds], sum(map(len, work))) as board:
+        total = Amount.of(source.size for part in work for source in part)
+        with watching([kind.name for kind in kinds], total) as board:
             for _ in run_stages(work, kinds, config, board):
                 pass
 

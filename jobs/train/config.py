@@ -190,7 +190,7 @@ class TrainConfig(JobConfig):
     read_threads: PositiveInt = 8
     cache_bytes: PositiveInt = 1 << 30
     on_corrupt: Literal["stop", "skip"] = "stop"
-    log_every_s: PositiveFloat = 5.0
+    log_every_s: PositiveFloat = 10.0
     peak_tflops: PositiveFloat | None = None
     validation: ValidationConfig = ValidationConfig()
     samples: SampleConfig = SampleConfig()

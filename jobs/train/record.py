@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import mean
 
+from jobs.progress import Pace, spoken
 from jobs.train import tensorboard
 from sora_core import storage, telemetry
 from sora_core.errors import MissingObject
@@ -43,10 +44,10 @@ class Record:
         self._lines: list[str] = []
         self._events: list[bytes] = []
         self._file: str | None = None
-        self._spoke_at = self._began_at = time.monotonic()
+        self._spoke_at = time.monotonic()
+        self._pace = Pace(num_steps)
         self._since: list[StepTiming] = []
         self._clips: list[ClipLoss] = []
-        self._steps_timed = 0
 
     @property
     def due(self) -> bool:
@@ -79,7 +80,7 @@ class Record:
                 self._events.append(tensorboard.opening(step, time.time()))
             self._lines.append(json.dumps(line) + "\n")
             self._events.append(tensorboard.event(line))
-        self._steps_timed += 1
+        self._pace.at(step)
         telemetry.TRAIN_STEP.set(step)
         telemetry.TRAIN_LOSS.set(result.loss)
         telemetry.TRAIN_STEP_SECONDS.set(timing.step_s)
@@ -95,12 +96,11 @@ class Record:
         seconds = sum(timing.step_s for timing in self._since)
         tokens = sum(timing.num_tokens for timing in self._since)
         wait = sum(timing.wait_s for timing in self._since)
-        left_s = (time.monotonic() - self._began_at) / self._steps_timed * (self._num_steps - step)
         used = sum(timing.used * timing.step_s for timing in self._since) / seconds
         logger.info(
-            "step %d/%d  loss %.4f  %s tokens/s  step %.3f s  mfu %.1f %%  data wait %.1f %%  left %d:%02d",
+            "step %d/%d  loss %.4f  %s tokens/s  step %.3f s  mfu %.1f %%  data wait %.1f %%  %s",
             step, self._num_steps, loss, f"{tokens / seconds:,.0f}", seconds / len(self._since), 100 * used,
-            100 * wait / seconds, *divmod(round(left_s), 60),
+            100 * wait / seconds, spoken(self._pace.left_s) if step < self._num_steps else "done",
         )  # fmt: skip
         self._spoke_at = time.monotonic()
         self._since.clear()

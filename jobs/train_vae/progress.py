@@ -1,11 +1,6 @@
-"""A line every half minute: how far, how fast, how long still."""
+"""How far the steps of a phase are."""
 
-import logging
-import time
-
-logger = logging.getLogger(__name__)
-
-_EVERY_S = 30.0
+from jobs.progress import Line, Pace, spoken
 
 
 class Progress:
@@ -14,19 +9,16 @@ class Progress:
     def __init__(self, what: str, total: int, done: int = 0) -> None:
         self.what = what
         self.total = total
-        self.step = self._first = done
-        self._started = self._said = time.monotonic()
+        self.step = done
+        self._line, self._pace = Line(), Pace(total)
+        self._pace.at(done)
 
     def tick(self, loss: float) -> None:
         """One more step is done."""
         self.step += 1
-        now = time.monotonic()
-        if now - self._said < _EVERY_S:
-            return
-        self._said = now
-        rate = (self.step - self._first) / (now - self._started)
-        left_min = (self.total - self.step) / rate / 60
-        logger.info(
-            "%s: step %d/%d  loss %.4f  %.2f steps/s  %.0f min left",
-            self.what, self.step, self.total, loss, rate, left_min,
-        )  # fmt: skip
+        self._pace.at(self.step)
+        said = f"{self.what}: step {self.step}/{self.total}  loss {loss:.4f}"
+        if self.step == self.total:
+            self._line.end(said)
+        else:
+            self._line.show(f"{said}  {spoken(self._pace.left_s)}")

@@ -7,9 +7,8 @@ import multiprocessing
 from collections.abc import Iterator
 from functools import partial
 
-from tqdm import tqdm
-
 from jobs.launch import write_resolved
+from jobs.progress import counted
 from jobs.world.clips import write_clip
 from jobs.world.config import WorldConfig
 from jobs.world.latents import LICENCE, write_latents
@@ -44,7 +43,7 @@ def write_world(config: WorldConfig) -> None:
     # Processes are started afresh: a fork would share the locks of threads and of the S3 client.
     with multiprocessing.get_context("spawn").Pool(config.num_processes) as pool:
         ready = pool.imap_unordered(write, missing, chunksize=_CHUNK)
-        size_bytes = sum(tqdm(ready, total=len(missing), unit="clip", desc="world", mininterval=0.5))
+        size_bytes = sum(counted(ready, len(missing), "world", "clips"))
     storage.write_bytes(storage.join(config.output, CAPTIONS), _table(names, scenes).encode())
     logger.info("%s: %d clips rendered, %.1f MB", config.output, len(missing), size_bytes / 1e6)
 

@@ -1,7 +1,8 @@
 """The stages as actors: a table of one part in, a table of the same part out."""
 
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -14,6 +15,7 @@ from jobs.curate.books import ledger
 from jobs.curate.books.commit import commit, commit_measured
 from jobs.curate.config import CurateConfig
 from jobs.curate.isolated import Isolated, ProcessDied
+from jobs.curate.progress import Amount
 from jobs.curate.rows import (
     Clip,
     Examined,
@@ -45,6 +47,11 @@ class Stage:
         self._unread = InARow(config.max_faults_in_a_row)
         self._attempts = Attempts(config.output, self.name)
 
+    def _tell(self, sources: Iterable[Source], began: float, clips: Counter[str] | None = None) -> None:
+        """These sources have left the stage, which was at them since ``began``."""
+        done = Amount.of((source.size for source in sources), time.perf_counter() - began)
+        self._board.add.remote(self.name, done, clips or Counter())
+
     def _decode(self, path: Path, kind: str | None, clip: Clip) -> np.ndarray:
         return self._isolated.call_twice(decode_pixels, path, kind, clip)
 
@@ -64,10 +71,11 @@ class ExamineStage(Stage):
         rows = []
         with self._attempts.begun(*(source.key for source in sources)) as is_suspect:
             for source in sources:
+                began = time.perf_counter()
                 rows.append(
                     self._alone(source, before) if is_suspect else self._examine(source, before.get(source.uri))
                 )
-                self._board.add.remote("examine", 1, Counter())
+                self._tell([source], began)
         return rows
 
     def _alone(self, source: Source, before: dict[str, Examined]) -> Examined:
@@ -109,6 +117,7 @@ class CaptionStage(Stage):
         self._writer = CaptionWriter(config.caption_endpoint, self._decode)
 
     def __call__(self, table: pa.Table) -> pa.Table:
+        began = time.perf_counter()
         rows = examined_from_table(table)
         with self._attempts.begun(*(row.source.key for row in rows)) as is_suspect:
             rows = [self._alone(row) for row in rows] if is_suspect else self._writer(rows)
@@ -116,7 +125,7 @@ class CaptionStage(Stage):
             if any(clip.status != "dropped" for clip in row.clips):
                 reason = next((clip.reason for clip in row.clips if clip.status == "failed"), None)
                 self._unread.saw(reason, row.source.uri)
-        self._board.add.remote("caption", len(rows), Counter())
+        self._tell((row.source for row in rows), began)
         return examined_to_table(rows)
 
     def _alone(self, row: Examined) -> Examined:
@@ -165,9 +174,10 @@ class EncodeStage(Stage):
         self._encoder = LatentEncoder(config, config.encoder_device, self._decode)
 
     def __call__(self, table: pa.Table) -> pa.Table:
+        began = time.perf_counter()
         rows = examined_from_table(table)
         with self._attempts.begun(*(row.source.key for row in rows)) as is_suspect:
             encoder = EncoderOneByOne(self._encoder, self._attempts) if is_suspect else self._encoder
             rows = commit(rows, encoder, self._config.output)
-        self._board.add.remote("encode", len(rows), Counter(clip.status for row in rows for clip in row.clips))
+        self._tell((row.source for row in rows), began, Counter(clip.status for row in rows for clip in row.clips))
         return pa.table({"sources": [len(rows)]})
