@@ -98,6 +98,7 @@ async def _at_work(app: FastAPI) -> AsyncIterator[None]:
     keeper.stop()
     await run_in_threadpool(courier.stop)
     await run_in_threadpool(keeping.join)
+    await run_in_threadpool(service.intake.close)
 
 
 models = keyed_router()

@@ -60,6 +60,8 @@ class ApiSettings(Settings):
         default=8, ge=1, description="requests that a replica reads pictures and videos of at once"
     )
     max_intakes_per_key: int = Field(default=4, ge=1, description="of one key; the others of it wait")
+    decoder_memory_bytes: int = Field(default=4 << 30, ge=1 << 28, description="of a process that reads one file")
+    decoder_cpu_s: int = Field(default=300, ge=1, description="of one call of it")
     body_timeout_s: float = Field(default=600.0, gt=0, description="how long a request's body may take to arrive")
     body_pause_s: float = Field(default=30.0, gt=0, description="and how long it may pause")
     max_waiting: int = Field(default=1000, ge=1, description="queued jobs of all keys; beyond it requests get 429")

@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -110,7 +110,7 @@ class Isolated:
             logger.warning("%s; once more alone", error)
         return self.call(function, *args, **kwargs)
 
-    def each(self, function: Callable[P, Iterator[T]], *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+    def each(self, function: Callable[P, Iterator[T]], *args: P.args, **kwargs: P.kwargs) -> Generator[T]:
         """The items that ``function`` yields there, one by one; the errors of `call`, but DecoderKilled at once.
 
         Items left over, where the caller stops early, cost the process.

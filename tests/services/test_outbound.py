@@ -156,14 +156,14 @@ def test_an_answer_that_drips_in_is_cut_off_in_time(site: str) -> None:
 
 def test_a_name_that_nobody_resolves_costs_no_more_than_the_timeout() -> None:
     def slow(host: str, port: int) -> list[str]:
-        time.sleep(2.0)
+        time.sleep(20.0)
         return ["8.8.8.8"]
 
     began = time.monotonic()
     for call in (outbound(slow, timeout_s=0.1).check, lambda url: outbound(slow, timeout_s=0.1).send("GET", url)):
         with pytest.raises(OutboundError):
             call("https://slow.test/")
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 15
 
 
 def test_what_is_inside_and_what_is_not_there_sound_alike() -> None:

@@ -16,10 +16,24 @@ from PIL import Image
 
 from services.video.config import ApiSettings
 from services.video.errors import ApiError
+from services.video.intake.decoders import Decoders
 from services.video.intake.pictures import Pictures
 from services.video.schemas import ImageReference
+from sora_core.media import Limits
 
 from .web import serving
+
+DECODERS = Decoders(1, Limits())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ended() -> Iterator[None]:
+    yield
+    DECODERS.close()
+
+
+def pictures_of(limits: ApiSettings) -> Pictures:
+    return Pictures(limits, DECODERS)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -43,7 +57,7 @@ def read(pictures: Pictures, data: bytes) -> np.ndarray | None:
 
 def refusal(data: bytes, **limits: int) -> ApiError:
     with pytest.raises(ApiError) as raised:
-        read(Pictures(ApiSettings.model_validate(limits)), data)
+        read(pictures_of(ApiSettings.model_validate(limits)), data)
     assert (raised.value.status, raised.value.param) == (400, "input_reference")
     return raised.value
 
@@ -92,14 +106,14 @@ def test_other_formats_are_not_opened(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
 def test_half_a_picture_is_refused(kind: str) -> None:
     whole = encoded(Image.effect_noise((64, 64), 100).convert("RGB"), kind)
-    assert_same(read(Pictures(ApiSettings()), whole), whole)
+    assert_same(read(pictures_of(ApiSettings()), whole), whole)
     assert refusal(whole[: len(whole) // 2]).code == "invalid_image"
 
 
 def test_bytes_are_counted_after_base64_is_undone() -> None:
     data = encoded(Image.effect_noise((64, 64), 100))
     url = "data:image/png;base64," + base64.b64encode(data).decode()
-    pictures = Pictures(ApiSettings(max_upload_bytes=len(data)))
+    pictures = pictures_of(ApiSettings(max_upload_bytes=len(data)))
     assert_same(pictures.read(None, ImageReference(image_url=url)), data)
     assert refusal(data, max_upload_bytes=len(data) - 1).code == "too_large"
 
@@ -107,7 +121,7 @@ def test_bytes_are_counted_after_base64_is_undone() -> None:
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "/etc/passwd", "s3://bucket/key", "http://127.0.0.1/a.png", ""])
 def test_places_of_the_server_are_not_read(url: str) -> None:
     with pytest.raises(ApiError, match="URLs are not fetched") as raised:
-        Pictures(ApiSettings()).read(None, ImageReference(image_url=url))
+        pictures_of(ApiSettings()).read(None, ImageReference(image_url=url))
     assert raised.value.status == 400
 
 
@@ -130,18 +144,18 @@ def gallery() -> Iterator[str]:
 
 def test_a_url_is_fetched_where_the_operator_allows_it(gallery: str) -> None:
     allowed = {"fetch_urls": True, "outbound": {"allowed_networks": ["127.0.0.0/8"]}}
-    pictures = Pictures(ApiSettings.model_validate(allowed))
+    pictures = pictures_of(ApiSettings.model_validate(allowed))
     assert_same(pictures.read(None, ImageReference(image_url=f"{gallery}/a.png")), encoded(Image.new("RGB", (16, 16))))
     refusals = {f"{gallery}/b.png": "invalid_url", "http://10.0.0.1/a.png": "forbidden_url", "nowhere": "invalid_url"}
     for url, code in refusals.items():
         with pytest.raises(ApiError) as raised:
             pictures.read(None, ImageReference(image_url=url))
         assert (raised.value.code, raised.value.param) == (code, "input_reference")
-    small = Pictures(ApiSettings.model_validate({**allowed, "max_upload_bytes": 10}))
+    small = pictures_of(ApiSettings.model_validate({**allowed, "max_upload_bytes": 10}))
     with pytest.raises(ApiError, match="more than 10 bytes"):
         small.read(None, ImageReference(image_url=f"{gallery}/a.png"))
 
 
 def test_allowing_urls_allows_no_private_address(gallery: str) -> None:
     with pytest.raises(ApiError, match="no host on the open internet"):
-        Pictures(ApiSettings(fetch_urls=True)).read(None, ImageReference(image_url=f"{gallery}/a.png"))
+        pictures_of(ApiSettings(fetch_urls=True)).read(None, ImageReference(image_url=f"{gallery}/a.png"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from services.video.config import ServiceConfig
 from services.video.errors import ApiError, refused, unavailable
 from services.video.files import character_file
+from services.video.intake.decoders import Decoders
 from services.video.intake.material import VIDEO, Asked
 from services.video.intake.sizing import clip_grid
 from services.video.intake.sources import Part, Sources, Wanted, usual
@@ -27,10 +28,10 @@ CHARACTERS = "characters"
 class Characters:
     """Keeps and finds the characters of known owners; safe to use from several threads."""
 
-    def __init__(self, config: ServiceConfig, ledger: Ledger) -> None:
+    def __init__(self, config: ServiceConfig, ledger: Ledger, decoders: Decoders) -> None:
         self._config = config
         self._ledger = ledger
-        self._sources = Sources(config.api, ledger)
+        self._sources = Sources(config.api, ledger, decoders)
 
     def create(self, owner: str, name: str, file: Path, cards: Sequence[ModelCard]) -> Character:
         """Keep the beginning of a video, at the rate and size of the first model that can use it."""

@@ -19,6 +19,7 @@ from services.video.files import clip_file, job_folder, reference_file, sound_fi
 from services.video.film import Film, StoredClip
 from services.video.intake.admission import check_before, check_image_wait, check_queue
 from services.video.intake.characters import Characters
+from services.video.intake.decoders import Decoders
 from services.video.intake.material import Asked, Materials, sound_of
 from services.video.intake.prompts import Prompts
 from services.video.intake.repetition import once_of, told
@@ -36,11 +37,13 @@ from sora_core import storage
 from sora_core.edits import Edit, Interpolate
 from sora_core.edits.spec import ability
 from sora_core.errors import InputError, StorageError
+from sora_core.media import Limits
 from sora_core.shapes import PixelShape
 
 log = logging.getLogger(__name__)
 
 _KEEP_S = 1.0
+_DECODED_AT_ONCE = 2  # a decoder, and the encoder of what it gives, take a core and some hundred megabytes
 _INTERPOLATION = "enable_frame_interpolation"
 
 
@@ -67,10 +70,16 @@ class Intake:
         self._config = config
         self._ledger = ledger
         self._clock = clock
-        self.characters = Characters(config, ledger)
-        self._materials = Materials(config.api, ledger)
+        most = Limits(config.api.decoder_memory_bytes, config.api.decoder_cpu_s, config.api.decoder_cpu_s)
+        self._decoders = Decoders(_DECODED_AT_ONCE, most)
+        self.characters = Characters(config, ledger, self._decoders)
+        self._materials = Materials(config.api, ledger, self._decoders)
         self._prompts = Prompts(config.api)
         self._cards = Kept(self._ask_cards, _KEEP_S)
+
+    def close(self) -> None:
+        """End the processes that decode."""
+        self._decoders.close()
 
     def cards(self) -> list[ModelCard]:
         """The served models; none until a sampler has loaded one."""

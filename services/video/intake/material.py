@@ -11,6 +11,7 @@ from services.video.config import ApiSettings
 from services.video.edit_schemas import DEFAULT_STRENGTH, EditStill, EditVideo, ExtendVideo, FromVideo, JoinVideos
 from services.video.errors import refused
 from services.video.intake import regions
+from services.video.intake.decoders import Decoders
 from services.video.intake.pictures import REFERENCE, Pictures
 from services.video.intake.sizing import checked_size, grown
 from services.video.intake.sources import Clip, Fitting, Part, Sources, Wanted, contained, covering, usual
@@ -63,11 +64,11 @@ class Asked:
 class Materials:
     """Reads what requests bring; ApiError names what can't be used. Safe to use from several threads."""
 
-    def __init__(self, limits: ApiSettings, ledger: Ledger) -> None:
+    def __init__(self, limits: ApiSettings, ledger: Ledger, decoders: Decoders) -> None:
         self._limits = limits
-        self._pictures = Pictures(limits)
+        self._pictures = Pictures(limits, decoders)
         self._stills = Stills(self._pictures)
-        self._sources = Sources(limits, ledger)
+        self._sources = Sources(limits, ledger, decoders)
 
     def of(self, asked: Asked, shape: PixelShape | None) -> Material | None:
         """The material of a request, None for one of words alone; ``shape`` is that of a video to create."""

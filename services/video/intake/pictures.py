@@ -1,6 +1,5 @@
 """Pictures that clients send: bounded in bytes, pixels and frames by their headers, before anything is decoded."""
 
-import threading
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from services.video.config import ApiSettings
 from services.video.errors import refused
 from services.video.intake.data_urls import content_of, is_data_url
+from services.video.intake.decoders import Decoders
 from services.video.outbound import ForbiddenAddress, Outbound, OutboundError
 from services.video.schemas import ImageReference
 from sora_core import media
@@ -19,16 +19,15 @@ from sora_core.errors import UnreadableMedia
 
 REFERENCE = "input_reference"
 _FORMATS = ("JPEG", "PNG", "WEBP")
-_DECODED_AT_ONCE = 2  # a picture of the largest size takes some hundred megabytes while it is checked
 
 
 class Pictures:
     """Reads pictures within the limits; safe to use from several threads."""
 
-    def __init__(self, limits: ApiSettings) -> None:
+    def __init__(self, limits: ApiSettings, decoders: Decoders) -> None:
         self._limits = limits
         self._outbound = Outbound(limits.outbound)
-        self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
+        self._decoders = decoders
 
     def read(
         self, file: Path | None, reference: ImageReference | None, param: str = REFERENCE
@@ -59,8 +58,8 @@ class Pictures:
             return None
         try:
             self._check_header(data, param)
-            with self._decoding:
-                return decode(data)
+            with self._decoders.process() as process:
+                return process.call(decode, data)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise refused(param, f"{error}: at most {self._limits.max_image_pixels}", "too_large") from error
         except (UnidentifiedImageError, UnreadableMedia, OSError, ValueError) as error:

@@ -1,7 +1,7 @@
 """Videos that clients start from: bounded by their headers, then brought to frames of the model's rate and size."""
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +11,14 @@ from PIL import Image
 
 from services.video.config import ApiSettings
 from services.video.errors import ApiError, refused
+from services.video.intake.decoders import Decoders
 from services.video.job import VIDEO_ID, Job, Status
 from services.video.ledger import Ledger
 from services.video.schemas import ModelCard
 from sora_core import media, storage
 from sora_core.errors import InputError, MissingObject, UnreadableMedia
-from sora_core.media import MediaInfo
+from sora_core.media import Isolated, MediaInfo
 from sora_core.shapes import Fit, PixelShape, fit_area
-
-_DECODED_AT_ONCE = 2  # a decoder and its encoder take a core and some hundred megabytes
-
 
 Fitting = Callable[[int, int], Fit]
 """How a file of some height and width becomes a film; InputError when it can't."""
@@ -59,10 +57,10 @@ class Clip(Part):
 class Sources:
     """Reads videos within the limits; safe to use from several threads."""
 
-    def __init__(self, limits: ApiSettings, ledger: Ledger) -> None:
+    def __init__(self, limits: ApiSettings, ledger: Ledger, decoders: Decoders) -> None:
         self._limits = limits
         self._ledger = ledger
-        self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
+        self._decoders = decoders
 
     def own(self, owner: str, video_id: str, param: str) -> Job:
         """A completed video of the same key. ApiError 404 when there is none, 400 while or because it has no film."""
@@ -94,17 +92,18 @@ class Sources:
     def read(self, file: Path, param: str, wanted: Wanted) -> Clip:
         """The part of a file that is wanted, its frames kept beside it; ApiError 400 with the numbers."""
         try:
-            with self._decoding:
-                info = _probe(file)
+            with self._decoders.process() as process, process.lent(file) as seen:
+                info = _probe(process, seen)
                 self._check_header(info, param, wanted)
                 assert info.fps is not None
                 fit = wanted.fit(info.height, info.width)
                 self._check_scaled(info, param, fit)
                 fps = wanted.fps or info.fps
                 kept = file.with_name(file.name + ".film")
-                shape = media.write_film(kept, self._frames(file, param, wanted, fps, fit))
+                with closing(self._frames(process, seen, param, wanted, fps, fit)) as frames:
+                    shape = media.write_film(kept, frames)
                 sound = (
-                    media.decode_sound(file, wanted.start_s, wanted.start_s + shape.frames / fps)
+                    process.call(media.decode_sound, seen, wanted.start_s, wanted.start_s + shape.frames / fps)
                     if info.has_audio
                     else None
                 )
@@ -140,23 +139,24 @@ class Sources:
         return refused(param, f"{length}: a source has at most {most}; give start_s and end_s", "too_long")
 
     def _frames(
-        self, file: Path, param: str, wanted: Wanted, fps: float, fit: Fit
-    ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+        self, process: Isolated, file: Path, param: str, wanted: Wanted, fps: float, fit: Fit
+    ) -> Generator[UInt8[np.ndarray, "h w 3"]]:
         """The frames, scaled and cut; no more of them than the limits allow."""
         most = min(self._limits.max_video_frames, round(self._limits.max_video_s * fps) + 1)
         top, left = (fit.scaled_height - fit.height) // 2, (fit.scaled_width - fit.width) // 2
         size = (fit.scaled_height, fit.scaled_width)
-        shown = media.clip_frames(file, wanted.start_s, wanted.end_s, fps=fps, size=size)
-        for index, frame in enumerate(shown):
-            if index >= most:
-                raise self._too_long(param, f"more than {most} frames at {fps:g} a second")
-            yield frame[top : top + fit.height, left : left + fit.width]
+        decoded = process.each(media.clip_frames, file, wanted.start_s, wanted.end_s, fps=fps, size=size)
+        with closing(decoded) as shown:  # or what is left over would be the next one's first answer
+            for index, frame in enumerate(shown):
+                if index >= most:
+                    raise self._too_long(param, f"more than {most} frames at {fps:g} a second")
+                yield frame[top : top + fit.height, left : left + fit.width]
 
 
-def _probe(file: Path) -> MediaInfo:
+def _probe(process: Isolated, file: Path) -> MediaInfo:
     """What a file's header says; UnreadableMedia for one that is none, or that claims to be enormous."""
     try:
-        return media.probe(file)
+        return process.call(media.probe, file)
     except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise UnreadableMedia(f"not a video that can be read ({error})", reason="unreadable_container") from error
 
