@@ -237,6 +237,26 @@ def test_a_url_that_is_away_hears_of_it_after_a_restart(ledger: Ledger, clock: C
     assert endpoint.url == receiver.url
 
 
+def test_the_courier_survives_an_error_that_nobody_expects(
+    ledger: Ledger, clock: Clock, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = WebhookStore(ledger, clock)
+    endpoint_at(store, receiver.url)
+    ended_job(ledger, clock)
+    announce, rounds = store.announce, iter([ZeroDivisionError("a fault in the driver")])
+
+    def failing_once() -> int:
+        for error in rounds:
+            raise error
+        return announce()
+
+    monkeypatch.setattr(store, "announce", failing_once)
+    courier = Courier(store, WebhookSettings.model_validate(LOCAL | {"poll_s": 0.01}), clock)
+    courier.start()
+    assert receiver.received.get(timeout=20)
+    courier.stop()
+
+
 def test_an_event_that_nobody_takes_is_given_up_in_the_end(ledger: Ledger, clock: Clock, receiver: Receiver) -> None:
     store = WebhookStore(ledger, clock)
     endpoint_at(store, receiver.url)

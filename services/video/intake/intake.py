@@ -3,7 +3,6 @@
 import io
 import logging
 import secrets
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -66,10 +65,10 @@ class _Decided:
 class Intake:
     """Accepts requests of known owners into the ledger."""
 
-    def __init__(self, config: ServiceConfig, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, config: ServiceConfig, ledger: Ledger, clock: Callable[[], float] | None = None) -> None:
         self._config = config
         self._ledger = ledger
-        self._clock = clock
+        self._clock = clock or ledger.now
         most = Limits(config.api.decoder_memory_bytes, config.api.decoder_cpu_s, config.api.decoder_cpu_s)
         self._decoders = Decoders(_DECODED_AT_ONCE, most)
         self.characters = Characters(config, ledger, self._decoders)

@@ -3,7 +3,6 @@
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -23,10 +22,12 @@ _MARGIN_S = 30.0  # between the longest delivery and the end of its lease
 class Courier:
     """Sends what is due from `start` to `stop`; an endpoint gets one event at a time, so a slow one waits alone."""
 
-    def __init__(self, store: WebhookStore, settings: WebhookSettings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, store: WebhookStore, settings: WebhookSettings, clock: Callable[[], float] | None = None
+    ) -> None:
         self._store = store
         self._settings = settings
-        self._clock = clock
+        self._clock = clock or store.now
         self._outbound = Outbound(settings.outbound)
         self._stop = threading.Event()
         self._senders = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="webhook")

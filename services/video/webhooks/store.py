@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,9 +65,13 @@ def event_of(event_type: str, job_id: str, now: float) -> tuple[str, str]:
 class WebhookStore:
     """Endpoints by owner, and the outbox."""
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, ledger: Ledger, clock: Callable[[], float] | None = None) -> None:
         self._engine = ledger.engine
-        self._clock = clock
+        self._clock = clock or ledger.now
+
+    def now(self) -> float:
+        """Unix seconds by the clock of the ledger."""
+        return self._clock()
 
     @contextmanager
     def _database(self, *, writes: bool) -> Iterator[sa.Connection]:
