@@ -13,7 +13,10 @@ const fetched = new Map();
 /** @param {Video} video @param {"video" | "thumbnail" | "spritesheet"} variant @returns {string | null} a link that needs no key, while it is valid */
 export function link(video, variant) {
   const links = video.links;
-  return links && links.expires_at - RENEW_S > Date.now() / 1000 ? links[variant] : null;
+  if (!links || links.expires_at - RENEW_S < Date.now() / 1000) return null;
+  const [address, base] = [new URL(links[variant]), new URL(client().base)];
+  if (address.host === base.host) address.protocol = base.protocol; // a proxy in front may hide that it speaks TLS
+  return address.href;
 }
 
 /** @param {string} id @param {string} variant @returns {Fetched} */

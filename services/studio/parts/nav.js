@@ -27,7 +27,7 @@ export function Nav({ view }) {
         ([name, entry]) => html`<li key=${name}>
           <a href=${to(name)} aria-current=${(FAMILY[view] ?? view) === name ? "page" : undefined}>
             <${Icon} name=${entry.icon} /><span>${say(entry.title)}</span>
-            ${name === "queue" && open > 0 && html`<b class="nav-count" aria-label=${say("nav.open", { count: open })}>${open}</b>`}
+            ${name === "queue" && open > 0 && html`<b class="nav-count"><span aria-hidden="true">${open}</span><span class="heard">${say("nav.open", { count: open })}</span></b>`}
           </a>
         </li>`,
       )}

@@ -52,8 +52,7 @@ export function Prompt({ value, card, error }) {
     <label class="heard" for="prompt">${say("make.prompt")}</label>
     <textarea id="prompt" ref=${area} rows="3" dir="auto" placeholder=${say("make.placeholder")} value=${value.prompt}
       aria-invalid=${error ? "true" : undefined} aria-describedby=${error ? "prompt-error" : undefined}
-      role=${card.characters ? "combobox" : undefined} aria-autocomplete=${card.characters ? "list" : undefined}
-      aria-expanded=${card.characters ? String(found.length > 0) : undefined} aria-controls=${found.length ? "mentions" : undefined}
+      aria-autocomplete=${card.characters ? "list" : undefined} aria-controls=${found.length ? "mentions" : undefined}
       aria-activedescendant=${found.length ? `mention-${active}` : undefined}
       onInput=${(event) => { draft.set({ prompt: event.currentTarget.value }); look(); }} onKeyDown=${onKey} onClick=${look}></textarea>
     ${found.length > 0 && html`<ul class="mentions" id="mentions" role="listbox" aria-label=${say("nav.characters")}>

@@ -1,5 +1,5 @@
 // What came from what: the videos that one was made from, and those that were made from it.
-import { find, library } from "./library.js";
+import { find } from "./library.js";
 
 /** @typedef {import("../api/types.js").Video} Video */
 /** @typedef {{ video: Video, depth: number, row: number }} Member depth below 0: an ancestor */
@@ -38,7 +38,9 @@ export function familyOf(video, byId) {
   for (const one of youngestLast) {
     const known = sourcesOf(one).filter((id) => depth.has(id));
     if (!known.length || depth.has(one.id) || depth.size >= MOST) continue;
-    depth.set(one.id, Math.max(...known.map((id) => /** @type {number} */ (depth.get(id)))) + 1);
+    const level = Math.max(...known.map((id) => /** @type {number} */ (depth.get(id)))) + 1;
+    depth.set(one.id, level);
+    for (const id of sourcesOf(one)) if (byId.has(id) && !depth.has(id)) depth.set(id, level - 1); // the other of a blend
   }
   const rows = new Map();
   const members = youngestLast.filter(({ id }) => depth.has(id)).map((one) => {
@@ -52,6 +54,3 @@ export function familyOf(video, byId) {
   );
   return { members, edges };
 }
-
-/** @param {string} id */
-export const known = (id) => library.get().byId.get(id);

@@ -26,9 +26,6 @@ prefs.watch(() => {
 });
 
 /** @param {string} id */
-export const isFavourite = (id) => prefs.get().favourites.includes(id);
-
-/** @param {string} id */
 export function toggleFavourite(id) {
   prefs.set((value) => ({
     ...value,

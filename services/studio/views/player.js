@@ -27,7 +27,7 @@ export function Player({ id }) {
   if (!video) return missing ? html`<${Empty} icon="gallery" title=${say("video.missing")}><${Button} href=${to("gallery")}>${say("nav.gallery")}<//><//>` : null;
   return html`<div class="player">
     <section class="player-stage" aria-label=${say("video.film")}><${Stage} video=${video} /></section>
-    <aside class="player-side" aria-label=${say("video.about")}><${About} video=${video} /></aside>
+    <section class="player-side" aria-label=${say("video.about")}><${About} video=${video} /></section>
   </div>`;
 }
 

@@ -51,7 +51,7 @@ function Table({ video, card, tools }) {
     </div>
     <div class="editor-stage"><${Stage} video=${video} card=${card} url=${url} /></div>
     <${Strip} video=${video} card=${card} />
-    <aside class="editor-side"><${Order} video=${video} card=${card} /></aside>
+    <section class="editor-side" aria-label=${say(`tool.${tool}`)}><${Order} video=${video} card=${card} /></section>
   </div>`;
 }
 
