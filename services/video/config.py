@@ -219,6 +219,9 @@ class ServiceConfig(Settings):
     sweep_every_s: float = Field(default=6 * 3600.0, gt=0, description="between two looks for files of no job")
     sweep_after_s: float = Field(default=3600.0, gt=0, description="younger files may belong to a request under way")
     expire_after_s: float | None = Field(default=None, gt=0, description="finished videos are removed after so long")
+    expire_failed_after_s: float = Field(
+        default=30 * 86_400.0, gt=0, description="rows of failed videos go after so long"
+    )
     api: ApiSettings = ApiSettings()
     webhooks: WebhookSettings = WebhookSettings()
     studio: StudioSettings = StudioSettings()

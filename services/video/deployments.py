@@ -123,7 +123,7 @@ def application(config: ServiceConfig) -> serve.Application:
     api = serve.deployment(serve.ingress(_api_builder(config))(), name="api").options(
         num_replicas=config.api.replicas,
         ray_actor_options={"num_cpus": config.api.num_cpus},
-        max_ongoing_requests=100,
+        max_ongoing_requests=1000,  # most of them wait, for images or for their turn, and hold no thread
     )
     return api.bind(*workers)
 

@@ -5,6 +5,7 @@ turns by the ledger, and one of them does the work.
 """
 
 import logging
+import math
 import threading
 
 from services.video.config import ServiceConfig
@@ -58,7 +59,7 @@ class Housekeeper:
         if steady_s >= self._lease_s:  # after an outage workers get the time to renew before leases count as run out
             self._reclaim(steady_s)
         self._ledger.forget_requests(_KEY_LIFETIME_S)
-        remove_deleted(self._ledger, self._config.output)
+        remove_deleted(self._ledger, self._config.output, self._config.expire_failed_after_s)
         all(tidy(self._ledger, self._config.output, job.id) for job in self._ledger.littered())
         if self._ledger.take_turn("sweep", self._config.sweep_every_s, self._config.sweep_every_s) is not None:
             self._sweeper.sweep()
@@ -73,9 +74,9 @@ class Housekeeper:
             telemetry.VIDEO_LEASES_LOST.inc(reclaimed)
 
 
-def remove_deleted(ledger: Ledger, output: str) -> None:
+def remove_deleted(ledger: Ledger, output: str, failed_for_s: float = math.inf) -> None:
     """Remove the files and the rows of deleted and expired jobs; while storage is away, another time."""
-    for job in ledger.deleted():
+    for job in ledger.deleted(failed_for_s=failed_for_s):
         if not remove(ledger, output, job.id):
             return
 

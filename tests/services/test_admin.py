@@ -8,9 +8,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from services.video import admin
+from services.video.accounts.books import Books
 from services.video.accounts.keys import Keyring, KeyStore, Scope
 from services.video.api import create_app
 from services.video.config import ApiSettings, hash_key
+from services.video.job import NewJob, new_id
 from services.video.ledger import Ledger
 from services.video.webhooks.store import WebhookStore
 from services.video.workers.card import model_card
@@ -149,6 +151,21 @@ def test_usage_is_a_row_for_each_job_that_ended_once(api: TestClient) -> None:
     assert day["day"] == int((job.completed_at or 0) // 86_400)
     past = {"owner": "una", "until": (job.completed_at or 0) - 60}
     assert api.get("/v1/admin/usage", params=past, headers=ANN).json()["data"] == []
+
+
+def test_what_is_deleted_before_its_end_was_told_is_still_counted(ledger: Ledger, clock: Clock) -> None:
+    shape = {"model": "m", "tokens": 8, "num_steps": 4, "priority": 0, "queued_as": 0.0}
+    params = {"num_frames": 5, "fps": 8.0, "key": "k"}
+    for job_id in (new_id(clock.now), new_id(clock.now)):
+        ledger.create([NewJob(id=job_id, owner="ann", params=params, **shape)])  # type: ignore[arg-type]
+        (job,) = ledger.claim([job_id], "w", 30.0)
+        ledger.finish(job.lease, {"video": {}})
+        ledger.delete(job_id)
+        ledger.purge(job_id)
+    while WebhookStore(ledger, clock).announce():
+        pass
+    (used,) = Books(ledger, clock).used(0, clock.now + 1)
+    assert (used.owner, used.key_id, used.requests, used.video_seconds) == ("ann", "k", 2, 1.25)
 
 
 def test_the_command_line_does_the_same(ledger_url: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -726,3 +726,13 @@ def test_a_restarted_postgres_keeps_every_job(postgres: Any, clock: Any) -> None
     assert ledger.finish(job.lease, {"video": "uri"})
     assert state(ledger, job) is Status.COMPLETED
     ledger.close()
+
+
+def test_failed_jobs_are_forgotten_after_a_time(ledger: Ledger, clock: Any) -> None:
+    (job,) = ledger.create([new_job()])
+    ledger.cancel(job.id)
+    clock.forward(50.0)
+    assert ledger.deleted(failed_for_s=60.0) == []
+    clock.forward(20.0)
+    assert [gone.id for gone in ledger.deleted(failed_for_s=60.0)] == [job.id]
+    assert ledger.deleted() == []

@@ -6,6 +6,7 @@ lost its job can neither finish nor fail it. ``clock`` gives Unix seconds; hosts
 agree to well within a lease.
 """
 
+import math
 from collections.abc import Sequence
 
 import sqlalchemy as sa
@@ -40,6 +41,7 @@ from services.video.ledger.statements import (
     visible_query,
 )
 from services.video.ledger.tables import jobs, requests
+from services.video.ledger.used import note_usage
 from services.video.ledger.work import Work
 
 
@@ -132,9 +134,12 @@ class Ledger(Work, Cast):
             )
         return found[0] if found else None
 
-    def deleted(self, limit: int = 100) -> list[Job]:
-        """Deleted and expired jobs that nobody works on, whose files can go."""
-        expired = jobs.c.expires_at < self._clock()
+    def deleted(self, limit: int = 100, *, failed_for_s: float = math.inf) -> list[Job]:
+        """Deleted and expired jobs that nobody works on, whose files can go; failed ones expire after a time."""
+        now = self._clock()
+        expired = jobs.c.expires_at < now
+        if failed_for_s < math.inf:
+            expired |= (jobs.c.status == Status.FAILED) & (jobs.c.completed_at < now - failed_for_s)
         closed = jobs.c.status.not_in(OPEN)
         query = sa.select(jobs).where(closed, sa.or_(jobs.c.deleted_at.is_not(None), expired)).limit(limit)
         with self._reading() as db:
@@ -146,8 +151,10 @@ class Ledger(Work, Cast):
             return select_jobs(db, jobs.c.id.in_(job_ids))
 
     def purge(self, job_id: str) -> None:
-        """Forget a job whose files are gone."""
+        """Forget a job whose files are gone; what it used stays known."""
+        untold = (jobs.c.id == job_id) & ~jobs.c.announced & jobs.c.status.not_in(OPEN)
         with self._writing() as db:
+            note_usage(db, select_jobs(db, untold), self._clock())
             db.execute(jobs.delete().where(jobs.c.id == job_id, jobs.c.status.not_in(OPEN)))
 
     def littered(self, limit: int = 100) -> list[Job]:

@@ -9,11 +9,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services.video.accounts.books import note_usage
 from services.video.job import Job, Kind, Status
 from services.video.ledger import Ledger
 from services.video.ledger.rows import job_of
 from services.video.ledger.tables import available, jobs, transaction, webhook_deliveries, webhook_endpoints
+from services.video.ledger.used import note_usage
 from services.video.webhooks.signing import new_secret
 
 EVENT_TYPES = ("video.completed", "video.failed")
