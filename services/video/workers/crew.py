@@ -76,6 +76,11 @@ class Crew:
             thread.start()
 
     @property
+    def done(self) -> bool:
+        """Whether every loop has ended."""
+        return not any(thread.is_alive() for thread in self._threads)
+
+    @property
     def ills(self) -> list[str]:
         """What is wrong: loops that have ended, that hang, or in which everything fails."""
         dead = [f"the loop of the {thread.name} ended" for thread in self._threads if not thread.is_alive()]

@@ -24,6 +24,7 @@ class Following:
         self._crew_of = crew_of
         self._at = checkpoint.resolve(run)
         self._crew = crew_of(self._at)
+        self._finishing: list[Crew] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
 
@@ -37,10 +38,11 @@ class Following:
         return self._crew.ills
 
     def stop(self) -> None:
-        """End the crew at work, and one that is still finishing."""
+        """End the crew at work, and those that are still finishing."""
         self._stop.set()
         self._thread.join()
-        self._crew.stop()
+        for crew in (self._crew, *self._finishing):
+            crew.stop()
 
     def look(self) -> bool:
         """Move on if there is a newer checkpoint; whether there was."""
@@ -52,6 +54,7 @@ class Following:
         self._at = newest
         self._crew.start()
         before.retire()
+        self._finishing = [crew for crew in (*self._finishing, before) if not crew.done]
         return True
 
     def _follow(self) -> None:
