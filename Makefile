@@ -39,8 +39,9 @@ fmt: .venv/ready
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+# Without a name, the list of them and what each takes.
 bench: .venv/ready
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@$(BIN)/python -m benchmarks $(NAME) $(ARGS)
 
 # One sheet and one film of every edit; trains the model for it first, some 15 minutes of one core.
 gallery: .venv/ready
