@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.video.ledger.cast import Character as Kept
+from services.video.ledger.cast import Character as KnownCharacter
 
 
 class CreateCharacter(BaseModel):
@@ -23,7 +23,7 @@ class Character(BaseModel):
     name: str
 
     @classmethod
-    def of(cls, kept: Kept) -> "Character":
+    def of(cls, kept: KnownCharacter) -> "Character":
         return cls(id=kept.id, created_at=int(kept.created_at), name=kept.name)
 
 

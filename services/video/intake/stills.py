@@ -10,8 +10,7 @@ from PIL import Image
 from services.video.edit_schemas import DEFAULT_STRENGTH, EditStill
 from services.video.errors import refused
 from services.video.intake import regions
-from services.video.intake.pictures import REFERENCE, Pictures
-from services.video.intake.pictures import covering as covering_picture
+from services.video.intake.pictures import REFERENCE, Pictures, cut_to_cover
 from services.video.intake.sizing import checked_size
 from services.video.intake.sources import Part, covering, usual
 from services.video.schemas import CreateVideo, ImageReference, ModelCard
@@ -36,7 +35,7 @@ class Stills:
 
         def keep(index: int, picture: UInt8[np.ndarray, "h w 3"]) -> None:
             """Cut at once: sixteen of the largest would not lie in memory beside one another."""
-            parts[index] = as_part(folder / f"still-{index}", covering_picture(picture, shape.height, shape.width))
+            parts[index] = as_part(folder / f"still-{index}", cut_to_cover(picture, shape.height, shape.width))
 
         first = self._pictures.read(files.get(REFERENCE), wish.input_reference)
         if first is not None:

@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 from services.video.character_schemas import Character, CharacterList, CreateCharacter, DeletedCharacter
 from services.video.errors import refused
 from services.video.intake.material import VIDEO
-from services.video.ledger.cast import Character as Kept
+from services.video.ledger.cast import Character as KnownCharacter
 from services.video.routes.access import Owner, TheService, keyed_router
 from services.video.routes.forms import Uploads, read_body
 from services.video.routes.parameters import body_schema, parse
@@ -16,11 +16,11 @@ from services.video.routes.parameters import body_schema, parse
 router = keyed_router("/videos/characters")
 
 
-def _own_character(character_id: str, service: TheService, owner: Owner) -> Kept:
+def _own_character(character_id: str, service: TheService, owner: Owner) -> KnownCharacter:
     return service.intake.characters.get(character_id, owner)
 
 
-OwnCharacter = Annotated[Kept, Depends(_own_character)]
+OwnCharacter = Annotated[KnownCharacter, Depends(_own_character)]
 
 
 @router.post("", openapi_extra=body_schema(CreateCharacter, files=(VIDEO,)))
