@@ -27,6 +27,9 @@ MODEL = "model.safetensors"
 META = "meta.json"
 STATE = "state"
 
+SOLVER, NUM_STEPS = "ab2", 30
+"""How a model is sampled that says nothing else."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChannelStatistics:
@@ -49,13 +52,14 @@ class DataSummary:
     licences: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Meta:
     """Everything about a checkpoint that isn't a weight.
 
     ``fps`` is the usual rate of the training clips; ``max_tokens`` the longest clip trained on; ``given`` the kinds of
-    masks of given latents it has learned; ``shift`` the timestep shift of training and, with ``guidance_scale``, the
-    default for sampling; ``base`` the weights that training began with; ``training`` the resolved config.
+    masks of given latents it has learned; ``shift`` the timestep shift of training (that of ``shift_tokens``
+    tokens, where it grows with them) and, with ``guidance_scale``, ``solver`` and ``num_inference_steps``, how it is
+    sampled unless asked; ``base`` the weights that training began with; ``training`` the resolved config.
     """
 
     step: int
@@ -68,7 +72,10 @@ class Meta:
     max_tokens: int
     given: tuple[str, ...]
     shift: float
+    shift_tokens: int | None = None
     guidance_scale: float
+    solver: str = SOLVER
+    num_inference_steps: int = NUM_STEPS
     base: Encoder | None
     git_revision: str | None
     training: dict[str, Any]
@@ -81,7 +88,8 @@ class Meta:
     def from_json(cls, text: str) -> Self:
         """Strict: CheckpointError names every key that is missing or unknown, and a value of the wrong kind.
 
-        A meta from before `given` and `base` were written says both in its training config.
+        A meta from before `given`, `base` and `shift_tokens` were written says them in its training config; one without
+        a solver and a number of steps was sampled with the defaults of then.
         """
         try:
             values = json.loads(text)
@@ -90,6 +98,8 @@ class Meta:
         if isinstance(values, dict) and isinstance(before := values.get("training"), dict):
             values.setdefault("given", [kind for kind, share in before.get("given", {}).items() if share])
             values.setdefault("base", None)
+            values.setdefault("shift_tokens", before.get("shift_tokens"))
+            values = {"solver": SOLVER, "num_inference_steps": NUM_STEPS} | values
         if isinstance(values, dict) and isinstance(whitening := values.get("whitening"), dict):
             for name in ("later_mean", "later_std"):
                 whitening.setdefault(name, None)

@@ -147,6 +147,7 @@ class TrainConfig(JobConfig):
     take should fit in ``cache_bytes``. ``given`` are shares of the clips; a ``reference``, the beginning of another
     clip of its subject, comes beside the others, to those that have one. Clips of one file have one subject, or, with
     ``subject``, those in whose captions this regular expression (its first group, if any) finds the same words.
+    ``shift`` and ``guidance_scale`` are those that the first weights were trained and are sampled with, unless given.
     ``precision`` is what matrices multiply in: ``auto`` is what all workers compute fast, and stays with the run.
     ``init`` is a checkpoint or a run of ours, or a folder or hub id of open weights, to begin with: its sizes are the
     model's then.
@@ -164,7 +165,7 @@ class TrainConfig(JobConfig):
     pack_tokens: PositiveInt = 1280
     packs_per_step: PositiveInt = 2
     optimizer: OptimizerConfig = OptimizerConfig()
-    shift: PositiveFloat = 6.0
+    shift: PositiveFloat | None = None
     shift_tokens: PositiveInt | None = None
     sigma_spread: PositiveFloat = 1.0
     clean_share: Share = 0.0
@@ -172,7 +173,7 @@ class TrainConfig(JobConfig):
     caption_dropout: Share = 0.1
     given: dict[str, Share] = Field(default=dict(SHARES))
     subject: Pattern[str] | None = None
-    guidance_scale: PositiveFloat = 1.5
+    guidance_scale: PositiveFloat | None = None
     precision: Choice = "auto"
     num_workers: PositiveInt | tuple[PositiveInt, PositiveInt] = 2
     parallel: Mode = "ddp"
@@ -206,6 +207,12 @@ class TrainConfig(JobConfig):
         ends = [stage.until for stage in self.stages]
         if ends != sorted(set(ends)):
             raise ValueError(f"stages: until = {ends}: each stage must end after the one before it")
+        return self
+
+    @model_validator(mode="after")
+    def _check_shift(self) -> Self:
+        if self.shift_tokens is not None and self.shift is None:
+            raise ValueError(f"shift_tokens = {self.shift_tokens}: give the shift that holds at so many tokens, too")
         return self
 
     @model_validator(mode="after")
@@ -289,6 +296,8 @@ class TrainConfig(JobConfig):
 
     @property
     def shift_law(self) -> ShiftLaw:
+        """Settled by the start (`jobs.train.start`) where nothing was said."""
+        assert self.shift is not None
         return ShiftLaw(self.shift, self.shift_tokens)
 
     @property

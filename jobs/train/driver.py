@@ -11,7 +11,7 @@ from jobs.train import agree, capacity, state
 from jobs.train.config import TrainConfig, differences
 from jobs.train.gallery import is_published
 from jobs.train.loop import worker
-from jobs.train.start import check_sizes, find_start
+from jobs.train.start import check_sizes, find_start, settled
 from sora_core import checkpoint, storage
 from sora_core.checkpoint import Meta
 from sora_core.dit.config import DiTConfig
@@ -57,10 +57,10 @@ def check(config: TrainConfig) -> int:
     config.check_layouts(start.dit)
     check_sizes(config, start.dit)
     dataset.plan(start.dit.patch, config.plan_rules(start.dit))
-    settled = agree.expected(config, before)
-    capacity.check(settled, dataset, start.dit)
+    resolved = agree.expected(settled(config, start), before)
+    capacity.check(resolved, dataset, start.dit)
     if before is not None:
-        check_resume(settled, manifest, start.dit, before)
+        check_resume(resolved, manifest, start.dit, before)
     if config.samples.count:
         vae, text_encoder = manifest.vae.source, manifest.text_encoder.source
         manifest.check_encoders(

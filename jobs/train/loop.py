@@ -20,7 +20,7 @@ from jobs.train.gallery import Gallery, publish
 from jobs.train.keeper import keeping
 from jobs.train.loader import Prefetch
 from jobs.train.record import StepTiming
-from jobs.train.start import Start, find_start, first_model, with_later_frames
+from jobs.train.start import Start, find_start, first_model, settled, with_later_frames
 from jobs.train.summary import describe
 from jobs.train.utilisation import Meter, measure_peak
 from jobs.train.validate import Judged, Validation
@@ -68,10 +68,10 @@ def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int
     rows = config.read_rows(dataset)
     newest = told_by_first(state.newest(config.output) if layout.rank == 0 else None)
     before = checkpoint.read_meta(newest) if newest else None
-    config = agree.agreed(config, before, device)
     start = find_start(config, dataset.manifest, before)
     if config.whiten_later and before is None and config.init is None:
         start = with_later_frames(start, dataset, rows)
+    config = agree.agreed(settled(config, start), before, device)
     capacity.check_device(config, dataset, start.dit, layout, device)
     dit, base = first_model(config, start, before)
     trainer = build(config, dataset, dit, start.whitening, device, workers)

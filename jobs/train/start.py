@@ -18,10 +18,13 @@ from jobs.train.data import Dataset
 from jobs.train.groups import RowGroups
 from sora_core import checkpoint, storage
 from sora_core.checkpoint import Meta
+from sora_core.diffusion.flow import DEFAULT_SHIFT, ShiftLaw
 from sora_core.dit.config import DiTConfig
 from sora_core.dit.convert import load_strictly, load_wan, read_config, transformer_folder
 from sora_core.dit.model import DiT
 from sora_core.errors import CheckpointError, ConfigError
+from sora_core.pipeline.open_weights import GUIDANCE, sampling_of
+from sora_core.pipeline.parts import Sampling
 from sora_core.shards import Encoder, Manifest
 from sora_core.training import lora
 from sora_core.vae.folder import fingerprint as vae_fingerprint
@@ -29,17 +32,22 @@ from sora_core.vae.whitening import Whitening, WhiteningStatistics
 
 _MEASURED_CLIPS = 512
 
+_FRESH = Sampling(ShiftLaw(6.0), guidance_scale=1.5)
+"""What the controlled world is learned best by: its directions are decided at high noise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
     """The model of a run, known before a weight is read.
 
-    ``whitening`` is what its latents are whitened with; ``given`` the kinds of masks that its first weights know.
+    ``whitening`` is what its latents are whitened with; ``given`` the kinds of masks that its first weights know;
+    ``sampling`` how they are sampled, and were trained.
     """
 
     dit: DiTConfig
     whitening: Whitening
     given: tuple[str, ...] = ()
+    sampling: Sampling = _FRESH
 
 
 def find_start(config: TrainConfig, manifest: Manifest, before: Meta | None) -> Start:
@@ -57,7 +65,7 @@ def find_start(config: TrainConfig, manifest: Manifest, before: Meta | None) -> 
         meta = checkpoint.read_meta(checkpoint.resolve(config.init))
         manifest.check_encoders(vae=meta.vae.fingerprint, text_encoder=meta.text_encoder.fingerprint)
         whitening = Whitening(*dataclasses.astuple(meta.whitening))
-        start = Start(DiTConfig.from_dict(meta.dit), whitening, meta.given)
+        start = Start(DiTConfig.from_dict(meta.dit), whitening, meta.given, Sampling.of(meta))
     else:
         start = _open_start(config.init, manifest)
     _check_fits(config.init, start.dit, manifest)
@@ -66,7 +74,7 @@ def find_start(config: TrainConfig, manifest: Manifest, before: Meta | None) -> 
     dit = start.dit
     if config.model.precondition and config.init is None:  # data that has grown since has other variances
         dit = dataclasses.replace(dit, data_variance=DiTConfig.from_dict(before.dit).data_variance)
-    return Start(dit, Whitening(*dataclasses.astuple(before.whitening)), start.given)
+    return Start(dit, Whitening(*dataclasses.astuple(before.whitening)), start.given, Sampling.of(before))
 
 
 def with_later_frames(start: Start, dataset: Dataset, rows: RowGroups) -> Start:
@@ -77,6 +85,16 @@ def with_later_frames(start: Start, dataset: Dataset, rows: RowGroups) -> Start:
     for row in rows.rows([int(films[place]) for place in range(0, len(films), max(1, len(films) // _MEASURED_CLIPS))]):
         statistics.update(torch.tensor(row.latent_mean[:, 1:], dtype=torch.float32))
     return dataclasses.replace(start, whitening=start.whitening.with_later(statistics.result()))
+
+
+def settled(config: TrainConfig, start: Start) -> TrainConfig:
+    """The config with the start's own shift and guidance where it says nothing."""
+    own, chosen = start.sampling, config
+    if config.shift is None:
+        chosen = chosen.model_copy(update={"shift": own.shift.shift, "shift_tokens": own.shift.tokens})
+    if config.guidance_scale is None:
+        chosen = chosen.model_copy(update={"guidance_scale": own.guidance_scale})
+    return chosen
 
 
 def check_sizes(config: TrainConfig, dit: DiTConfig) -> None:
@@ -165,12 +183,15 @@ def _open_start(uri: str, manifest: Manifest) -> Start:
                 whitening = Whitening(tuple(values["latents_mean"]), tuple(values["latents_std"]))
             if any(vae.glob("*.safetensors")):
                 manifest.check_encoders(vae=vae_fingerprint(vae), text_encoder=manifest.text_encoder.fingerprint)
-    return Start(dit, whitening)
+        beside = (folder.parent / "scheduler" / "scheduler_config.json").is_file()
+        # A transformer alone doesn't say; its family's law does.
+        sampling = sampling_of(folder.parent) if beside else Sampling(DEFAULT_SHIFT, GUIDANCE)
+    return Start(dit, whitening, sampling=sampling)
 
 
 @contextmanager
 def _transformer(uri: str, *, weights: bool) -> Iterator[Path]:
-    """A local folder with an open transformer's config, and its weights if asked, beside its autoencoder's config."""
+    """A local folder with an open transformer's config, and its weights if asked, beside what its pipeline says."""
     if not storage.is_s3(uri):
         yield transformer_folder(uri.removeprefix("file://"))
         return
@@ -182,9 +203,9 @@ def _transformer(uri: str, *, weights: bool) -> Iterator[Path]:
             storage.download_folder(found, folder)
         else:
             storage.download(storage.join(found, "config.json"), folder / "config.json")
-        beside = storage.join(uri, "vae", "config.json")
-        if found == inner and storage.exists(beside):
-            storage.download(beside, Path(temporary) / "vae" / "config.json")
+        for part in ("vae/config.json", "scheduler/scheduler_config.json") if found == inner else ():
+            if storage.exists(storage.join(uri, part)):
+                storage.download(storage.join(uri, part), Path(temporary) / part)
         yield folder
 
 

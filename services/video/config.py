@@ -127,7 +127,7 @@ class Defaults(Settings):
 
     size: str | None = Field(default=None, pattern=r"^\d+x\d+$", description="WxH")
     num_frames: int | None = Field(default=None, ge=1)
-    num_inference_steps: int = Field(default=30, ge=1)
+    num_inference_steps: int | None = Field(default=None, ge=1)
     guidance_scale: float | None = Field(default=None, ge=0)
 
 

@@ -19,7 +19,7 @@ from sora_core.edits import (
     settle,
 )
 from sora_core.pipeline.frames import fit_frames
-from sora_core.pipeline.generation import DEFAULT_STEPS, MAX_SEED, Request
+from sora_core.pipeline.generation import MAX_SEED, Request
 from sora_core.pipeline.pipeline import Pipeline
 from sora_core.shapes import PixelShape
 
@@ -30,7 +30,7 @@ def edit(
     sources: Sequence[Clip],
     prompt: str,
     *,
-    num_inference_steps: int = DEFAULT_STEPS,
+    num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
     negative_prompt: str = "",
     seed: int = 0,
@@ -47,7 +47,7 @@ def edit(
         num_frames=plan.film.frames,
         height=plan.film.height,
         width=plan.film.width,
-        num_inference_steps=num_inference_steps,
+        num_inference_steps=num_inference_steps or pipeline.sampling.num_inference_steps,
         guidance_scale=guidance_scale,
         seed=seed,
         refresh_given_every=refresh_given_every,

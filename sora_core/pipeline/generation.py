@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from sora_core.checkpoint import NUM_STEPS
 from sora_core.diffusion.condition import Condition
 from sora_core.diffusion.guidance import Guidance
 from sora_core.diffusion.multistep import State
@@ -17,7 +18,6 @@ from sora_core.errors import InputError
 from sora_core.shapes import Compression, Patch, PixelShape
 from sora_core.training import references
 
-DEFAULT_STEPS = 25
 _LATENT = "latent"
 MAX_SEED = 2**63
 
@@ -38,7 +38,7 @@ class Request:
     num_frames: int
     height: int
     width: int
-    num_inference_steps: int = DEFAULT_STEPS
+    num_inference_steps: int = NUM_STEPS
     guidance_scale: float | None = None
     seed: int = 0
     canvas: Canvas | None = None

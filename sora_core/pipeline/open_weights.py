@@ -23,7 +23,7 @@ _INDEX = "model_index.json"
 # The kind of given latents that a model has learned, by the frames that it is always shown.
 _LEARNED = {(0,): "first_frame", (0, -1): "both_ends"}
 _CLASSES = ("WanPipeline", "WanImageToVideoPipeline")
-_GUIDANCE = 5.0
+GUIDANCE = 5.0
 # 81 frames at 720p, the longest clip that these models were published for.
 _MAX_TOKENS = 75_600
 # The folder doesn't say: Wan 2.1 was trained at 16 frames a second, the 2.2 model with a timestep a token at 24.
@@ -92,7 +92,7 @@ def load_open_weights(folder: Path, uri: str, device: str) -> Parts:
         vae=vae,
         text_encoder=TextEncoder.load(str(folder), device, dtype),
         whitening=_whitening(folder / "vae" / "config.json"),
-        sampling=Sampling(ShiftLaw(_shift(folder / "scheduler" / "scheduler_config.json")), _GUIDANCE),
+        sampling=sampling_of(folder),
         fps=_FPS_TOKEN_TIMES if token_times else _FPS,
         max_tokens=_MAX_TOKENS,
         given=frozenset({_LEARNED[shown.places]} if shown else {"first_frame"} if token_times else ()),
@@ -134,6 +134,11 @@ def _whitening_of(values: dict[str, Any], path: Path | str) -> Whitening:
         return Whitening(tuple(values["latents_mean"]), tuple(values["latents_std"]))
     except KeyError as error:
         raise CheckpointError(f"{path}: no {error.args[0]}; fetch the folder again") from error
+
+
+def sampling_of(folder: Path) -> Sampling:
+    """How the model of a diffusers pipeline's folder is sampled, and was trained: by its scheduler's shift."""
+    return Sampling(ShiftLaw(_shift(folder / "scheduler" / "scheduler_config.json")), GUIDANCE)
 
 
 def _shift(path: Path) -> float:

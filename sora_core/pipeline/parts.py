@@ -23,11 +23,19 @@ EXTRAPOLATION = 4
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a model is best sampled: where its steps lie and how strongly it leans to the prompt, unless asked."""
+    """How a model is best sampled: where its steps lie, how many there are and how strongly it leans to the prompt,
+    unless asked."""
 
     shift: ShiftLaw
     guidance_scale: float
-    solver: str = "ab2"
+    solver: str = checkpoint.SOLVER
+    num_inference_steps: int = checkpoint.NUM_STEPS
+
+    @classmethod
+    def of(cls, meta: Meta) -> "Sampling":
+        """What a checkpoint says."""
+        law = ShiftLaw(meta.shift, meta.shift_tokens)
+        return cls(law, meta.guidance_scale, meta.solver, meta.num_inference_steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ def load_checkpoint(uri: str, device: str) -> Parts:
         vae=vae,
         text_encoder=text_encoder,
         whitening=whitening,
-        sampling=Sampling(ShiftLaw(meta.shift), meta.guidance_scale),
+        sampling=Sampling.of(meta),
         fps=meta.fps,
         max_tokens=EXTRAPOLATION * meta.max_tokens,
         given=frozenset(meta.given) - {"nothing"},

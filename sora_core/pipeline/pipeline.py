@@ -22,7 +22,7 @@ from sora_core.edits import Canvas, Room, first_frame, latent_mask
 from sora_core.errors import InputError
 from sora_core.pipeline.decoding import FrameDecoder
 from sora_core.pipeline.frames import fit_frames, to_video
-from sora_core.pipeline.generation import DEFAULT_STEPS, Generation, Limits, Request
+from sora_core.pipeline.generation import Generation, Limits, Request
 from sora_core.pipeline.open_weights import load_open_weights, opened
 from sora_core.pipeline.parts import EXTRAPOLATION, Parts, load_checkpoint
 from sora_core.shapes import LatentShape, fit_area
@@ -80,7 +80,7 @@ class Pipeline:
         num_frames: int,
         height: int,
         width: int,
-        num_inference_steps: int = DEFAULT_STEPS,
+        num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
         seed: int = 0,
         image: UInt8[np.ndarray, "hi wi 3"] | None = None,
@@ -89,6 +89,8 @@ class Pipeline:
         cache_threshold: float = 0.0,
     ) -> UInt8[np.ndarray, "t h w 3"]:
         """One video; ``image``, cut to its size, becomes the first frame, and the ``reference`` shows its subject.
+
+        Steps and guidance are the model's own unless given.
 
         InputError for what the model can't do.
         """
@@ -100,7 +102,7 @@ class Pipeline:
                 num_frames=num_frames,
                 height=height,
                 width=width,
-                num_inference_steps=num_inference_steps,
+                num_inference_steps=num_inference_steps or self.sampling.num_inference_steps,
                 guidance_scale=guidance_scale,
                 seed=seed,
                 canvas=canvas,

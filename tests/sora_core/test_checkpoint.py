@@ -112,3 +112,11 @@ def test_damaged_weights_are_refused_by_name(tmp_path: Path) -> None:
     Path(uri, checkpoint.MODEL).write_bytes(b"not weights")
     with pytest.raises(CheckpointError, match=checkpoint.MODEL):
         checkpoint.load_model(uri)
+
+
+def test_a_meta_from_before_sampling_was_told_keeps_the_shifts_law_and_the_defaults_of_then() -> None:
+    values = json.loads(meta().to_json())
+    del values["shift_tokens"], values["solver"], values["num_inference_steps"]
+    values["training"]["shift_tokens"] = 1024
+    told = Meta.from_json(json.dumps(values))
+    assert (told.shift, told.shift_tokens, told.solver, told.num_inference_steps) == (6.0, 1024, "ab2", 30)

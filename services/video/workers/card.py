@@ -43,7 +43,7 @@ def model_card(pipeline: Pipeline, config: ServiceConfig) -> ModelCard:
         token_budget=config.sampler.token_budget,
         default_size=config.defaults.size or size,
         default_num_frames=config.defaults.num_frames or num_frames,
-        default_num_inference_steps=config.defaults.num_inference_steps,
+        default_num_inference_steps=config.defaults.num_inference_steps or pipeline.sampling.num_inference_steps,
         default_guidance_scale=_default(config.defaults.guidance_scale, pipeline.sampling.guidance_scale),
     )
     width, height = (int(side) for side in card.default_size.split("x"))

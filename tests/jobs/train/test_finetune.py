@@ -1,5 +1,7 @@
 """A run that goes on from weights that are there, all of them or an adapter."""
 
+import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,15 @@ from jobs.train.config import LoraConfig, TrainConfig
 from jobs.train.driver import check
 from jobs.train.loop import train_steps
 from jobs.train.record import read_lines
-from jobs.train.start import find_start, first_model
+from jobs.train.start import find_start, first_model, settled
 from sora_core import checkpoint, storage
+from sora_core.diffusion.flow import DEFAULT_SHIFT, ShiftLaw
 from sora_core.dit.config import DiTConfig
-from sora_core.dit.convert import load_strictly, load_wan, save_wan
+from sora_core.dit.convert import load_strictly, load_wan, save_wan, transformer_folder
 from sora_core.dit.model import DiT
 from sora_core.dit.packing import Clip, pack
 from sora_core.errors import CheckpointError, ConfigError, FingerprintMismatch
+from sora_core.pipeline.parts import Sampling
 from sora_core.training import lora
 
 CPU = torch.device("cpu")
@@ -146,6 +150,44 @@ def test_open_weights_are_tuned_and_come_out_in_their_own_layout(
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     name = "blocks.0.attn1.to_q.weight"
     assert not torch.equal(ours[name], first[name])
+
+
+def test_a_tuned_model_is_trained_and_sampled_as_its_first_weights_were(
+    small_run: TrainConfig, open_weights: str, tmp_path: Path
+) -> None:
+    """By the scheduler of the open pipeline; what is asked for goes first, and a run keeps its own."""
+    whole = tmp_path / "pipeline"
+    shutil.copytree(transformer_folder(open_weights), whole / "transformer")
+    (whole / "scheduler").mkdir()
+    (whole / "scheduler" / "scheduler_config.json").write_text('{"flow_shift": 5.0}')
+    silent = small_run.model_copy(update={"shift": None, "guidance_scale": None})
+    config = tuned(silent, tmp_path / "tuned", str(whole), steps=2)
+    train_steps(config, CPU, quietly)
+    meta = checkpoint.read_meta(checkpoint.resolve(config.output))
+    assert (meta.shift, meta.shift_tokens, meta.guidance_scale) == (5.0, None, 5.0)
+    assert (meta.training["shift"], meta.training["guidance_scale"]) == (5.0, 5.0)
+    manifest = config.open_data().manifest
+    (whole / "scheduler" / "scheduler_config.json").write_text('{"flow_shift": 3.0}')
+    assert settled(config, find_start(config, manifest, meta)).shift == 5.0
+    assert settled(config, find_start(config, manifest, None)).shift == 3.0
+    chosen = config.model_copy(update={"shift": 2.0, "shift_tokens": 64})
+    assert settled(chosen, find_start(chosen, manifest, None)).shift_law == ShiftLaw(2.0, 64)
+    alone = config.model_copy(update={"init": str(whole / "transformer")})
+    (whole / "scheduler" / "scheduler_config.json").unlink()
+    assert settled(alone, find_start(alone, manifest, None)).shift_law == DEFAULT_SHIFT
+
+
+def test_what_is_tuned_from_a_run_of_ours_keeps_its_settings(base: TrainConfig, tmp_path: Path) -> None:
+    uri = checkpoint.resolve(base.output)
+    own = dataclasses.replace(
+        checkpoint.read_meta(uri), shift=4.0, shift_tokens=64, solver="euler", num_inference_steps=4
+    )
+    storage.write_bytes(storage.join(uri, checkpoint.META), own.to_json().encode())
+    silent = base.model_copy(update={"shift": None, "guidance_scale": None})
+    config = tuned(silent, tmp_path / "tuned", base.output, steps=2)
+    train_steps(config, CPU, quietly)
+    after = Sampling.of(checkpoint.read_meta(checkpoint.resolve(config.output)))
+    assert after == Sampling(ShiftLaw(4.0, 64), own.guidance_scale, "euler", 4)
 
 
 def test_a_model_of_our_own_layout_is_not_exported(base: TrainConfig, tmp_path: Path) -> None:
