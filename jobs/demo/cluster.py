@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -23,8 +23,8 @@ class LocalCluster:
     """``ray start --head`` on loopback, with the dashboard; a context manager.
 
     ``environment`` is what every job and replica on it inherits (the S3 credentials, say). ``num_cpus`` are logical:
-    more than the cores, since an actor waiting for work holds one. ``arguments`` are more of ``ray start``'s.
-    ``started`` hears the process group before anything can go wrong with it.
+    more than the cores, since an actor waiting for work holds one. ``started`` hears the process group before
+    anything can go wrong with it.
     """
 
     def __init__(
@@ -35,14 +35,12 @@ class LocalCluster:
         num_cpus: int = 8,
         dashboard_port: int | None = None,
         object_store_bytes: int = 400_000_000,
-        arguments: Sequence[str] = (),
         started: Callable[[int], None] = lambda _group: None,
     ) -> None:
         self.folder = folder
         self._started = started
         self.num_cpus = num_cpus
         self.object_store_bytes = object_store_bytes
-        self._arguments = arguments
         self.dashboard_port = dashboard_port or free_port()
         self.gcs_port = free_port()
         self.metrics_port = free_port()
@@ -99,7 +97,6 @@ class LocalCluster:
             f"--object-store-memory={self.object_store_bytes}", f"--dashboard-port={self.dashboard_port}",
             f"--metrics-export-port={self.metrics_port}", f"--ray-client-server-port={free_port()}",
             f"--dashboard-agent-listen-port={free_port()}", f"--temp-dir={self._tmp}",
-            *self._arguments,
         ]  # fmt: skip
         with (self.folder / "ray.txt").open("wb") as log:
             self._process = subprocess.Popen(
