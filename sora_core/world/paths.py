@@ -118,8 +118,8 @@ def lay_out(rng: np.random.Generator, scene: Scene, camera: Camera) -> Layout:
 def _radii(attributes: Attributes) -> tuple[float, float]:
     if attributes.size is not None:
         return SIZE_RADII[attributes.size]
-    if attributes.camera is not None:
-        return 0.15, 0.19
+    if attributes.camera is not None or attributes.event == "hides":  # room to grow; a place beside the post
+        return RADII[2]
     return RADII[attributes.count]
 
 

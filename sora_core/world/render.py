@@ -32,8 +32,8 @@ GROUNDS = {
 }
 assert tuple(GROUNDS) == BACKGROUNDS
 
-POST = (0.30, 0.28, 0.27)
-"""What an object hides behind."""
+POST = 0.6
+"""What an object hides behind, in the ground's colour: how bright. Darker ones would be read as objects over snow."""
 POST_WIDTH = 0.18
 """Of the side along which the object moves."""
 
@@ -52,7 +52,7 @@ def render(scene: Scene) -> NDArray[np.uint8]:
         cover = np.clip(0.5 - _distance(body, size), 0, 1)[..., None]
         pixels = pixels + cover * (colours[body.colour] - pixels)
     if attributes.event == "hides":
-        pixels = _with_post(pixels, layout.along)
+        pixels = _with_post(pixels, layout.along, GROUNDS[attributes.background])
     return (pixels * 255).round().clip(0, 255).astype(np.uint8)
 
 
@@ -63,13 +63,13 @@ def _colour(rng: np.random.Generator, name: str) -> Floats:
     return colour
 
 
-def _with_post(pixels: Floats, along: int) -> Floats:
+def _with_post(pixels: Floats, along: int, ground: Ground) -> Floats:
     """The clip with a post across the way of its object."""
     sides = pixels.shape[1:3]
     low, high = (round(sides[along] * (0.5 + side * POST_WIDTH / 2)) for side in (-1, 1))
     out = pixels.copy()
     where = (slice(None), slice(low, high)) if along == 0 else (slice(None), slice(None), slice(low, high))
-    out[where] = np.array(POST, np.float32)
+    out[where] = POST * np.array(ground.colour, np.float32)
     return out
 
 
