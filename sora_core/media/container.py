@@ -1,5 +1,7 @@
 """A video file opened for reading: which of its streams is the picture, and what is refused before it decodes."""
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,12 @@ _CONTAINERS = (
     "mxf,nut,rm,dv,gxf,yuv4mpegpipe,mjpeg,swf,wtv,wav,mp3,flac,aac,aiff,ac3,amr,caf"
 )
 _OPTIONS = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+# Brands of pictures whose tiles look like streams of their own.
+_HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+# The box that describes Dolby Vision, in MP4 and, behind the size of its element, in Matroska; it lies in the header.
+_DOLBY_VISION = re.compile(rb"dvcC(?:\x41\xed.)?(\x01\x00..)", re.DOTALL)
+_ITS_OWN_COLOURS = 5
+_HEAD_BYTES = 1 << 20
 MAX_FPS = 240.0
 _FALLBACK_FPS = 25.0
 MAX_FRAME_PIXELS = 1 << 26
@@ -32,6 +40,7 @@ def open_container(path: Path | str) -> Iterator[Any]:
         raise MissingObject(f"{path}: no such file; correct the path")
     if path.stat().st_size == 0:
         raise UnreadableMedia(f"{path.name} has no bytes; upload it again", reason="empty_file")
+    _refuse_by_name(path)
     try:
         container = av.open(f"file:{path}", options=_OPTIONS, metadata_errors="replace")
     except (FFmpegError, OSError, ValueError) as error:
@@ -41,6 +50,28 @@ def open_container(path: Path | str) -> Iterator[Any]:
         ) from error
     with container:
         yield container
+
+
+def _refuse_by_name(path: Path) -> None:
+    """UnreadableMedia for files that would decode to something else than they show."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+        tail = b""
+        if path.stat().st_size > 2 * _HEAD_BYTES:
+            file.seek(-_HEAD_BYTES, os.SEEK_END)
+            tail = file.read()
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIC:
+        raise UnreadableMedia(
+            f"{path.name} is a HEIC picture, which is kept in tiles; convert it to JPEG", reason="heic_picture"
+        )
+    for part in (head, tail):
+        found = _DOLBY_VISION.search(part)
+        if found and found[1][2] >> 1 == _ITS_OWN_COLOURS:
+            raise UnreadableMedia(
+                f"{path.name}: HDR by Dolby Vision profile {_ITS_OWN_COLOURS}, whose colours only its own decoders "
+                "know; convert it to HDR10 or SDR",
+                reason="dolby_vision_5",
+            )
 
 
 def picture_stream(container: Any, name: str) -> Any:

@@ -111,17 +111,47 @@ class _Source:
         video, timeline = first[0], first[0].timeline
         timed = ((time_s, frame) for _, time_s, frame in chain([first], source))
         end_s, fps = math.inf if span.end_s is None else span.end_s, span.fps or video.fps
-        convert, last, pixels = None, None, np.empty(0)
+        fit, last, pixels = None, None, np.empty(0)
         for frame in resample(timed, span.start_s, end_s, fps, timeline.max_fps, timeline.last_frame_s):
-            convert = convert or Converter(span.size or video.displayed(frame), Interpolation.AREA)
+            fit = fit or _Fit(video.displayed(frame), span.size)
             if frame is not last:
-                last, pixels = frame, convert(frame)
+                last, pixels = frame, fit(frame, video.displayed(frame))
             yield pixels
 
     def _coming(self) -> Iterator[tuple[OpenVideo, float, Any]]:
         for item in self._frames:
             self._passed.append(item)
             yield item
+
+
+class _Fit:
+    """Brings frames to the size of a span's first, or to another ``size`` that stands for it; what has another shape
+    keeps it, between black bars."""
+
+    def __init__(self, displayed: tuple[int, int], size: tuple[int, int] | None) -> None:
+        self._displayed = displayed
+        self._size = size or displayed
+        self._converters: dict[tuple[int, int], Converter] = {}
+
+    def __call__(self, frame: Any, displayed: tuple[int, int]) -> np.ndarray:
+        inner = self._inner(displayed)
+        if inner not in self._converters:
+            self._converters[inner] = Converter(inner, Interpolation.AREA)
+        pixels = self._converters[inner](frame)
+        if inner == self._size:
+            return pixels
+        framed = np.zeros((*self._size, 3), np.uint8)
+        top, left = (self._size[0] - inner[0]) // 2, (self._size[1] - inner[1]) // 2
+        framed[top : top + inner[0], left : left + inner[1]] = pixels
+        return framed
+
+    def _inner(self, displayed: tuple[int, int]) -> tuple[int, int]:
+        scale = min(own / other for own, other in zip(self._displayed, displayed, strict=True))
+        height, width = (
+            max(1, round(other * scale * side / own))
+            for other, side, own in zip(displayed, self._size, self._displayed, strict=True)
+        )
+        return height, width
 
 
 def resample(

@@ -11,7 +11,7 @@ import av
 import cv2
 import numpy as np
 from av.error import FFmpegError
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from sora_core.errors import UnreadableMedia
 
@@ -136,10 +136,36 @@ def _opened(source: Path | str | bytes) -> Iterator[Image.Image]:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    profile = _profile(image)
     if image.mode.startswith("I;16"):
         # Pillow clips 16-bit grey at 255 instead of scaling it.
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+        shown = Image.new("RGB", layer.size, "white")
+        shown.paste(_in_srgb(layer.convert("RGB"), profile), mask=layer.getchannel("A"))
+        return shown
+    return _in_srgb(image, profile)
+
+
+def _profile(image: Image.Image) -> ImageCms.ImageCmsProfile | None:
+    """The colours that a picture is meant in, where they aren't what a viewer takes for granted."""
+    stored = image.info.get("icc_profile")
+    if not stored:
+        return None
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(stored))
+        return None if ImageCms.getProfileDescription(profile).startswith("sRGB") else profile
+    except (ImageCms.PyCMSError, OSError):
+        return None
+
+
+def _in_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile | None) -> Image.Image:
+    if profile:
+        try:
+            shown = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except ImageCms.PyCMSError:  # damaged, or of another kind of picture
+            shown = None
+        if shown is not None:
+            return shown
     return image.convert("RGB")

@@ -14,6 +14,7 @@ from av.error import FFmpegError
 
 from sora_core.media.container import is_timed, open_container, picture_stream
 from sora_core.media.convert import geometry
+from sora_core.media.deinterlace import whole
 from sora_core.media.timeline import Timeline, demuxed, timeline_of
 
 # Old AVI and odd MP4 files stamp frames in coding order; the deepest B-frame pyramid met in them is two.
@@ -45,7 +46,7 @@ class OpenVideo:
         """Frames in display order, their times never falling; those of packets before ``first_packet`` are left out."""
         if not is_timed(self.container, self.stream):
             assert not first_packet
-            yield from ((i / self.fps, frame) for i, frame in enumerate(self._decoded(0)))
+            yield from ((i / self.fps, frame) for i, frame in enumerate(whole(self._decoded(0), self.stream.time_base)))
             return
         last_s = -math.inf
         for time_s, frame in _in_order(self._stamped(first_packet)):
@@ -54,7 +55,7 @@ class OpenVideo:
 
     def _stamped(self, first_packet: int) -> Iterator[TimedFrame]:
         expected_s = 0.0
-        for frame in self._decoded(first_packet):
+        for frame in whole(self._decoded(first_packet), self.stream.time_base):
             tick_s = float(self.stream.time_base)
             time_s = expected_s if frame.pts is None else (frame.pts - self.timeline.origin) * tick_s
             expected_s = time_s + 1 / self.fps

@@ -205,7 +205,8 @@ def _mended(found: _Packets, fps: float, tick_s: float, joined: bool, sound: Any
         for place in np.flatnonzero(np.diff(own) > longest).tolist():
             if not _is_heard_through(found, first, last, own[place] * tick_s, own[place + 1] * tick_s):
                 shift -= int(own[place + 1] - own[place]) - frame
-                part.append((int(own[place + 1]), shift))
+                # From the middle of the leap on: sound may begin a little before its picture.
+                part.append((int(own[place] // 2 + own[place + 1] // 2), shift))
         steps.append(tuple(part))
         end = int(own[-1]) + shift + frame if len(own) else end
     picture = Clock(tuple(starts), tuple(steps))

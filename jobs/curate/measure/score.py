@@ -70,6 +70,7 @@ class Meter:
     """
 
     models: Mapping[str, ImageModel] = field(default_factory=dict)
+    max_fps: float | None = None
     samples: Track = field(default_factory=_samples)
     looks: Track = field(default_factory=_looks)
     times_s: "array[float]" = field(default_factory=lambda: array("d"))
@@ -83,6 +84,8 @@ class Meter:
     def add(self, frame: Frame) -> None:
         """The next frame."""
         repeats, moved = False, (0.0, 0.0)
+        if self._previous and self._previous.grey(SMALL_HEIGHT).shape != frame.grey(SMALL_HEIGHT).shape:
+            self._previous = None  # of another shape, and so of another shot
         if self._previous:
             before, now = self._previous.grey(SMALL_HEIGHT), frame.grey(SMALL_HEIGHT)
             repeats = cv2.norm(now, before, cv2.NORM_L1) < _FROZEN_DIFFERENCE * now.size
@@ -174,7 +177,8 @@ class Meter:
         times_s: Sequence[float] = self.times_s[first:last]
         pictures = list(accumulate(not repeats for repeats in self.repeats[first:last]))
         if fps is not None and len(pictures) > 1:
-            source_fps = (len(pictures) - 1) / max(times_s[-1] - times_s[0], _TIME_SLACK_S)
+            # As a decoder takes frames: of the file's densest rate, where that is known.
+            source_fps = self.max_fps or (len(pictures) - 1) / max(times_s[-1] - times_s[0], _TIME_SLACK_S)
             pictures = list(resample(zip(times_s, pictures, strict=True), start_s, end_s, fps, source_fps))
             times_s = [start_s + tick / fps for tick in range(len(pictures))]
         return times_s, np.diff(pictures) == 0
