@@ -52,11 +52,9 @@ def _ready(graph: Graph, time_base: Any) -> Iterator[Any]:
     while True:
         try:
             frame = graph.pull()
-        except (NotYet, EOFError):
+        except (NotYet, EOFError, FFmpegError):
             return
-        except FFmpegError:
-            return
-        if frame.pts is not None:
+        if frame.pts is not None and frame.time_base is not None:
             # The filter counts in halves of a tick.
             frame.pts = round(frame.pts * frame.time_base / time_base)
             frame.time_base = time_base
