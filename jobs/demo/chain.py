@@ -72,12 +72,12 @@ def _chain(config: DemoConfig, folder: Path, s3: EmbeddedS3, cluster: LocalClust
         submit(cluster, "curate", [f"source={FOOTAGE}", f"output={CURATED}", *config.curate])
         storage.download(f"{CURATED}/report.html", folder / "curation.html")
     with _timed(seconds, "train", "ray job submit: jobs.train"):
-        begin = [] if config.init is None else [f"init={config.init}"]
+        begin = [f"init={config.init}"] if config.init else []
         submit(cluster, "train", [f"data={CURATED}", f"output={RUN}", *begin, *config.train])
         storage.download(f"{RUN}/training.png", folder / "training.png")
     newest = checkpoint.latest(RUN)
     assert newest is not None, "training ended well, so it left a checkpoint"
-    if config.init is not None:
+    if config.init:
         with _timed(seconds, "compare", "before and after tuning, on the same seeds"):
             for when, model in (("before", config.init), ("after", newest)):
                 output = f"{BUCKET}/{when}"

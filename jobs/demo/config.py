@@ -29,8 +29,8 @@ class DemoConfig(JobConfig):
     """Leave the servers up when the video is made."""
     stop: bool = False
     """End the servers that an earlier demo left up, and do nothing else."""
-    init: str | None = TINY
-    """The model that is tuned; none to learn from nothing."""
+    init: str = TINY
+    """The model that is tuned; empty to learn from nothing."""
     world: tuple[str, ...] = ()
     curate: tuple[str, ...] = ()
     train: tuple[str, ...] = ()
