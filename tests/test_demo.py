@@ -122,7 +122,7 @@ def environment(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_leaves_what_it_promises(made: Made) -> None:
-    for name in ("video.mp4", "sheet.png", "training.png", "curation.html", "before.png", "after.png"):
+    for name in ("video.mp4", "sheet.png", "training.png", "curation.html"):
         assert (made.folder / name).stat().st_size > 1000, name
     keys = {"api_url", "api_key", "studio_url", "s3_url", "dashboard_url", "data_uri", "checkpoint_uri", "seconds"}
     assert set(made.run) == keys
