@@ -102,7 +102,7 @@ def test_a_character_is_its_owner_s_alone(stage: LiveService, kept: str) -> None
         ({"characters": ["KEPT", "KEPT"]}, "characters", "invalid_value"),
         ({"characters": ["char_" + "0" * 32]}, "characters", "not_found"),
         ({"characters": [{"name": "Mira"}]}, "characters.0.id", "missing_parameter"),
-        ({"characters": "Mira"}, "characters", "invalid_value"),
+        ({"characters": "Mira"}, "characters", "not_found"),
         ({"num_frames": 17}, "num_frames", "too_long"),
         ({"num_frames": 17, "characters": []}, None, None),
     ],
@@ -127,7 +127,7 @@ def test_what_is_no_clip_makes_no_character(
     cases: list[tuple[dict[str, bytes], dict[str, str], str, str]] = [
         ({}, {"name": "x"}, "video", "missing_parameter"),
         ({"video": clip}, {}, "name", "missing_parameter"),
-        ({"video": clip}, {"name": ""}, "name", "invalid_value"),
+        ({"video": clip}, {"name": ""}, "name", "missing_parameter"),
         ({"video": clip}, {"name": "x", "colour": "red"}, "colour", "unknown_parameter"),
         ({"video": b"x"}, {"name": "x"}, "video", "invalid_video"),
         (

@@ -68,7 +68,7 @@ def test_a_link_needs_no_key_and_gives_the_format_that_was_asked_for(live: LiveS
     assert fetched.headers["content-type"] == f"image/{kind}"
     assert opened(fetched.content).format == kind.upper()
     parts = httpx.URL(url)
-    for change in ({"expires": 9_999_999_999}, {"signature": "0" * 64}):
+    for change in ({"expires": 2_000_000_000}, {"signature": "0" * 64}):
         assert httpx.get(parts.copy_merge_params(change)).status_code == 404
 
 
@@ -126,13 +126,11 @@ def test_images_that_take_too_long_are_cancelled(
 @pytest.mark.parametrize(
     ("param", "value"),
     [
-        ("quality", "hd"),
         ("background", "transparent"),
         ("output_format", "svg"),
         ("stream", True),
         ("n", 99),
         ("size", "50x32"),
-        ("style", "vivid"),
         ("partial_images", 2),
         ("num_frames", 5),
     ],
