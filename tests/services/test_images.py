@@ -193,7 +193,6 @@ def test_without_a_mask_all_of_an_image_is_made_anew_from_itself(painter: LiveSe
         ({"image": moving()[0], "mask": with_hole((48, 48))}, {}, "mask", "48x48, the image 48x32"),
         ({"image[0]": moving()[0], "image[1]": moving()[0]}, {}, "image", "2 images"),
         ({"image": moving()[0]}, {"size": "50x32"}, "size", "multiples of 16"),
-        ({"image": moving()[0]}, {"input_fidelity": "high"}, "input_fidelity", "unknown parameter"),
         ({"image": moving()[0]}, {"stream": "true"}, "stream", "False"),
         ({"image": moving()[0], "mask": with_hole()}, {"stream": "false"}, "image", "repaint: model 'tiny'"),
     ],
