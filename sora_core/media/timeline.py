@@ -262,7 +262,9 @@ def _told(found: _Packets, picture: Clock, sound: Clock, frame: int, fps: float,
     shown = np.flatnonzero(found.shown)
     latest = shown[np.argmax(times[shown])]
     length = int(found.durations[latest])
-    last = length if 1.5 * frame < length < LONGEST_HOLD_S / tick_s else frame
+    # A file that stores only what changes says so by its rate: its last picture is shown for one frame of that.
+    usual = min(frame, max(length, round(1 / (fps * tick_s)), 1))
+    last = length if 1.5 * frame < length < LONGEST_HOLD_S / tick_s else usual
     origin = int(times[shown].min())
     end_s = (int(times[latest]) - origin + last) * tick_s
     steps = np.diff(np.sort(times[shown]))

@@ -175,7 +175,7 @@ def test_stages_meet_their_share_of_stills_and_resume_where_they_stood() -> None
     stages = (Stage(5, 1.0), Stage(9, 0.0))
     rules = PlanRules(3, 160, 2, 72.0, window_clips=64, image_share=0.5, stages=stages)
     plan = Plan(lengths, rules, stills=stills)
-    steps = list(islice(plan.steps(), 14))
+    steps = list(islice(plan.steps(), 30))
     shares = [float(stills[np.concatenate(step.packs)].mean()) for step in steps]
     assert shares[:5] == [1.0] * 5
     assert shares[5:9] == [0.0] * 4
