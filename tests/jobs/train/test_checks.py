@@ -81,7 +81,7 @@ def test_fewer_steps_than_are_done_are_refused(small_run: TrainConfig) -> None:
 
 def test_an_output_that_cannot_be_written_is_found_first(small_run: TrainConfig, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="file"):
+    with pytest.raises(MissingObject, match="file"):
         check(small_run.model_copy(update={"output": str(tmp_path / "file" / "run")}))
 
 
