@@ -38,7 +38,7 @@ from jobs.curate.stages import attempts
 from jobs.curate.stages.actors import CaptionStage, EncodeStage, ExamineStage, MeasureStage, Stage
 from jobs.curate.stages.latents import Encoders, LatentEncoder
 from jobs.curate.words.endpoint import captioner_of
-from jobs.launch import bind_ray_metrics, ray_session
+from jobs.launch import bind_ray_metrics, ray_session, write_resolved
 from sora_core import storage
 from sora_core.errors import SoraError
 
@@ -92,6 +92,7 @@ def look(config: CurateConfig, encoders: Encoders, known: Sequence[Part]) -> tup
 def _curate(config: CurateConfig, encoders: Encoders, held: Lease) -> None:
     known = read_parts(config.output)
     plan, standing = look(config, encoders, known)
+    write_resolved(config, config.output)
     wanted = plan.keys
     if config.max_likeness is not None:
         measure(plan, config, known)

@@ -11,7 +11,7 @@ import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jobs.curate.config import CurateConfig
-from jobs.launch import ray_session, write_resolved
+from jobs.launch import ray_session
 from sora_core import precision, storage
 from sora_core.errors import ConfigError, MissingObject
 from sora_core.precision import Choice, Precision
@@ -24,8 +24,8 @@ _A_LITTLE_GPU = 0.001
 
 
 def settled(config: CurateConfig) -> CurateConfig:
-    """The config without ``auto``, left beside the output: as the output was begun, else what every node that may
-    take part computes fast."""
+    """The config without ``auto``: as the output was begun, else what every node that may take part computes fast. It
+    holds for later runs once it is left beside the output, before any work and after all checks."""
     before = _before(config.output)
     encode = _kept(config.vae_dtype, before.get("vae_dtype"))
     shots = _kept(config.models.transitions_dtype, before.get("models", {}).get("transitions_dtype"))
@@ -38,8 +38,6 @@ def settled(config: CurateConfig) -> CurateConfig:
     resolved = config.model_copy(update={"vae_dtype": encode, "models": models})
     shown = f", {shots} for shots" if config.models.transitions else ""
     logger.info("precision: %s for latents%s", encode, shown)
-    if not config.dry_run:
-        write_resolved(resolved, config.output)
     return resolved
 
 

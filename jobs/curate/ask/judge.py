@@ -16,6 +16,7 @@ from jobs.curate.rows import Clip, Examined, Source
 from jobs.curate.settle import settled
 from jobs.curate.stages.examine import examine_again
 from jobs.curate.stages.latents import Encoders, Maker
+from jobs.launch import write_resolved
 from sora_core import shards, storage
 from sora_core.errors import ConfigError
 
@@ -98,6 +99,7 @@ def _judge(config: CurateConfig, encoders: Encoders, held: Lease | None) -> None
         return
     num_clips = shards.read_manifest(config.output).totals.clips
     removal.check_shrunk(num_clips, num_clips - outcome.lost, config)
+    write_resolved(config, config.output)
     resume.settle(standing, config.output)
     write_others(plan, standing, config.output)
     maker = Maker(config, vae, text_encoder)

@@ -11,6 +11,7 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -22,8 +23,8 @@ from sora_core.errors import ConfigError, MissingObject, SoraError, StorageError
 logger = logging.getLogger(__name__)
 
 _FOLDER = "writer"
-# Leases that this process holds, by output and number: one of its own that isn't among them is nobody's.
-_ours: set[tuple[str, int]] = set()
+# Tokens of leases that this process holds or asks for: one of its own that isn't among them is nobody's.
+_ours: set[str] = set()
 RENEW_S = 10.0
 DEAD_AFTER_S = 60.0
 
@@ -34,22 +35,23 @@ class LeaseLost(SoraError):
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a lease, and how often it was renewed."""
+    """Who holds a lease, and how often it was renewed. The ``token`` is another for each lease."""
 
     host: str
     pid: int
     since: str
     renewals: int = 0
+    token: str = ""
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.since}"
 
-    def is_gone(self, lease: tuple[str, int]) -> bool:
+    def is_gone(self) -> bool:
         """Whether it was a process of this machine that is no more, or has let go of the lease."""
         if self.host != socket.gethostname():
             return False
         if self.pid == os.getpid():
-            return lease not in _ours
+            return self.token not in _ours
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -85,11 +87,12 @@ class Lease:
 
     def release(self) -> None:
         """Let the next one in."""
-        _ours.discard((self._output, self._number))
-        if not self._lost:
-            for number in _numbers(self._output):
+        try:
+            for number in [] if self._lost else _numbers(self._output):
                 if number <= self._number:
                     storage.delete(_uri(self._output, number))
+        finally:  # not before: another thread would take over what is being given back
+            _ours.discard(self._holder.token)
 
 
 @contextmanager
@@ -125,32 +128,49 @@ def held(output: str, *, renew_s: float = RENEW_S, dead_after_s: float = DEAD_AF
 
 def acquire(output: str, dead_after_s: float = DEAD_AFTER_S) -> Lease:
     """The lease, once nobody living holds it. ConfigError names a holder that lives."""
-    me = Holder(socket.gethostname(), os.getpid(), datetime.now(UTC).isoformat(timespec="seconds"))
-    while True:
-        number = max(_numbers(output), default=-1)
-        if number >= 0 and not _is_dead(output, number, dead_after_s):
-            continue  # it was given back meanwhile
-        _ours.add((output, number + 1))
-        if storage.write_bytes(_uri(output, number + 1), _bytes(me), if_absent=True):
-            return Lease(output, number + 1, me)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    me = Holder(socket.gethostname(), os.getpid(), now, token=uuid.uuid4().hex)
+    _ours.add(me.token)
+    try:
+        while True:
+            number = max(_numbers(output), default=-1)
+            dead = _dead_holder(output, number, dead_after_s) if number >= 0 else None
+            if number >= 0 and dead is None:
+                continue  # it was given back meanwhile
+            if storage.write_bytes(_uri(output, number + 1), _bytes(me), if_absent=True):
+                if _is_alone(output, number + 1, dead):
+                    return Lease(output, number + 1, me)
+                storage.delete(_uri(output, number + 1))
+    except BaseException:
+        _ours.discard(me.token)
+        raise
 
 
-def _is_dead(output: str, number: int, dead_after_s: float) -> bool:
-    """Whether a lease's holder is gone; False when the lease is. ConfigError when it is renewed."""
+def _is_alone(output: str, number: int, dead: Holder | None) -> bool:
+    """Whether nobody else has got a lease. Between a look and what is written after it a lease may be given back, and
+    the numbers begin anew: one run creates the first and another the next of the old ones. Each looks again after it
+    has written, so that one of them at least sees the other."""
+    return max(_numbers(output), default=number) == number and (
+        number == 0 or _read(output, number - 1) in (None, dead)
+    )
+
+
+def _dead_holder(output: str, number: int, dead_after_s: float) -> Holder | None:
+    """A lease's holder that is gone; None when the lease is. ConfigError when it is renewed."""
     seen = _read(output, number)
     if seen is None:
-        return False
+        return None
     deadline = time.monotonic() + dead_after_s
-    while not seen.is_gone((output, number)) and time.monotonic() < deadline:
+    while not seen.is_gone() and time.monotonic() < deadline:
         logger.info("%s is being written by %s; watching whether it lives", output, seen)
         time.sleep(min(1.0, dead_after_s / 10))
         now = _read(output, number)
         if now is None or max(_numbers(output), default=number) > number:
-            return False
+            return None
         if now != seen:
             raise ConfigError(f"output = {output} is being written by another run ({now}): wait for it, or end it")
     logger.warning("%s was being written by %s, which is gone: taken over", output, seen)
-    return True
+    return seen
 
 
 def _numbers(output: str) -> list[int]:

@@ -5,7 +5,7 @@ import logging
 import sys
 
 from services.video.provenance.keys import write_keys
-from sora_core.errors import StorageError
+from sora_core.errors import InputError, StorageError
 
 log = logging.getLogger("services.video.provenance")
 
@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         written = write_keys(wanted.uri, wanted.organisation, wanted.days)
-    except StorageError as error:
+    except (InputError, StorageError) as error:
         log.error("%s", error)
         return 2
     log.info("%s %s", wanted.uri, "written; keep it secret" if written else "is there already, and stays")

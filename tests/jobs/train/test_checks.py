@@ -14,7 +14,7 @@ from jobs.train.config import SampleConfig, TrainConfig, differences
 from jobs.train.driver import check
 from jobs.train.loop import train_steps
 from sora_core import shards
-from sora_core.errors import CheckpointError, ConfigError, FingerprintMismatch, InputError, MissingObject, StorageError
+from sora_core.errors import CheckpointError, ConfigError, FingerprintMismatch, InputError, MissingObject
 from sora_core.text import TextEncoder
 from sora_core.vae import VideoAutoencoder
 
@@ -81,7 +81,7 @@ def test_fewer_steps_than_are_done_are_refused(small_run: TrainConfig) -> None:
 
 def test_an_output_that_cannot_be_written_is_found_first(small_run: TrainConfig, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="file"):
+    with pytest.raises(MissingObject, match="file"):
         check(small_run.model_copy(update={"output": str(tmp_path / "file" / "run")}))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.curate.books import lease
 from jobs.curate.books.lease import Holder, Lease, LeaseLost, acquire, held
 from sora_core import storage
 from sora_core.errors import ConfigError
@@ -26,9 +27,9 @@ with held(sys.argv[1], renew_s=0.1):
 
 
 def race(output: str, writers: int) -> Counter[str]:
-    """What becomes of so many runs that start together, each of which works for a moment."""
+    """What becomes of so many runs that start together, each of which works until one was turned away."""
     outcomes: Counter[str] = Counter()
-    inside, together = [], threading.Barrier(writers)
+    inside, together, refused = [], threading.Barrier(writers), threading.Event()
 
     def write() -> None:
         together.wait()
@@ -36,11 +37,12 @@ def race(output: str, writers: int) -> Counter[str]:
             with held(output, renew_s=0.05, dead_after_s=60.0):
                 inside.append(threading.get_ident())
                 assert len(inside) == 1, "two writers at once"
-                time.sleep(1.0)
+                assert refused.wait(60)
                 inside.remove(threading.get_ident())
                 outcomes["wrote"] += 1
         except ConfigError:
             outcomes["refused"] += 1
+            refused.set()
 
     threads = [threading.Thread(target=write) for _ in range(writers)]
     for thread in threads:
@@ -61,7 +63,30 @@ def test_of_many_writers_at_once_one_writes(s3: str) -> None:
 
 
 def test_of_many_writers_at_once_one_writes_to_a_folder(tmp_path: Path) -> None:
-    assert race(str(tmp_path), 4).total() == 4
+    outcomes = race(str(tmp_path), 4)
+    assert outcomes["wrote"] >= 1
+    assert outcomes.total() == 4
+
+
+def test_a_lease_that_another_numbering_overlaps_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first number is created anew while somebody takes over from the one that had it: one of both gives way."""
+    output = str(tmp_path)
+    uri = str(tmp_path / "writer" / "000000.json")
+    storage.write_bytes(uri, b'{"host": "elsewhere", "pid": 1, "since": "long ago"}')
+    newcomer = Holder("elsewhere", 2, "now", token="another")
+    seen: list[int] = []
+
+    def overtaken(place: str, number: int, dead_after_s: float) -> Holder | None:
+        found = dead_holder(place, number, 0.0)
+        if not seen:
+            storage.write_bytes(uri, lease._bytes(newcomer))
+        seen.append(number)
+        return found
+
+    dead_holder = lease._dead_holder
+    monkeypatch.setattr(lease, "_dead_holder", overtaken)
+    acquire(output).release()
+    assert seen == [0, 0], "it looked again"
 
 
 def test_a_killed_holders_lease_is_taken_over_and_a_living_ones_is_not(tmp_path: Path) -> None:
@@ -81,12 +106,12 @@ def test_a_holder_on_another_machine_is_dead_when_it_is_silent(tmp_path: Path) -
     storage.write_bytes(str(tmp_path / "writer" / "000000.json"), said)
     asleep = Lease(str(tmp_path), 0, Holder("elsewhere", 1, "long ago"))
     started = time.monotonic()
-    lease = acquire(str(tmp_path), dead_after_s=0.3)
+    awake = acquire(str(tmp_path), dead_after_s=0.3)
     assert time.monotonic() - started >= 0.3
-    lease.check()
+    awake.check()
     with pytest.raises(LeaseLost, match="nothing was removed"):
         asleep.renew()
     with pytest.raises(LeaseLost):
         asleep.check()
-    lease.release()
+    awake.release()
     assert list((tmp_path / "writer").iterdir()) == []
