@@ -19,6 +19,7 @@ _ZOOMED = 1.2
 _GONE, _COVERED, _WHOLE = 0.05, 0.75, 0.92
 """Parts of an object's greatest area: out of the picture, behind something, all there."""
 _PANNED = 0.12
+_STIRRED = 0.05  # a ground at rest stays below it, in shares of the width
 """Drift of the ground over a clip, in widths of the picture."""
 
 
@@ -76,14 +77,23 @@ def camera(looked: Looked) -> str | None:
 
 def _ground_drift(looked: Looked) -> float:
     """Pixels to the right that the ground moves over the clip, by phase correlation of neighbouring frames."""
-    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in looked.video]
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) for frame in looked.video]
     kernel = np.ones((5, 5), np.uint8)
-    for picture, mask in zip(grey, looked.pure, strict=True):
-        near = cv2.dilate(mask.astype(np.uint8), kernel).astype(bool)
-        picture[near] = picture[~near].mean() if not near.all() else 0
+    near = [cv2.dilate(mask.astype(np.uint8), kernel).astype(bool) for mask in looked.pure]
     window = cv2.createHanningWindow(grey[0].shape[::-1], cv2.CV_32F)
-    steps = [cv2.phaseCorrelate(one, other, window)[0][0] for one, other in pairwise(grey)]
-    return float(sum(steps))
+    freely = held = 0.0
+    for (one, hole), (other, next_hole) in pairwise(zip(grey, near, strict=True)):
+        both = hole | next_hole
+        # A hole that goes with an object can be taken for the motion; one that stays can't, but holds it back.
+        freely += cv2.phaseCorrelate(_filled(one, hole), _filled(other, next_hole), window)[0][0]
+        held += cv2.phaseCorrelate(_filled(one, both), _filled(other, both), window)[0][0]
+    return freely if abs(held) > _STIRRED * looked.video.shape[2] else 0.0
+
+
+def _filled(picture: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """A picture whose hole has the mean of the rest."""
+    filled: NDArray[np.float32] = np.where(hole, picture[~hole].mean() if not hole.all() else 0, picture)
+    return filled.astype(np.float32)
 
 
 def _score_event(looked: Looked, truth: Attributes) -> dict[str, bool]:

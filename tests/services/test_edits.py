@@ -221,7 +221,7 @@ def refusing(tmp_path_factory: pytest.TempPathFactory, learned: str) -> Iterator
         ("/edits", {"boxen": []}, "boxen", "unknown_parameter", "boxes"),
         ("/edits", {"boxes": [{"x": 90, "y": 0, "width": 9, "height": 9}]}, "boxes", "invalid_value", "48x32"),
         ("/edits", {"boxes": [{"x": 0}]}, "boxes.0.y", "missing_parameter", "required"),
-        ("/edits", {"boxes": "["}, "boxes", "invalid_value", "boxes"),
+        ("/edits", {"boxes": "["}, "boxes", "invalid_json", "boxes"),
         ("/edits", {"remove_bars": True}, "remove_bars", "invalid_value", "no black bars"),
         ("/edits", {"size": "48x32"}, "size", "invalid_value", "nothing to paint"),
         ("/edits", {"size": "50x32"}, "size", "invalid_value", "multiples of 16"),
@@ -239,7 +239,7 @@ def refusing(tmp_path_factory: pytest.TempPathFactory, learned: str) -> Iterator
         (
             "/extensions",
             {"num_frames": 30, "enable_frame_interpolation": True, "frame_interpolation_exp": 2},
-            "frame_interpolation_exp",
+            "enable_frame_interpolation",
             "too_long",
             "153 frames: at most 120",
         ),
@@ -268,7 +268,7 @@ def test_sources_that_cannot_be_used_are_refused_before_any_work(
 ) -> None:
     cases: list[tuple[bytes, str]] = [
         (b"junk", "invalid_video"),
-        (b"", "invalid_video"),
+        (b"", "missing_parameter"),
         (png(moving()[0]), "invalid_video"),
         (films().read_bytes()[:600], "invalid_video"),
         (bytes(LIMITS["max_video_bytes"] + 1), "too_large"),

@@ -55,7 +55,8 @@ def test_noise_is_read_no_better_than_chance(kind: str) -> None:
     truths = [sample(mix, seed).attributes for seed in range(80)]
     found = accuracy([(noises(kind, (9, 64, 64, 3), rng), truth) for truth in truths])
     for name, value in found.items():
-        assert value <= 1 / len(VOCABULARY[name])
+        chance = 1 / len(VOCABULARY[name])
+        assert value <= chance + 2 * (chance * (1 - chance) / len(truths)) ** 0.5  # two deviations of so many guesses
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
