@@ -63,8 +63,9 @@ def _run(asked: argparse.Namespace, admin: Administration, actor: str) -> Iterab
             return [AdminKey.of(key) for key in admin.keys(asked.owner)]
         case "keys", "add":
             expires_in_s = None if asked.days is None else asked.days * _DAY_S
-            scopes = asked.scope or [Scope.MAKE, Scope.READ]
-            wanted = CreateKey(owner=asked.owner, name=asked.name, scopes=scopes, expires_in_s=expires_in_s)
+            wanted = CreateKey(
+                owner=asked.owner, name=asked.name, scopes=asked.scope or None, expires_in_s=expires_in_s
+            )
             key, secret = admin.add_key(actor, wanted.owner, wanted.name, wanted.scopes, wanted.expires_in_s)
             return [AdminKeyWithSecret(**key_fields(key), secret=secret)]
         case "keys", "revoke":

@@ -144,7 +144,9 @@ class Motion:
         """Take the next frame; how far down and right its content lies of where it lay in the first."""
         factor = min(1.0, _MOTION_SIDE / max(luma.shape))
         small = luma if factor == 1.0 else cv2.resize(luma, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        if self._anchor is None or self._before is None or min(small.shape) < _SMALLEST_MOVING:
+        if min(small.shape) < _SMALLEST_MOVING:
+            return 0, 0
+        if self._anchor is None or self._before is None:
             self._window = cv2.createHanningWindow(small.shape[::-1], cv2.CV_32F)
             self._anchor = self._before = small
             return 0, 0

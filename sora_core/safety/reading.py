@@ -15,6 +15,7 @@ from sora_core.safety.mark import LUMA, TILE, Layout, MarkKey, Motion, layout, l
 SCALES = (1.0, 0.5, 2.0, 0.75, 2 / 3, 1.5, 4 / 3)
 FALSE_ALARM = 1e-7
 _CANDIDATES = 8
+SMALLEST_SIDE = 32  # pixels; what is smaller has no room for a mark that could be read
 # The noise of a codec, in luma levels: below it a neighbourhood's variance says nothing.
 _NOISE = 2.0
 
@@ -32,6 +33,8 @@ class Reading:
 def read_mark(frames: Iterable[UInt8[np.ndarray, "h w 3"]], keys: Sequence[MarkKey]) -> Reading | None:
     """The mark in a video's frames, or in a picture's one; None when there is none that any of the keys made."""
     lumas = [cv2.transform(frame, LUMA[None]).astype(np.float32) for frame in frames]
+    if not lumas or min(lumas[0].shape) < SMALLEST_SIDE:
+        return None
     for scale in SCALES:
         spectra = [_whitened(np.fft.fft2(tile)) for tile in _folded(lumas, scale)]
         for key in keys:

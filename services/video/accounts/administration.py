@@ -20,9 +20,10 @@ class Administration:
         self._clock = clock
 
     def add_key(
-        self, actor: str, owner: str, name: str, scopes: Sequence[Scope], expires_in_s: float | None
+        self, actor: str, owner: str, name: str | None, scopes: Sequence[Scope] | None, expires_in_s: float | None
     ) -> tuple[Key, str]:
-        """A new key and its secret, which nobody is told again."""
+        """A new key, for making and reading unless told otherwise, and its secret, which nobody is told again."""
+        name, scopes = name or "", scopes or (Scope.MAKE, Scope.READ)
         expires_at = None if expires_in_s is None else self._clock() + expires_in_s
         key, secret = self._keys.add(owner, name, scopes, expires_at)
         self._books.note(actor, "key.add", key.id, owner=owner, name=name, scopes=[str(scope) for scope in scopes])

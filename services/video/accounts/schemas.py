@@ -18,8 +18,10 @@ class CreateKey(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     owner: Owner
-    name: str = Field(default="", max_length=200, description="what tells it from the owner's others")
-    scopes: list[Scope] = Field(default=[Scope.MAKE, Scope.READ], min_length=1, max_length=3)
+    name: str | None = Field(default=None, max_length=200, description="what tells it from the owner's others")
+    scopes: list[Scope] | None = Field(
+        default=None, min_length=1, max_length=3, description="make and read unless it says otherwise"
+    )
     expires_in_s: float | None = Field(default=None, gt=0, le=1e9)
 
 

@@ -91,7 +91,9 @@ def body_schema(schema: type[BaseModel], *, files: tuple[str, ...] = ()) -> dict
             }
             for name in files
         }
+        # Which fields exclude one another is said of JSON alone: tools that check documents can't weigh files.
         form = {**as_json, "properties": {**known, **uploads}}
+        form.pop("not", None)
         content["multipart/form-data"] = {"schema": form}
     return {"requestBody": {"required": True, "content": content}}
 

@@ -97,3 +97,10 @@ def test_a_picture_says_it_too(marked: Frames) -> None:
     reading = read_mark([picture], [KEY])
     assert reading is not None
     assert reading.identity == 7
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (15, 40), (33, 31)])
+def test_a_picture_too_small_for_a_mark_is_marked_and_says_nothing(size: tuple[int, int]) -> None:
+    frames = [np.full((*size, 3), 90, np.uint8)] * 2
+    assert [frame.shape for frame in mark_frames(frames, KEY, 7)] == [(*size, 3)] * 2
+    assert read_mark(frames, [KEY]) is None
