@@ -65,7 +65,11 @@ def assert_as_if_at_once(config: CurateConfig, tmp_path: Path) -> None:
     assert ours.keys() == theirs.keys()
     for clip_id, row in ours.items():
         for name in Row.__slots__:
-            np.testing.assert_array_equal(getattr(row, name), getattr(theirs[clip_id], name), name)
+            mine, its = getattr(row, name), getattr(theirs[clip_id], name)
+            if name.startswith("latent_"):  # rounded otherwise in another batch, by a step of what they are kept in
+                np.testing.assert_allclose(mine, its, rtol=2**-10, atol=1e-4, err_msg=name)
+            else:
+                np.testing.assert_array_equal(mine, its, name)
     whole = shards.read_manifest(fresh.output)
     assert shards.read_manifest(config.output).whitening_std == pytest.approx(whole.whitening_std)
 
