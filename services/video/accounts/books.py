@@ -2,8 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +10,7 @@ import sqlalchemy as sa
 
 from services.video.ledger import Ledger
 from services.video.ledger.account_tables import audit, usage
-from services.video.ledger.tables import available, transaction
+from services.video.ledger.tables import database
 
 GroupBy = Literal["owner", "key", "day"]
 
@@ -47,11 +46,6 @@ class Books:
         self._engine = ledger.engine
         self._clock = clock
 
-    @contextmanager
-    def _database(self, *, writes: bool) -> Iterator[sa.Connection]:
-        with available(self._engine), transaction(self._engine, writes=writes) as db:
-            yield db
-
     def used(self, since: float, until: float, owner: str | None = None, group_by: GroupBy = "key") -> list[Used]:
         """The use between two times by owner, by key, or by key and day (the number of days since 1970, UTC)."""
         groups: dict[str, Any] = {"owner": usage.c.owner}
@@ -67,7 +61,7 @@ class Books:
         )
         query = sa.select(*(column.label(name) for name, column in groups.items()), *sums)
         query = query.where(usage.c.ended_at >= since, usage.c.ended_at < until, mine)
-        with self._database(writes=False) as db:
+        with database(self._engine, writes=False) as db:
             rows = db.execute(query.group_by(*groups.values()).order_by(*groups.values())).all()
         return [Used(**({"key_id": None, "day": None} | dict(row._mapping))) for row in rows]
 
@@ -76,12 +70,12 @@ class Books:
         now = self._clock()
         entry_id = f"audit_{int(now * 1000):012x}{secrets.token_hex(6)}"
         row = {"id": entry_id, "at": now, "actor": actor, "action": action, "target": target, "details": details}
-        with self._database(writes=True) as db:
+        with database(self._engine, writes=True) as db:
             db.execute(audit.insert().values(**row))
 
     def actions(self, limit: int = 100, before: str | None = None) -> list[Action]:
         """The audit log, newest first, from before an entry on."""
         older = sa.true() if before is None else audit.c.id < before
         query = sa.select(audit).where(older).order_by(audit.c.id.desc()).limit(limit)
-        with self._database(writes=False) as db:
+        with database(self._engine, writes=False) as db:
             return [Action(**row._mapping) for row in db.execute(query)]

@@ -5,8 +5,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -16,7 +15,7 @@ import sqlalchemy as sa
 from services.video.config import ApiSettings, hash_key
 from services.video.ledger import Ledger
 from services.video.ledger.account_tables import keys, service_secrets
-from services.video.ledger.tables import available, transaction
+from services.video.ledger.tables import database
 
 _KNOWN_S = 5.0  # how long a revoked key may still be good in a replica that has just seen it
 _REMEMBERED = 10_000
@@ -61,11 +60,6 @@ class KeyStore:
         self._engine = ledger.engine
         self._clock = clock
 
-    @contextmanager
-    def _database(self, *, writes: bool) -> Iterator[sa.Connection]:
-        with available(self._engine), transaction(self._engine, writes=writes) as db:
-            yield db
-
     def add(self, owner: str, name: str, scopes: Sequence[Scope], expires_at: float | None) -> tuple[Key, str]:
         """A new key, and its secret, which nobody is told again."""
         now, secret = self._clock(), f"sk-{secrets.token_urlsafe(32)}"
@@ -79,14 +73,14 @@ class KeyStore:
             "expires_at": expires_at,
             "revoked_at": None,
         }
-        with self._database(writes=True) as db:
+        with database(self._engine, writes=True) as db:
             db.execute(keys.insert().values(**row, digest=hash_key(secret)))
         return Key(**row), secret
 
     def of_digest(self, digest: str) -> Key | None:
         """The key that has this hash, as long as it is good."""
         query = sa.select(keys).where(keys.c.digest == digest, keys.c.revoked_at.is_(None))
-        with self._database(writes=False) as db:
+        with database(self._engine, writes=False) as db:
             row = db.execute(query).one_or_none()
         key = None if row is None else _key(row)
         return key if key and (key.expires_at is None or key.expires_at > self._clock()) else None
@@ -94,12 +88,12 @@ class KeyStore:
     def all(self, owner: str | None = None) -> list[Key]:
         """Every key, or an owner's, newest first; also those that have ended."""
         mine = sa.true() if owner is None else keys.c.owner == owner
-        with self._database(writes=False) as db:
+        with database(self._engine, writes=False) as db:
             return [_key(row) for row in db.execute(sa.select(keys).where(mine).order_by(keys.c.id.desc()))]
 
     def revoke(self, key_id: str) -> Key | None:
         """End a key now; None when there is none. One that has ended stays as it is."""
-        with self._database(writes=True) as db:
+        with database(self._engine, writes=True) as db:
             open_key = (keys.c.id == key_id) & keys.c.revoked_at.is_(None)
             db.execute(keys.update().where(open_key).values(revoked_at=self._clock()))
             row = db.execute(sa.select(keys).where(keys.c.id == key_id)).one_or_none()
@@ -108,7 +102,7 @@ class KeyStore:
     def secret(self, name: str) -> str:
         """A secret of the service's own, the same for all replicas; made when it is first asked for."""
         query = sa.select(service_secrets.c.secret).where(service_secrets.c.name == name)
-        with self._database(writes=True) as db:
+        with database(self._engine, writes=True) as db:
             known: str | None = db.execute(query).scalar()
             if known is not None:
                 return known

@@ -294,3 +294,10 @@ def available(engine: sa.Engine) -> Iterator[None]:
         raise LedgerUnavailable(
             f"the ledger at {where} doesn't answer ({cause}); start it or correct the URL"
         ) from error
+
+
+@contextmanager
+def database(engine: sa.Engine, *, writes: bool) -> Iterator[sa.Connection]:
+    """One transaction of a store beside the ledger's own; LedgerUnavailable when the database doesn't answer."""
+    with available(engine), transaction(engine, writes=writes) as db:
+        yield db

@@ -1,13 +1,11 @@
 """What is remembered of each file that left, by the number in its mark: it outlives the file, and tells no owner."""
 
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 
 from services.video.ledger import Ledger
-from services.video.ledger.tables import available, origins, transaction
+from services.video.ledger.tables import database, origins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,18 +23,17 @@ class KnownOrigin:
 class OriginStore:
     """Origins by mark; each method is one transaction. LedgerUnavailable when the database doesn't answer."""
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         self._engine = ledger.engine
-        self._clock = clock
 
     def remember(self, origin: KnownOrigin) -> None:
         """Keep an origin, in place of what an earlier attempt at the same job left."""
-        with available(self._engine), transaction(self._engine, writes=True) as db:
+        with database(self._engine, writes=True) as db:
             db.execute(origins.delete().where(origins.c.mark == origin.mark))
             db.execute(origins.insert().values(**asdict(origin)))
 
     def by_mark(self, mark: int) -> KnownOrigin | None:
         """What is known of the file whose pixels say this number."""
-        with available(self._engine), transaction(self._engine, writes=False) as db:
+        with database(self._engine, writes=False) as db:
             row = db.execute(sa.select(origins).where(origins.c.mark == mark)).one_or_none()
         return None if row is None else KnownOrigin(**row._mapping)

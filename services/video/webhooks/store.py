@@ -3,7 +3,6 @@
 import json
 import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ import sqlalchemy as sa
 from services.video.job import Job, Kind, Status
 from services.video.ledger import Ledger
 from services.video.ledger.rows import job_of
-from services.video.ledger.tables import available, jobs, transaction, webhook_deliveries, webhook_endpoints
+from services.video.ledger.tables import database, jobs, webhook_deliveries, webhook_endpoints
 from services.video.ledger.used import note_usage
 from services.video.webhooks.signing import new_secret
 
@@ -73,11 +72,6 @@ class WebhookStore:
         """Unix seconds by the clock of the ledger."""
         return self._clock()
 
-    @contextmanager
-    def _database(self, *, writes: bool) -> Iterator[sa.Connection]:
-        with available(self._engine), transaction(self._engine, writes=writes) as db:
-            yield db
-
     # --- endpoints
 
     def add(self, owner: str, name: str, url: str, event_types: Sequence[str], most: int) -> Endpoint | None:
@@ -96,7 +90,7 @@ class WebhookStore:
             "updated_at": now,
         }
         mine = sa.select(sa.func.count()).where(webhook_endpoints.c.owner == owner)
-        with self._database(writes=True) as db:
+        with database(self._engine, writes=True) as db:
             if db.execute(mine).scalar_one() >= most:
                 return None
             db.execute(webhook_endpoints.insert().values(**row))
@@ -104,7 +98,7 @@ class WebhookStore:
 
     def get(self, endpoint_id: str, owner: str) -> Endpoint | None:
         """An endpoint of the owner's."""
-        with self._database(writes=False) as db:
+        with database(self._engine, writes=False) as db:
             return _endpoint(db, _own(endpoint_id, owner))
 
     def page(self, owner: str, after: str | None, limit: int) -> tuple[list[Endpoint], bool]:
@@ -113,13 +107,13 @@ class WebhookStore:
         if after is not None:
             where.append(webhook_endpoints.c.id < after)
         query = sa.select(webhook_endpoints).where(*where).order_by(webhook_endpoints.c.id.desc()).limit(limit + 1)
-        with self._database(writes=False) as db:
+        with database(self._engine, writes=False) as db:
             rows = db.execute(query).all()
         return [Endpoint(**row._mapping) for row in rows[:limit]], len(rows) > limit
 
     def change(self, endpoint_id: str, owner: str, values: dict[str, Any]) -> Endpoint | None:
         """Change what is given; the endpoint as it is then."""
-        with self._database(writes=True) as db:
+        with database(self._engine, writes=True) as db:
             if values:
                 update = webhook_endpoints.update().where(_own(endpoint_id, owner))
                 again = {"failing_since": None, "disabled_at": None}  # whoever changes it looks after it
@@ -139,10 +133,10 @@ class WebhookStore:
         now = self._clock()
         failing = webhook_endpoints.c.failing_since < now - longest_s
         query = sa.select(webhook_endpoints.c.id).where(failing, webhook_endpoints.c.disabled_at.is_(None))
-        with self._database(writes=False) as db:
+        with database(self._engine, writes=False) as db:
             if db.execute(query.limit(1)).first() is None:
                 return []
-        with self._database(writes=True) as db:
+        with database(self._engine, writes=True) as db:
             found = list(db.execute(query).scalars())
             db.execute(webhook_endpoints.update().where(webhook_endpoints.c.id.in_(found)).values(disabled_at=now))
             db.execute(webhook_deliveries.delete().where(webhook_deliveries.c.endpoint_id.in_(found)))
@@ -150,7 +144,7 @@ class WebhookStore:
 
     def remove(self, endpoint_id: str, owner: str) -> bool:
         """Forget an endpoint and what is on its way to it; False when there is none."""
-        with self._database(writes=True) as db:
+        with database(self._engine, writes=True) as db:
             gone = db.execute(webhook_endpoints.delete().where(_own(endpoint_id, owner))).rowcount == 1
             if gone:
                 db.execute(webhook_deliveries.delete().where(webhook_deliveries.c.endpoint_id == endpoint_id))
@@ -166,10 +160,10 @@ class WebhookStore:
         """
         ended = ~jobs.c.announced & jobs.c.status.in_((Status.COMPLETED, Status.FAILED))
         query = sa.select(jobs).where(ended).order_by(jobs.c.id).limit(_ANNOUNCED_AT_ONCE)
-        with self._database(writes=False) as db:
+        with database(self._engine, writes=False) as db:
             if db.execute(query.limit(1)).first() is None:
                 return 0
-        with self._database(writes=True) as db:
+        with database(self._engine, writes=True) as db:
             found = [job_of(row) for row in db.execute(query.with_for_update(skip_locked=True))]
             rows = list(self._events(db, [job for job in found if job.kind is Kind.VIDEO and job.deleted_at is None]))
             if rows:
@@ -198,12 +192,12 @@ class WebhookStore:
         """
         now = self._clock()
         table = webhook_deliveries
-        with self._database(writes=False) as db:
+        with database(self._engine, writes=False) as db:
             rows = {row.endpoint_id: row for row in db.execute(_due(now, busy, limit))}
         if not rows:
             return []
         claimed = []
-        with self._database(writes=True) as db:
+        with database(self._engine, writes=True) as db:
             for row in list(rows.values())[:limit]:
                 same = _this(row.event_id, row.endpoint_id) & (table.c.due_at == row.due_at)
                 update = table.update().where(same).values(due_at=now + lease_s, attempts=row.attempts + 1)
@@ -217,7 +211,7 @@ class WebhookStore:
         endpoint took it."""
         this, mine = _this(delivery.event_id, delivery.endpoint.id), webhook_endpoints.c.id == delivery.endpoint.id
         since = None if taken else sa.func.coalesce(webhook_endpoints.c.failing_since, self._clock())
-        with self._database(writes=True) as db:
+        with database(self._engine, writes=True) as db:
             if not taken or delivery.endpoint.failing_since is not None:
                 db.execute(webhook_endpoints.update().where(mine).values(failing_since=since))
             if due_at is None:
