@@ -53,7 +53,7 @@ def test_a_second_source_is_added_and_prune_removes_only_when_so_much_is_named(
 ) -> None:
     second = with_(first, source=str(tmp_path / "second"))
     curate(second)
-    assert "4 objects stay that aren't under the source" in capsys.readouterr().out
+    assert "4 objects stay that this run doesn't want" in capsys.readouterr().out
     assert uris(second) == {"red.mp4", "blue.mp4", "grey.mp4"}
     curate(first)
     assert uris(first) == {"red.mp4", "blue.mp4", "grey.mp4"}

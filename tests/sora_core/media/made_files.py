@@ -72,13 +72,23 @@ def make(path: Path, made: Made) -> Path:
             frame = picture.reformat(format=made.pix_fmt)
             frame.time_base = stream.codec_context.time_base
             frame.pts = round(stamp / TICKS / frame.time_base)
-            container.mux(stream.encode(frame))
+            container.mux(_lasting(stream.encode(frame), made))
             if sound and number * SOUND_HZ % made.fps == 0:
                 container.mux(sound.encode(_tone(made, number)))
-        container.mux(stream.encode())
+        container.mux(_lasting(stream.encode(), made))
         if sound:
             container.mux(sound.encode())
     return path
+
+
+def _lasting(packets: list[av.Packet], made: Made) -> list[av.Packet]:
+    """Encoders give each picture the length of a frame at their rate, which the last of a file would keep."""
+    lengths = dict(zip(made.stamps(), made.gaps, strict=False))
+    for packet in packets if made.gaps else ():
+        assert packet.pts is not None
+        stamp = min(lengths, key=lambda due: abs(due - packet.pts * packet.time_base * TICKS))
+        packet.duration = round(lengths[stamp] / TICKS / packet.time_base)
+    return packets
 
 
 def _tone(made: Made, number: int) -> av.AudioFrame:

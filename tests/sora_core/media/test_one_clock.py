@@ -75,8 +75,10 @@ def variants(draw: st.DrawFn) -> File:
         return f"{format} {codec} {lengths} {starts} {options}", many, truth, [i / 25 for i in range(len(truth))]
     count = draw(st.integers(8, 60))
     gaps: tuple[int, ...] = ()
+    # Not in MP4, whose edit FFmpeg may end before its last pictures where they are held long and stored out of order.
+    lengths = [1, 2, 3, 7, 25, *([200, 400] if format == "matroska" else [])]
     if format in ("mp4", "mov", "matroska") and draw(st.booleans()):
-        gaps = tuple(TICKS * draw(st.sampled_from([1, 2, 3, 7, 25])) // 25 for _ in range(count))
+        gaps = tuple(TICKS * draw(st.sampled_from(lengths)) // 25 for _ in range(count))
     left_out = draw(st.integers(0, 6)) if format in ("mp4", "mov") and not gaps else 0
 
     def single(folder: Path) -> Path:

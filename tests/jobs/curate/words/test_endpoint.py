@@ -20,6 +20,7 @@ from sora_core import shards
 from sora_core.captioner import NoCaption, parse
 from sora_core.errors import ConfigError
 from sora_core.media import encode_mp4
+from sora_core.precision import EXACT, REDUCED
 from tests.jobs.curate.conftest import Tally
 from tests.jobs.curate.endpoint import MODEL, Endpoint, running
 from tests.jobs.curate.stripes import COLOURS, stripes
@@ -74,10 +75,10 @@ def test_no_caption_slips_to_another_clip(tally: Tally, config: CurateConfig) ->
 def test_what_the_model_said_is_not_asked_again(tally: Tally, config: CurateConfig) -> None:
     write_wordless(Path(config.source))
     with running() as endpoint:
-        asked = asking(config, endpoint)
+        asked = asking(config.model_copy(update={"vae_dtype": REDUCED}), endpoint)
         curate(asked)
         before, endpoint.asked = captions(asked), Counter()
-        curate(asked.model_copy(update={"vae_dtype": "float32"}))
+        curate(asked.model_copy(update={"vae_dtype": EXACT}))
         assert endpoint.asked.total() == 0
     assert captions(asked) == before
     assert tally.counts["encode"] == 18
