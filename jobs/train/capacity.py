@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from jobs.train.config import TrainConfig
 from jobs.train.data import Dataset
 from sora_core.dit.config import DiTConfig
+from sora_core.dit.model import DiT
 from sora_core.errors import ConfigError
 from sora_core.shapes import LatentShape, Patch
 from sora_core.training.memory import GIB, Needs, Workload, needs
@@ -34,7 +36,14 @@ def estimate(config: TrainConfig, dataset: Dataset, dit: DiTConfig, num_workers:
         config.model.activation_checkpointing,
         config.use_gpu,
     )
-    return _needs(dit, config.optimizer.rules(), workload, config.layout(0, num_workers))
+    needed = _needs(dit, config.optimizer.rules(), workload, config.layout(0, num_workers))
+    return replace(needed, samples=_second_model(config, dit)) if config.samples.every else needed
+
+
+def _second_model(config: TrainConfig, dit: DiTConfig) -> float:
+    """Bytes of the transformer that makes samples beside the one that learns."""
+    with torch.device("meta"):
+        return float(DiT(dit).num_params * (config.dtype if config.use_gpu else torch.float32).itemsize)
 
 
 @lru_cache(maxsize=16)

@@ -7,15 +7,14 @@ import dataclasses
 import json
 import logging
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
-from torch.distributed.tensor import DTensor
 
-from jobs.train import parts
+from jobs.train import host, parts
 from sora_core import checkpoint, storage
 from sora_core.errors import CheckpointError, MissingObject
 from sora_core.training.parallel import Layout
@@ -30,28 +29,28 @@ _MODEL, _AVERAGE, _OPTIMIZER = "model.", "ema.", "optimizer."
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """This worker's part of a trainer's tensors, copied to the CPU, and where the trainer stood.
+    """This worker's part of a trainer's tensors, on their way to the CPU, and where the trainer stood.
 
-    ``average`` has the weights that serve, on the first worker, where they lie whole.
+    ``average`` has the weights that serve, on the first worker, where they lie whole; ``wait`` until all are there.
     """
 
     tensors: dict[str, Tensor]
     position: Position
     average: dict[str, Tensor] | None
+    wait: Callable[[], None]
 
     @classmethod
     def take(cls, trainer: Trainer, position: Position) -> "Snapshot":
         layout = trainer.workers.layout
         everything = _tensors(trainer)
-        mine = {name: _copy(everything[name]) for name in _share(everything, layout)}
-        average = None
-        if layout.rank == 0 and layout.shards == 1:
-            average = {
-                name.removeprefix(_AVERAGE): mine[name] if name in mine else _copy(value)
-                for name, value in everything.items()
-                if name.startswith(_AVERAGE)
-            }
-        return cls(mine, position, average)
+        mine = set(_share(everything, layout))
+        serves = layout.rank == 0 and layout.shards == 1
+        averages = {name for name in everything if name.startswith(_AVERAGE)} if serves else set()
+        copies, wait = host.copy(
+            {name: everything[name] for name in everything if name in mine | averages}, trainer.device
+        )
+        average = {name.removeprefix(_AVERAGE): copies[name] for name in averages} if serves else None
+        return cls({name: copies[name] for name in copies if name in mine}, position, average, wait)
 
 
 def _tensors(trainer: Trainer) -> dict[str, Tensor]:
@@ -65,20 +64,6 @@ def _share(tensors: Mapping[str, Tensor], layout: Layout) -> list[str]:
     """What this worker's replica stores of the state that all replicas hold: about as much as every other."""
     by_size = sorted(tensors, key=lambda name: (-tensors[name].numel(), name))
     return by_size[layout.replica :: layout.replicas]
-
-
-def _copy(value: Tensor) -> Tensor:
-    held = value.detach()
-    if not isinstance(held, DTensor):
-        return held.to("cpu", copy=True)
-    return DTensor.from_local(
-        held.to_local().to("cpu", copy=True),
-        held.device_mesh,
-        held.placements,
-        run_check=False,
-        shape=held.shape,
-        stride=held.stride(),
-    )
 
 
 def store(uri: str, snapshot: Snapshot, group: ProcessGroup | None) -> None:

@@ -76,6 +76,7 @@ class Writer:
         """What made it impossible, None when all is written."""
         start = time.perf_counter()
         self._owed.append(before)
+        snapshot.wait()
         uri = checkpoint.step_uri(self._output, meta.step)
         first, group = self._workers.layout.rank == 0, self._workers.background
         try:

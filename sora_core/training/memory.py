@@ -30,7 +30,8 @@ class Needs:
 
     ``gathered`` are the whole weights and gradients that pass through where weights lie in shards; ``activations`` the
     peak of a forward and backward of one pack, ``update`` that of the optimisers, which don't meet; ``snapshot`` the
-    copy that a checkpoint is written from, where it lies in the same memory.
+    copy that a checkpoint is written from, where it lies in the same memory, ``host`` where it lies in the machine's;
+    ``samples`` the second model that the first worker makes samples with while it trains.
     """
 
     weights: float
@@ -41,16 +42,20 @@ class Needs:
     activations: float
     update: float
     snapshot: float
+    host: float
+    samples: float = 0.0
 
     @property
     def total(self) -> float:
         """The peak."""
-        lasting = self.weights + self.gradients + self.optimizer + self.average + self.snapshot
+        lasting = self.weights + self.gradients + self.optimizer + self.average + self.snapshot + self.samples
         return lasting + max(self.gathered + self.activations, self.update)
 
     def __str__(self) -> str:
-        parts = ", ".join(f"{item.name} {getattr(self, item.name) / GIB:.2f}" for item in fields(self))
-        return f"{self.total / GIB:.2f} GiB a worker ({parts})"
+        names = (item.name for item in fields(self) if item.name != "host")
+        parts = ", ".join(f"{name} {getattr(self, name) / GIB:.2f}" for name in names)
+        beside = f" and {self.host / GIB:.2f} GiB of the machine's own for checkpoints" if self.host else ""
+        return f"{self.total / GIB:.2f} GiB a worker ({parts}){beside}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,7 @@ def needs(dit: DiTConfig, rules: OptimRules, workload: Workload, layout: Layout)
     two, three = (_measure(replace(dit, num_layers=layers), rules, workload, sharded=shards > 1) for layers in (2, 3))
     whole = two.with_layers(three, dit.num_layers - 2)
     average = whole.learning / shards
-    lasting = (whole.weights + whole.optimizer) / shards + average
+    copied = ((whole.weights + whole.optimizer) / shards + average) / layout.replicas + average * (shards == 1)
     return Needs(
         weights=whole.weights / shards,
         gradients=whole.learning / shards,
@@ -96,7 +101,8 @@ def needs(dit: DiTConfig, rules: OptimRules, workload: Workload, layout: Layout)
         gathered=_gathered(two, three, workload.precision) if shards > 1 else 0.0,
         activations=max(whole.forward, whole.backward) / layout.context,
         update=whole.update / shards,
-        snapshot=0.0 if workload.accelerator else lasting / layout.replicas + average * (shards == 1),
+        snapshot=0.0 if workload.accelerator else copied,
+        host=copied if workload.accelerator else 0.0,
     )
 
 

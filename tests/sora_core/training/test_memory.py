@@ -46,7 +46,9 @@ def test_what_saves_memory_is_seen_to_save_it() -> None:
     assert shared.gathered > 0
     split = whole(layout=Layout(0, 2, 1, 2))
     assert split.activations == plain.activations / 2
-    assert whole(work=replace(WORK, accelerator=True)).snapshot == 0
+    beside = whole(work=replace(WORK, accelerator=True))
+    assert (beside.snapshot, beside.host) == (0, plain.snapshot)
+    assert f"and {beside.host / GIB:.2f} GiB of the machine's own" in str(beside)
 
 
 _MEASURE = """

@@ -41,6 +41,7 @@ def trainer(
     workers: Workers = ALONE,
     precision: torch.dtype = torch.float32,
     muon: bool = True,
+    device: torch.device = CPU,
 ) -> Trainer:
     torch.manual_seed(0)
     config = DiTConfig(
@@ -55,7 +56,7 @@ def trainer(
         num_steps=50,
         ema_decay=0.9,
         precision=precision,
-        device=CPU,
+        device=device,
         workers=workers,
     )
 
