@@ -60,7 +60,7 @@ LONG_CLIPS = PhaseConfig(
 
 
 class TrainVaeConfig(JobConfig):
-    """Train a causal video autoencoder on the videos and photographs under a URI."""
+    """Train a causal video autoencoder on the videos and photographs under a URI. It runs on this machine's CPU."""
 
     source: str
     output: str

@@ -187,7 +187,8 @@ class Block(nn.Module):
 
     def compile_for_all_shapes(self, backend: str) -> None:
         """Compile everything but attention, which branches on lengths: a pack of new ones compiles nothing again."""
-        self.attn1.attend = self.attn2.attend = torch.compiler.disable(attention)
+        for layer in (self.attn1, self.attn2):  # each attends as it did, across workers too
+            layer.attend = torch.compiler.disable(layer.attend)
         self.compile(dynamic=True, backend=backend)
 
     def forward(

@@ -1,5 +1,6 @@
 """Attention inside the clips of a packed sequence: one function, the fastest backend of the device behind it."""
 
+import importlib
 import importlib.util
 import logging
 from collections.abc import Callable
@@ -99,12 +100,23 @@ def choose_backend(device: str, dtype: torch.dtype) -> Kernel:
     if device == "cpu" and dtype.itemsize == 2:
         name, kernel = "equal lengths batched, matmul-softmax-matmul", partial(_batched, _matmul)
     if device == "cuda" and dtype.itemsize == 2:
-        if importlib.util.find_spec("flash_attn") is not None:
+        if _has_flash_attn():
             name, kernel = "flash-attn, variable length", _flash_attn
         else:
             name, kernel = "torch varlen_attn", _torch_varlen
     log.info("attention on %s in %s: %s", device, dtype, name)
     return kernel
+
+
+def _has_flash_attn() -> bool:
+    """Whether the package has the kernel: others look like it, and some builds carry no variable-length one."""
+    try:
+        module = importlib.import_module("flash_attn")
+    except (ImportError, OSError) as error:  # built for another torch or CUDA
+        if importlib.util.find_spec("flash_attn") is not None:
+            log.warning("flash_attn is installed and can't be loaded (%s): going without it", error)
+        return False
+    return callable(getattr(module, "flash_attn_varlen_func", None))
 
 
 def _batched(

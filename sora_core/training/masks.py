@@ -15,46 +15,54 @@ Mask = Bool[Tensor, "t h w"]
 _MOST_BOXES = 3
 
 
-def _frames(latent: LatentShape, indices: list[int]) -> Mask:
-    mask = torch.zeros(latent.frames, latent.height, latent.width, dtype=torch.bool)
+def _num_frames(latent: LatentShape, patch: Patch) -> int:
+    """Of tokens: what is given ends with a patch in time, too."""
+    return latent.frames // patch.time
+
+
+def _frames(latent: LatentShape, patch: Patch, indices: list[int]) -> Mask:
+    mask = torch.zeros(_num_frames(latent, patch), latent.height, latent.width, dtype=torch.bool)
     mask[indices] = True
-    return mask
+    return mask.repeat_interleave(patch.time, dim=0)
 
 
-def _nothing(latent: LatentShape, _patch: Patch, _rng: np.random.Generator) -> Mask:
-    return _frames(latent, [])
+def _nothing(latent: LatentShape, patch: Patch, _rng: np.random.Generator) -> Mask:
+    return _frames(latent, patch, [])
 
 
-def _first_frame(latent: LatentShape, _patch: Patch, _rng: np.random.Generator) -> Mask:
-    return _frames(latent, [0])
+def _first_frame(latent: LatentShape, patch: Patch, _rng: np.random.Generator) -> Mask:
+    return _frames(latent, patch, [0])
 
 
-def _last_frame(latent: LatentShape, _patch: Patch, _rng: np.random.Generator) -> Mask:
-    return _frames(latent, [latent.frames - 1])
+def _last_frame(latent: LatentShape, patch: Patch, _rng: np.random.Generator) -> Mask:
+    return _frames(latent, patch, [_num_frames(latent, patch) - 1])
 
 
-def _both_ends(latent: LatentShape, _patch: Patch, _rng: np.random.Generator) -> Mask:
-    return _frames(latent, [0, latent.frames - 1])
+def _both_ends(latent: LatentShape, patch: Patch, _rng: np.random.Generator) -> Mask:
+    return _frames(latent, patch, [0, _num_frames(latent, patch) - 1])
 
 
-def _keyframes(latent: LatentShape, _patch: Patch, rng: np.random.Generator) -> Mask:
+def _keyframes(latent: LatentShape, patch: Patch, rng: np.random.Generator) -> Mask:
     """Any frames, fewer than all."""
-    count = int(rng.integers(1, latent.frames))
-    return _frames(latent, rng.choice(latent.frames, size=count, replace=False).tolist())
+    num = _num_frames(latent, patch)
+    count = int(rng.integers(1, num))
+    return _frames(latent, patch, rng.choice(num, size=count, replace=False).tolist())
 
 
-def _prefix(latent: LatentShape, _patch: Patch, rng: np.random.Generator) -> Mask:
-    return _frames(latent, list(range(int(rng.integers(1, latent.frames)))))
+def _prefix(latent: LatentShape, patch: Patch, rng: np.random.Generator) -> Mask:
+    return _frames(latent, patch, list(range(int(rng.integers(1, _num_frames(latent, patch))))))
 
 
-def _suffix(latent: LatentShape, _patch: Patch, rng: np.random.Generator) -> Mask:
-    return _frames(latent, list(range(int(rng.integers(1, latent.frames)), latent.frames)))
+def _suffix(latent: LatentShape, patch: Patch, rng: np.random.Generator) -> Mask:
+    num = _num_frames(latent, patch)
+    return _frames(latent, patch, list(range(int(rng.integers(1, num)), num)))
 
 
-def _around_the_middle(latent: LatentShape, _patch: Patch, rng: np.random.Generator) -> Mask:
+def _around_the_middle(latent: LatentShape, patch: Patch, rng: np.random.Generator) -> Mask:
     """A beginning and an end: what leads from one to the other is free."""
-    begin, end = sorted(int(edge) for edge in rng.choice(np.arange(1, latent.frames), size=2, replace=False))
-    return _frames(latent, [*range(begin), *range(end, latent.frames)])
+    num = _num_frames(latent, patch)
+    begin, end = sorted(int(edge) for edge in rng.choice(np.arange(1, num), size=2, replace=False))
+    return _frames(latent, patch, [*range(begin), *range(end, num)])
 
 
 def _box(latent: LatentShape, patch: Patch, rng: np.random.Generator) -> tuple[slice, slice, slice]:
@@ -130,7 +138,7 @@ def draw_mask(kind: str, latent: LatentShape, patch: Patch, rng: np.random.Gener
 
     A still has no first frame apart from itself, and a clip of two frames no middle between its ends.
     """
-    too_short = latent.frames == 1 and kind not in _OF_A_STILL
-    if too_short or (kind in _NEED_A_MIDDLE and latent.frames == 2):
+    num = _num_frames(latent, patch)
+    if (num == 1 and kind not in _OF_A_STILL) or (kind in _NEED_A_MIDDLE and num == 2):
         kind = "nothing"
     return KINDS[kind](latent, patch, rng)

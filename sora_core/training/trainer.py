@@ -52,7 +52,8 @@ class StepResult:
 
 class Trainer:
     """Holds float32 masters, whole or in shards; matrices multiply in ``precision``. Workers that hold the same weights
-    keep them equal, bit for bit. A worker with several packs a step accumulates their gradients."""
+    keep them equal, bit for bit, for all apply the same sums. A worker with several packs a step accumulates their
+    gradients."""
 
     def __init__(
         self,
@@ -91,6 +92,7 @@ class Trainer:
 
         NonFiniteLoss, on every worker and before any weight moves, names the step and the clips.
         """
+        packs = self._read_by_all(planned, packs)
         learned = self._backward(planned, packs, draws)
         total = torch.cat([part.losses for part in learned]).sum() if learned else torch.zeros((), device=self.device)
         read = sum(len(pack) for pack in packs) if self.workers.context_rank == 0 else 0
@@ -138,6 +140,16 @@ class Trainer:
             else:
                 (self._losses([self._idle]).sum() * 0).backward()
         return learned
+
+    def _read_by_all(self, planned: PlannedStep, packs: Sequence[Slots]) -> Sequence[Slots]:
+        """The packs without clips that some worker that shares them couldn't read: their tokens must stay the same."""
+        if self.workers.tokens is None:
+            return packs
+        read = torch.zeros(planned.num_clips, device=self.device)
+        read[[slot for pack in packs for slot, _ in pack]] = 1
+        dist.all_reduce(read, op=dist.ReduceOp.MIN, group=self.workers.tokens)
+        by_all = {slot for slot, found in enumerate(read.tolist()) if found}
+        return [[(slot, example) for slot, example in pack if slot in by_all] for pack in packs]
 
     def _losses(self, tasks: Sequence[Task]) -> Float[Tensor, " n"]:
         context = self.workers.context_rank, self.workers.layout.context

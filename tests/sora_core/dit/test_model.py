@@ -103,6 +103,21 @@ def test_activation_checkpointing_changes_no_number() -> None:
 
 
 @pytest.mark.slow
+def test_compiled_blocks_attend_as_they_did_across_workers_too() -> None:
+    """Ulysses attention, say, set before."""
+    dit, calls = tiny_dit(), []
+
+    class Across:
+        def __call__(self, value: int) -> int:
+            calls.append(value)
+            return value
+
+    for block in dit.blocks:
+        block.attn1.attend = Across()
+    dit.compile_blocks(backend="eager")
+    assert [block.attn1.attend(number) for number, block in enumerate(dit.blocks)] == calls == [*range(len(calls))]
+
+
 def test_compiled_blocks_answer_alike_and_compile_once_for_all_shapes() -> None:
     """In a process of its own: the compiler can't see through the shape checks that tests put around functions."""
     script = Path(__file__).with_name("compiled.py")

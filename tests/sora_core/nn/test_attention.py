@@ -1,5 +1,7 @@
 import itertools
 import logging
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -67,6 +69,27 @@ def test_a_clip_is_blind_to_its_neighbours() -> None:
     others = [0, *itertools.accumulate(MIXED[1])]
     k[: others[2]], v[others[3] :] = 99.0, 99.0
     torch.testing.assert_close(queries.split(attention(q, k, v, queries, keys))[2], queries.split(before)[2])
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("", "torch varlen_attn"), ("import no_such_library", "torch varlen_attn"),
+     ("def flash_attn_varlen_func(): ...", "flash-attn, variable length")],
+    ids=["of that name only", "that can't be loaded", "the real one"],
+)  # fmt: skip
+def test_a_package_that_only_looks_like_flash_attention_is_not_taken(
+    text: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "flash_attn.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "flash_attn", raising=False)
+    choose_backend.cache_clear()
+    with caplog.at_level(logging.INFO, logger=module.__name__):
+        choose_backend("cuda", torch.float16)
+    choose_backend.cache_clear()
+    monkeypatch.delitem(sys.modules, "flash_attn", raising=False)
+    assert caplog.messages[-1] == f"attention on cuda in torch.float16: {name}"
+    assert ("can't be loaded" in caplog.text) == text.startswith("import")
 
 
 def test_backend_is_chosen_and_named_once(caplog: pytest.LogCaptureFixture) -> None:

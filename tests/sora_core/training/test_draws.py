@@ -45,6 +45,18 @@ def test_a_mask_follows_patches_and_leaves_something_to_learn(kind: str, frames:
         assert torch.equal(mask, corner)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_masks_end_with_whole_patches_in_time(kind: str) -> None:
+    latent, patch = LatentShape(4, 8, 8, 8), Patch(2, 2, 2)
+    for seed in range(20):
+        mask = draw_mask(kind, latent, patch, np.random.default_rng(seed))
+        assert mask.shape == (8, 8, 8)
+        assert torch.equal(mask[0::2], mask[1::2])
+        assert not mask.all()
+    one = LatentShape(4, 2, 8, 8)  # a clip of one token in time has no first frame apart from itself
+    assert not draw_mask("first_frame", one, patch, np.random.default_rng(0)).any()
+
+
 def test_masks_give_the_frames_that_they_name() -> None:
     rng = np.random.default_rng(0)
     given = {kind: draw_mask(kind, LATENT, Patch(), rng).flatten(1).all(1).tolist() for kind in KINDS}

@@ -38,6 +38,27 @@ def test_workers_that_cannot_be_divided_as_asked_are_refused() -> None:
         Layout.of("fsdp", 0, 6, 2, 1)
 
 
+def _skip_alike(expected: float) -> None:
+    """The second of two workers that share a pack couldn't read its second clip."""
+    rank, size = rank_and_size()
+    subject = trainer(Workers.join(Layout.of("ddp", rank, size, None, 2), CPU))
+    [planned] = planned_steps(1)
+    packs = slots(planned)
+    packs[0] = [pair for number, pair in enumerate(packs[0]) if number != 1 or rank == 0]
+    result = subject.step(planned, packs, draw_step(DRAWS, planned.step, planned.num_clips))
+    assert result.num_skipped == 1
+    assert result.loss == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_what_one_worker_of_a_pack_could_not_read_is_left_out_by_all() -> None:
+    alone = trainer()
+    [planned] = planned_steps(1)
+    packs = slots(planned)
+    packs[0] = [pair for number, pair in enumerate(packs[0]) if number != 1]
+    run(2, _skip_alike, alone.step(planned, packs, draw_step(DRAWS, planned.step, planned.num_clips)).loss)
+
+
 @dataclass(frozen=True)
 class Trained:
     """What a few steps come to, whole, and the loss of a pack by the averages."""
