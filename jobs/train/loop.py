@@ -20,12 +20,11 @@ from jobs.train.gallery import Gallery, publish
 from jobs.train.keeper import keeping
 from jobs.train.loader import Prefetch
 from jobs.train.record import StepTiming
-from jobs.train.start import Start, find_start, first_model, settled, with_later_frames
+from jobs.train.start import First, Start, find_start, first_weights, settled, with_later_frames
 from jobs.train.summary import describe
 from jobs.train.utilisation import Meter, measure_peak
 from jobs.train.validate import Judged, Validation
 from sora_core import checkpoint, telemetry
-from sora_core.dit.model import DiT
 from sora_core.errors import CheckpointError, ConfigError, CorruptShard, SoraError
 from sora_core.training.draws import draw_step
 from sora_core.training.parallel import Workers, gather, rank_and_size, told_by_first
@@ -73,15 +72,15 @@ def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int
         start = with_later_frames(start, dataset, rows)
     config = agree.agreed(settled(config, start), before, device)
     capacity.check_device(config, dataset, start.dit, layout, device)
-    dit, base = first_model(config, start, before)
-    trainer = build(config, dataset, dit, start.whitening, device, workers)
+    with first_weights(config, start, before, sharded=workers.weights is not None) as first:
+        trainer = build(config, dataset, first, start.whitening, device, workers)
     position = state.restore(newest, trainer) if newest else Position()
     judges = rows.rows(dataset.judges(config.validation.clips))
     validation = Validation.of(config, judges, dataset.manifest.text_encoder.source)
     plan = config.plan(dataset, start.dit)
     steps = takewhile(lambda planned: planned.step <= config.steps, plan.steps(position))
     meter = measure(config, dataset, start, device, layout.workers)
-    meta = describe(config, dataset, start, base)
+    meta = describe(config, dataset, start, first.base)
     if layout.rank == 0:
         _introduce(config, dataset, trainer, position, newest)
         _mind_the_data(config, dataset, plan.window_clips)
@@ -107,9 +106,10 @@ def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int
 
 
 def build(
-    config: TrainConfig, dataset: Dataset, dit: DiT, whitening: Whitening, device: torch.device, workers: Workers
+    config: TrainConfig, dataset: Dataset, first: First, whitening: Whitening, device: torch.device, workers: Workers
 ) -> Trainer:
     """A trainer of this model for this data."""
+    dit = first.dit
     dit.activation_checkpointing = config.model.activation_checkpointing
     null_text = torch.tensor(dataset.manifest.null_text)
     objective = Objective(
@@ -124,6 +124,7 @@ def build(
         precision=config.dtype,
         device=device,
         workers=workers,
+        rows=first.rows,
     )
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,15 @@ from sora_core import checkpoint, storage
 from sora_core.checkpoint import Meta
 from sora_core.diffusion.flow import DEFAULT_SHIFT, ShiftLaw
 from sora_core.dit.config import DiTConfig
-from sora_core.dit.convert import load_strictly, load_wan, read_config, transformer_folder
+from sora_core.dit.convert import load_strictly, load_wan, read_config, read_rows, rows_of, transformer_folder
 from sora_core.dit.model import DiT
 from sora_core.errors import CheckpointError, ConfigError
 from sora_core.pipeline.open_weights import GUIDANCE, sampling_of
 from sora_core.pipeline.parts import Sampling
 from sora_core.shards import Encoder, Manifest
 from sora_core.training import lora
+from sora_core.training.fill import Drawn, Rows, nothing
+from sora_core.training.parallel import rank_and_size, told_by_first
 from sora_core.vae.folder import fingerprint as vae_fingerprint
 from sora_core.vae.whitening import Whitening, WhiteningStatistics
 
@@ -111,6 +113,48 @@ def check_sizes(config: TrainConfig, dit: DiTConfig) -> None:
         raise ConfigError(
             f"model.precondition with init = {config.init}: its weights were trained without; leave it out"
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class First:
+    """A model with its first weights, which are those of ``base`` or drawn.
+
+    Where each worker holds a shard it has no numbers yet, and ``rows`` gives them: no worker makes the whole.
+    """
+
+    dit: DiT
+    base: Encoder | None
+    rows: Rows | None = None
+
+
+@contextmanager
+def first_weights(config: TrainConfig, start: Start, before: Meta | None, *, sharded: bool) -> Iterator[First]:
+    """The model to train, while what its weights are read from is at hand; the errors of `first_model`."""
+    if not sharded:
+        yield First(*first_model(config, start, before))
+        return
+    with torch.device("meta"):
+        empty = DiT(start.dit)
+    if before is not None:
+        yield First(empty, before.base, nothing)
+    elif config.init is None:
+        yield First(empty, None, Drawn(lambda: DiT(start.dit), config.seed).rows)
+    else:
+        with _opened(config.init, start.dit) as rows:
+            first = rank_and_size()[0] == 0  # the whole is read for its name once, not by every worker
+            name = told_by_first(_fingerprint_of(rows, empty) if first else "")
+            yield First(empty, Encoder(config.init, name), rows)
+
+
+@contextmanager
+def _opened(uri: str, dit: DiTConfig) -> Iterator[Rows]:
+    if _is_ours(uri):
+        file = storage.join(checkpoint.resolve(uri), checkpoint.MODEL)
+        with storage.local_file(file) as path:
+            yield rows_of([path], dit, uri)
+    else:
+        with _transformer(uri, weights=True) as folder:
+            yield read_rows(folder)
 
 
 def first_model(config: TrainConfig, start: Start, before: Meta | None) -> tuple[DiT, Encoder | None]:
@@ -211,8 +255,17 @@ def _transformer(uri: str, *, weights: bool) -> Iterator[Path]:
 
 def _fingerprint(weights: Mapping[str, Tensor]) -> str:
     """sha256 over names and values."""
+    return _digest(sorted(weights), lambda name: weights[name])
+
+
+def _fingerprint_of(rows: Rows, model: DiT) -> str:
+    """The same, one weight after another."""
+    return _digest(sorted(model.state_dict()), lambda name: rows(name, slice(None)))
+
+
+def _digest(names: Sequence[str], value: Callable[[str], Tensor]) -> str:
     digest = hashlib.sha256()
-    for name in sorted(weights):
+    for name in names:
         digest.update(name.encode())
-        digest.update(weights[name].detach().contiguous().view(torch.uint8).numpy().data)
+        digest.update(value(name).detach().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -1,7 +1,7 @@
 """Open Wan weights in the diffusers layout, in and out, strictly."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,29 @@ def load_wan(source: str | Path, *, dtype: torch.dtype = torch.float32, device: 
     _compare(shapes, config, str(folder))
     weights = {name: value.to(dtype_of(name, dtype)) for path in files for name, value in _read_weights(path)}
     return load_strictly(config, weights, str(folder), dtype).to(device)
+
+
+def read_rows(source: str | Path) -> Callable[[str, slice], Tensor]:
+    """What reads some rows of one weight at a time of what `load_wan` loads, in float32; the same errors."""
+    folder = transformer_folder(source)
+    return rows_of(_weight_files(folder), read_config(folder), str(folder))
+
+
+def rows_of(files: Sequence[Path], config: DiTConfig, where: str) -> Callable[[str, slice], Tensor]:
+    """`read_rows` of safetensors, whose names and shapes are compared with a config first."""
+    shapes, home = Shapes(), dict[str, Path]()
+    for path in files:
+        found = _read_shapes(path)
+        shapes |= found
+        home |= dict.fromkeys(found, path)
+    _compare(shapes, config, where)
+
+    def rows(name: str, which: slice) -> Tensor:
+        with safe_open(home[name], framework="pt") as file:
+            part: Tensor = file.get_slice(name)[which]
+        return part.float()
+
+    return rows
 
 
 def load_strictly(

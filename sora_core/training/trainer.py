@@ -15,6 +15,7 @@ from sora_core.diffusion import condition
 from sora_core.dit.model import DiT
 from sora_core.training.draws import Draw
 from sora_core.training.ema import Ema
+from sora_core.training.fill import Rows, fill
 from sora_core.training.gradients import Gradients, ShardedGradients, SummedGradients
 from sora_core.training.optim import Optimizers, OptimRules, rate
 from sora_core.training.parallel import ALONE, Workers, gather
@@ -66,18 +67,24 @@ class Trainer:
         precision: torch.dtype,
         device: torch.device,
         workers: Workers = ALONE,
+        rows: Rows | None = None,
     ) -> None:
-        self.dit = dit.to(device, torch.float32).train()
+        """With ``rows`` the model has no numbers yet: each worker puts its own into its shards."""
+        self.dit = (dit if rows is not None else dit.to(device, torch.float32)).train()
         self.objective = objective
         self.workers = workers
         if workers.tokens is not None:
             self.dit.attend_across(workers.tokens)
-        learning = [parameter for parameter in self.dit.parameters() if parameter.requires_grad]
         self._gradients: Gradients
         if workers.weights is None:
+            learning = [parameter for parameter in self.dit.parameters() if parameter.requires_grad]
             self._gradients = SummedGradients(learning, num_numbers=3)
         else:
-            self._gradients = ShardedGradients(shard(self.dit, workers.weights, precision))
+            sharded = shard(self.dit, workers.weights, precision)
+            if rows is not None:
+                self.dit.to_empty(device=device)
+                fill(self.dit, rows)
+            self._gradients = ShardedGradients(sharded)
         self.optimizers = Optimizers(self.dit, rules, precision)
         self.ema = Ema(self.dit.named_parameters(), ema_decay)
         self.device = device

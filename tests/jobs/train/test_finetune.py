@@ -26,6 +26,7 @@ from sora_core.dit.packing import Clip, pack
 from sora_core.errors import CheckpointError, ConfigError, FingerprintMismatch
 from sora_core.pipeline.parts import Sampling
 from sora_core.training import lora
+from tests.groups import run
 
 CPU = torch.device("cpu")
 
@@ -188,6 +189,25 @@ def test_what_is_tuned_from_a_run_of_ours_keeps_its_settings(base: TrainConfig, 
     train_steps(config, CPU, quietly)
     after = Sampling.of(checkpoint.read_meta(checkpoint.resolve(config.output)))
     assert after == Sampling(ShiftLaw(4.0, 64), own.guidance_scale, "euler", 4)
+
+
+def _tune(config: TrainConfig) -> None:
+    torch.set_num_threads(1)
+    train_steps(config, CPU, quietly)
+
+
+@pytest.mark.slow
+def test_workers_that_share_the_weights_read_their_own_rows_of_the_first_ones(
+    small_run: TrainConfig, open_weights: str, tmp_path: Path
+) -> None:
+    whole = tuned(small_run, tmp_path / "whole", open_weights, steps=3)
+    train_steps(whole, CPU, quietly)
+    shared = tuned(small_run, tmp_path / "shared", open_weights, steps=3, parallel="fsdp")
+    run(2, _tune, shared)
+    first, second = (checkpoint.read_meta(checkpoint.resolve(config.output)) for config in (whole, shared))
+    assert first.base == second.base
+    for step, line in read_lines(whole.output).items():
+        assert read_lines(shared.output)[step]["loss"] == pytest.approx(line["loss"], rel=1e-5)
 
 
 def test_a_model_of_our_own_layout_is_not_exported(base: TrainConfig, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from diffusers import WanTransformer3DModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sora_core.dit.convert import load_wan, save_wan
+from sora_core.dit.convert import load_wan, read_rows, save_wan
 from sora_core.dit.packing import Clip, pack, unpack
 from sora_core.errors import CheckpointError
 
@@ -109,6 +109,17 @@ def test_gradients_equal_the_open_models(folder: Callable[..., Path]) -> None:
     for name, parameter in dit.named_parameters():
         assert parameter.grad is not None
         assert relative_error(parameter.grad, wanted[name].grad) < 1e-3, name
+
+
+def test_rows_are_read_alone_and_as_strictly(folder: Callable[..., Path]) -> None:
+    path = folder()
+    whole, rows = load_wan(path), read_rows(path)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(rows(name, slice(1, 3)), value[1:3]), name
+    index = {"weight_map": {"proj_out.weight": "gone.safetensors"}}
+    (path / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match="missing shards"):
+        read_rows(path)
 
 
 def test_bfloat16_weights_answer_as_the_open_model_in_bfloat16(folder: Callable[..., Path]) -> None:

@@ -11,6 +11,7 @@ from sora_core.dit.config import DiTConfig
 from sora_core.dit.model import DiT
 from sora_core.shapes import Patch
 from sora_core.training.draws import Draw, DrawRules, draw_step
+from sora_core.training.fill import Drawn
 from sora_core.training.optim import OptimRules
 from sora_core.training.parallel import ALONE, Workers
 from sora_core.training.plan import Plan, PlannedStep, PlanRules
@@ -49,8 +50,10 @@ def trainer(
         text_dim=8, ffn_dim=24, num_layers=2, pooled_text=True,
     )  # fmt: skip
     whitening = Whitening((0.1, 0.0, -0.1, 0.2), (1.0, 2.0, 0.5, 1.5))
+    # Where weights lie in shards, no worker makes the whole model.
+    drawn = None if workers.weights is None else Drawn(lambda: DiT(config), seed=0)
     return Trainer(
-        DiT(config),
+        DiT(config) if drawn is None else drawn.model,
         Objective(config.patch, whitening, ShiftLaw(3.0), torch.zeros(2, 8)),
         OptimRules(3e-3, 0.02 if muon else None, (0.9, 0.95), 0.0, 0, 1.0),
         num_steps=50,
@@ -58,6 +61,7 @@ def trainer(
         precision=precision,
         device=device,
         workers=workers,
+        rows=drawn and drawn.rows,
     )
 
 
