@@ -72,13 +72,16 @@ class Trained:
 
 @dataclass(frozen=True)
 class Case:
-    """How the model is trained, and how far apart rounding may take relative losses and absolute weights."""
+    """How the model is trained, and how far apart rounding may take relative losses and absolute weights.
+
+    AdamW moves a weight whose gradient is hardly more than rounding by a part of its rate (0.003), whatever that is.
+    """
 
     precision: torch.dtype = torch.float32
     muon: bool = False
     checkpointing: bool = False
     loss: float = 1e-6
-    weight: float = 2e-5
+    weight: float = 5e-5
 
     def trainer(self, workers: Workers) -> Trainer:
         subject = trainer(workers, self.precision, self.muon)
