@@ -35,8 +35,8 @@ TIMES = 3
 
 def training_step(config: TrainConfig) -> Callable[[], object]:
     """Steps of the shipped config's model on two packs of random clips."""
-    dit = DiT(config.model.dit(CHANNELS, TEXT_DIM))
     whitening = Whitening((0.0,) * CHANNELS, (1.0,) * CHANNELS)
+    dit = DiT(config.model.dit(CHANNELS, TEXT_DIM, whitening.variances()))
     objective = Objective(dit.config.patch, whitening, ShiftLaw(6.0), torch.zeros(2, TEXT_DIM))
     clips = [
         Example(str(number), torch.randn(CHANNELS, 3, 8, 8), torch.ones(CHANNELS, 3, 8, 8), torch.randn(8, TEXT_DIM))
