@@ -23,8 +23,8 @@ sentences, nothing that isn't visible, no words like "frame" or "image".
 Answer with JSON: {"long": "three to five sentences", "short": "one sentence of at most fifteen words"}."""
 INSTRUCTION = f"These are frames of one clip, in order. {STYLE}"
 EXPANSION = f"""\
-The next message asks for a clip. Imagine it: keep all that is asked for, in the language of the message, and add what
-is left open. {STYLE}"""
+The next message asks for a clip. Imagine it: keep all that is asked for, in %s, and add what is left open. {STYLE}"""
+AS_ASKED = "the language of the message"
 
 
 class NoCaption(SoraError):
@@ -90,9 +90,10 @@ class Captioner:
         ]
         return self._ask([{"role": "user", "content": content}])
 
-    def expand(self, prompt: str) -> Words:
+    def expand(self, prompt: str, language: str = AS_ASKED) -> Words:
         """A prompt as a caption of the clip that it asks for. NoCaption after the client's own retries."""
-        return self._ask([{"role": "system", "content": EXPANSION}, {"role": "user", "content": prompt}])
+        system = EXPANSION.replace("%s", language)
+        return self._ask([{"role": "system", "content": system}, {"role": "user", "content": prompt}])
 
     def _ask(self, messages: list[Any]) -> Words:
         try:

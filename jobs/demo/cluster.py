@@ -19,6 +19,11 @@ STARTUP_S = 60.0
 ATTEMPTS = 3
 
 
+def program(name: str) -> str:
+    """A command of this Python's environment."""
+    return str(Path(sys.executable).with_name(name))
+
+
 class LocalCluster:
     """``ray start --head`` on loopback, with the dashboard; a context manager.
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import DirectoryPath, Field, model_validator
+from pydantic import DirectoryPath, Field, PositiveFloat, model_validator
 
 from jobs.launch import JobConfig
 from sora_core.shapes import Compression, Patch, PixelShape
@@ -30,13 +30,17 @@ class DemoConfig(JobConfig):
     stop: bool = False
     """End the servers that an earlier demo left up, and do nothing else."""
     init: str = TINY
-    """The model that is tuned; empty to learn from nothing."""
+    """The model that is tuned."""
+    tuning_s: PositiveFloat
+    """How long it is tuned: as many steps as this machine makes in this time."""
     world: tuple[str, ...] = ()
     curate: tuple[str, ...] = ()
     train: tuple[str, ...] = ()
     """More ``key=value`` settings of the three jobs, over their own laptop defaults."""
     compare: tuple[str, ...] = ()
     """Those of the evaluations of the model before it was tuned and after, on the same seeds."""
+    older_machine: dict[str, float] = Field(default={})
+    """Seconds that each phase takes on an older machine, told beside this one's."""
 
     @model_validator(mode="after")
     def _can_be_made(self) -> Self:

@@ -190,6 +190,7 @@ class Video(BaseModel):
     num_inference_steps: int
     priority: int
     revised_prompt: str | None = Field(default=None, description="what enhance_prompt made of the prompt")
+    truncated: bool = Field(default=False, description="whether the model reads the beginning of the prompt alone")
     edit: str | None = Field(default=None, description="the kind of edit that it is")
     started_at: int | None
     inference_time_s: float | None = Field(default=None, description="from its start to its end, once it is completed")
@@ -213,6 +214,7 @@ class Video(BaseModel):
             seconds=params["seconds"],
             size=f"{params['width']}x{params['height']}",
             revised_prompt=params.get("revised_prompt"),  # jobs from before it was offered have none
+            truncated=params.get("truncated", False),
             remixed_from_video_id=params["remixed_from"],
             error=VideoError(code=job.error_code, message=job.error_message or "") if job.error_code else None,
             seed=params["seed"],
@@ -285,7 +287,7 @@ class ModelCard(BaseModel):
     forward, where guidance counts a clip twice. What is longer than ``usual_tokens``, a clip of its training, is edited
     in windows. Without ``text`` among its ``inputs`` it makes nothing from words alone. ``edits`` are those that it was
     trained for, ``given`` the kinds of given latents that it has learned; ``characters``: whether with reference clips
-    of a subject.
+    of a subject. Of a prompt its ``text_encoder`` reads ``max_prompt_tokens``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -306,6 +308,8 @@ class ModelCard(BaseModel):
     max_tokens: int
     max_side_tokens: int
     token_budget: int
+    text_encoder: str = ""
+    max_prompt_tokens: int | None = None
     default_size: str
     default_num_frames: int
     default_num_inference_steps: int

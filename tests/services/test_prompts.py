@@ -109,3 +109,27 @@ def test_without_a_language_model_it_is_refused_by_name(door: LiveService) -> No
     with pytest.raises(openai.BadRequestError, match="leave it out") as raised:
         create(door, enhance_prompt=True)
     assert (raised.value.param, raised.value.code) == ("enhance_prompt", "unsupported")
+
+
+def test_a_language_that_the_model_cant_read_is_refused_and_nothing_is_made(door: LiveService) -> None:
+    for field, texts in (
+        ("prompt", {"prompt": "一个红色的球在草地上向左移动"}),
+        ("negative_prompt", {"prompt": "a ball", "extra_body": {"negative_prompt": "красный мяч"}}),
+    ):
+        with pytest.raises(openai.BadRequestError, match="write it in English") as raised:
+            door.client().videos.create(**SHOT, **texts)  # type: ignore[arg-type]
+        assert (raised.value.param, raised.value.code) == (field, "unsupported_language")
+    assert list(door.client().videos.list()) == []
+
+
+def test_where_there_is_a_language_model_it_is_translated(service: LiveService, writer: Writer) -> None:
+    prompt = "一个红色的球在草地上向左移动"
+    video = service.client().videos.create(prompt=prompt, **SHOT)  # type: ignore[arg-type]
+    assert (video.model_extra or {})["revised_prompt"] == f"In warm light, {prompt} rolls."
+    assert "English" in writer.asked[0][0]["content"]
+
+
+def test_the_answer_says_that_a_prompt_is_cut(door: LiveService) -> None:
+    for prompt, cut in (("a red ball", False), ("a red ball and " * 90, True)):
+        video = door.client().videos.create(prompt=prompt, **SHOT)  # type: ignore[arg-type]
+        assert (video.model_extra or {})["truncated"] is cut

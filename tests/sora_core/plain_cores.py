@@ -18,13 +18,8 @@ from jobs.curate.settle import settled
 from jobs.launch import load_config
 from jobs.train.agree import agreed
 from jobs.train.config import TrainConfig
+from jobs.train.rate import trial
 from sora_core import precision
-from sora_core.diffusion.flow import ShiftLaw
-from sora_core.dit.model import DiT
-from sora_core.training.draws import draw_step
-from sora_core.training.plan import Plan
-from sora_core.training.step import Example, Objective
-from sora_core.training.trainer import Trainer
 from sora_core.vae import VideoAutoencoder
 from sora_core.vae.whitening import Whitening
 
@@ -34,28 +29,9 @@ TIMES = 3
 
 
 def training_step(config: TrainConfig) -> Callable[[], object]:
-    """Steps of the shipped config's model on two packs of random clips."""
+    """Steps of the shipped config's model."""
     whitening = Whitening((0.0,) * CHANNELS, (1.0,) * CHANNELS)
-    dit = DiT(config.model.dit(CHANNELS, TEXT_DIM, whitening.variances()))
-    objective = Objective(dit.config.patch, whitening, ShiftLaw(6.0), torch.zeros(2, TEXT_DIM))
-    clips = [
-        Example(str(number), torch.randn(CHANNELS, 3, 8, 8), torch.ones(CHANNELS, 3, 8, 8), torch.randn(8, TEXT_DIM))
-        for number in range(16)
-    ]
-    trainer = Trainer(
-        dit, objective, config.optimizer.rules(), num_steps=50, ema_decay=0.9, precision=config.dtype, device=CPU
-    )
-    steps = Plan(np.full(len(clips), 48), config.plan_rules(dit.config)).steps()
-
-    def step() -> object:
-        planned = next(steps)
-        packs = [
-            list(enumerate((clips[number] for number in pack), start=first))
-            for pack, first in zip(planned.packs, planned.first_slots, strict=True)
-        ]
-        return trainer.step(planned, packs, draw_step(config.draw_rules(), planned.step, planned.num_clips))
-
-    return step
+    return trial(config, config.model.dit(CHANNELS, TEXT_DIM, whitening.variances()), whitening)
 
 
 def encode(config: CurateConfig) -> Callable[[], object]:

@@ -20,7 +20,7 @@ from services.video.intake.admission import check_before, check_image_wait, chec
 from services.video.intake.characters import Characters
 from services.video.intake.decoders import Decoders
 from services.video.intake.material import Asked, Materials, sound_of
-from services.video.intake.prompts import Prompts
+from services.video.intake.prompts import Prompts, Words
 from services.video.intake.repetition import once_of, told
 from services.video.intake.sizing import Plan, clip_grid, plan, plan_film, room
 from services.video.intake.sources import Part
@@ -142,14 +142,14 @@ class Intake:
         if kind is Kind.IMAGE:
             check_image_wait(self._ledger, limits, card.id)
         check_before(self._ledger, limits, owner, card.id, request.n, self._clock())
+        words = self._prompts.read(request, card)
         with storage.scratch() as folder:
             asked = Asked(owner, request, files, card, folder, key_id)
             decided = self._decide(asked, remixed_from)
             waits = check_queue(self._ledger, limits, owner, card.id, request.n, decided.plan)
-            revised = self._prompts.revised(request.prompt, request.enhance_prompt)
             new = [
                 replace(job, predicted_s=waits[0], reckoned_s=waits[1])
-                for job in self._jobs(asked, decided, kind, revised)
+                for job in self._jobs(asked, decided, kind, words)
             ]
             charges = charges_of(limits.limits_of(owner), request.n * decided.plan.num_made / decided.plan.fps)
             return self._put(new, decided, once, charges)
@@ -200,7 +200,7 @@ class Intake:
         paths, sources = [part.path for part in material.parts], [*asked.used, *asked.files.values()]
         return _Decided(decided, film, sound, paths, cast, remixed_from, sources)
 
-    def _jobs(self, asked: Asked, decided: _Decided, kind: Kind, revised: str | None) -> list[NewJob]:
+    def _jobs(self, asked: Asked, decided: _Decided, kind: Kind, words: Words) -> list[NewJob]:
         now, limits, request = self._clock(), self._config.api, asked.wish
         deadline_at = now + self._config.deadline_s if self._config.deadline_s else None
         seed = secrets.randbits(32) if request.seed is None else request.seed
@@ -212,7 +212,7 @@ class Intake:
                     id=job_id,
                     owner=asked.owner,
                     model=asked.card.id,
-                    params=self._params(job_id, asked, decided, (seed + index) % 2**63, revised),
+                    params=self._params(job_id, asked, decided, (seed + index) % 2**63, words),
                     tokens=decided.plan.batch_tokens,
                     num_steps=decided.plan.num_evaluations,
                     priority=request.priority,
@@ -224,7 +224,7 @@ class Intake:
             )
         return jobs
 
-    def _params(self, job_id: str, asked: Asked, decided: _Decided, seed: int, revised: str | None) -> dict[str, Any]:
+    def _params(self, job_id: str, asked: Asked, decided: _Decided, seed: int, words: Words) -> dict[str, Any]:
         """What a sampler needs to know of a job."""
         request, planned, film, output = asked.wish, decided.plan, decided.film, self._config.output
         if film is not None:
@@ -234,7 +234,8 @@ class Intake:
         cast = [StoredClip(reference_file(output, job_id, index), one.shape) for index, one in enumerate(decided.cast)]
         return {
             "prompt": request.prompt,
-            "revised_prompt": revised,
+            "revised_prompt": words.revised,
+            "truncated": words.truncated,
             "negative_prompt": request.negative_prompt,
             "num_frames": planned.num_frames,
             "height": planned.height,

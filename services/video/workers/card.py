@@ -41,6 +41,8 @@ def model_card(pipeline: Pipeline, config: ServiceConfig) -> ModelCard:
         max_tokens=pipeline.limits.max_tokens,
         max_side_tokens=pipeline.limits.max_side_tokens,
         token_budget=config.sampler.token_budget,
+        text_encoder=pipeline.text_encoder.source,
+        max_prompt_tokens=pipeline.text_encoder.max_tokens,
         default_size=config.defaults.size or size,
         default_num_frames=config.defaults.num_frames or num_frames,
         default_num_inference_steps=config.defaults.num_inference_steps or pipeline.sampling.num_inference_steps,

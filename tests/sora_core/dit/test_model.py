@@ -46,7 +46,9 @@ def test_gradients_of_a_pack_equal_the_sum_of_those_alone(kind: str) -> None:
     together = torch.autograd.grad(dit(pack(clips)).square().sum(), parameters)
     alone = [torch.autograd.grad(dit(pack([clip])).square().sum(), parameters) for clip in clips]
     for index, gradient in enumerate(together):
-        assert relative_error(gradient, torch.stack([one[index] for one in alone]).sum(0)) < 5e-5  # rounding of sums, in another order on every kind of core
+        assert (
+            relative_error(gradient, torch.stack([one[index] for one in alone]).sum(0)) < 5e-5
+        )  # rounding of sums, in another order on every kind of core
 
 
 def test_identity_at_zero_init() -> None:
