@@ -22,7 +22,7 @@ from benchmarks.edits.flowedit import flow_edit
 from benchmarks.edits.footage import HELD_OUT, LONG, WINDOW, named, new_name, read
 from benchmarks.edits.measures import jump, kept_identity, psnr, through_mp4
 from benchmarks.edits.model import load
-from benchmarks.scaling.judge import NUM_STEPS, objects
+from benchmarks.scaling.judge import NUM_STEPS
 from benchmarks.scaling.results import Results
 from sora_core.edits import (
     Clip,
@@ -45,6 +45,7 @@ from sora_core.pipeline.frames import to_frames, to_video
 from sora_core.precision import autocast, fast_dtype
 from sora_core.shapes import PixelShape
 from sora_core.vae.metrics import ssim
+from sora_core.world.looks import objects
 from sora_core.world.readback import read as look
 from sora_core.world.readback import score
 from sora_core.world.render import render

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.scaling.judge import objects
 from jobs.evaluate.sampling import Frames
+from sora_core.world.looks import objects
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-import cv2
 import numpy as np
 
 from benchmarks.scaling.clips import FPS, ClipSet
@@ -16,7 +15,7 @@ from sora_core.pipeline.parts import Parts, Sampling
 from sora_core.precision import fast_dtype
 from sora_core.text import TextEncoder
 from sora_core.vae import VideoAutoencoder
-from sora_core.world.readback import MIN_SATURATION, MIN_VALUE
+from sora_core.world.looks import is_whole, speckle
 from sora_core.world.scene import Mix
 from sora_core.world.words import sample
 
@@ -25,7 +24,6 @@ GUIDANCE = 1.5
 
 _PACK_TOKENS = 4096
 _MANY_TOKENS = 4096
-_EDGE_PIXELS = 3
 
 
 @cache
@@ -74,34 +72,6 @@ def scores(asked: Sequence[Question], videos: Sequence[Frames]) -> dict[str, flo
     found["whole"] = float(np.mean([is_whole(video) for video in videos]))
     found["speckle"] = float(np.mean([speckle(video) for video in videos]))
     return found
-
-
-def objects(video: Frames) -> np.ndarray:
-    """The largest patch of pure colour in each frame, ``(t, h, w)``; nothing where there is none."""
-    masks = np.zeros(video.shape[:3], bool)
-    for number, frame in enumerate(video):
-        hsv = cv2.cvtColor(frame.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2HSV)
-        pure = ((hsv[..., 1] > MIN_SATURATION) & (hsv[..., 2] > MIN_VALUE)).astype(np.uint8)
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(pure, connectivity=8)
-        if len(stats) > 1:
-            masks[number] = labels == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
-    return masks
-
-
-def is_whole(video: Frames) -> bool:
-    """Whether the object is seen and touches no edge of the picture with more than a few pixels in any frame."""
-    masks = objects(video)
-    edges = [masks[:, 0].sum(1), masks[:, -1].sum(1), masks[:, :, 0].sum(1), masks[:, :, -1].sum(1)]
-    seen = masks.any((1, 2)).mean() > 0.5
-    return bool(seen and np.max(edges) <= _EDGE_PIXELS)
-
-
-def speckle(video: Frames) -> float:
-    """Mean distance of the ground's pixels from their 3x3 median, of 255."""
-    near = np.stack([cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)) for mask in objects(video)]) > 0
-    smooth = np.stack([cv2.medianBlur(np.ascontiguousarray(frame), 3) for frame in video])
-    off = np.abs(video.astype(np.float32) - smooth).mean(-1)
-    return float(off[~near].mean()) if not near.all() else float(off.mean())
 
 
 def through_autoencoder(pipe: Pipeline, asked: Sequence[Question]) -> list[Frames]:

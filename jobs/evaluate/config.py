@@ -16,7 +16,7 @@ class EvaluateConfig(JobConfig):
     checkpoint: str
     """A run, or one of its checkpoints."""
     output: str
-    """Folder or bucket prefix for ``evaluation.json`` and ``sheet.png``."""
+    """Folder or bucket prefix for ``evaluation.json``, ``sheet.png`` and ``sheet.webp``."""
     num_prompts: int = Field(ge=2)
     """Half of them combine attributes as no training caption does."""
     seed: int = Field(ge=0)

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from jobs.evaluate.config import EvaluateConfig
 from jobs.evaluate.result import Result
 from jobs.evaluate.sampling import Answer, Frames, Question, generate, judge, questions, requests, through_codec
-from jobs.evaluate.sheet import draw_sheet
+from jobs.evaluate.sheet import SIDE, draw_moving, draw_sheet
 from jobs.launch import write_resolved
 from sora_core import checkpoint, storage
 from sora_core.pipeline import Pipeline
@@ -23,7 +23,7 @@ def evaluate(config: EvaluateConfig) -> None:
     pipeline = Pipeline.load(uri)
     storage.check_writable(config.output)
     result = measure(config, pipeline, uri)
-    _store(config, result)
+    _store(config, result, pipeline.fps)
     print(result.table())  # noqa: T201 - the command's own output
     if missed := result.missed(config.gates):
         raise SystemExit(f"jobs.evaluate: {uri} misses its gates: {'; '.join(missed)}")
@@ -38,24 +38,23 @@ def measure(config: EvaluateConfig, pipeline: Pipeline, uri: str) -> Result:
         checkpoint=uri,
         step=checkpoint.read_meta(uri).step,
         questions=asked,
-        prompted=_answers("prompted", asked, generate(pipeline, prompted, config.pack_tokens)),
+        prompted=_answers("prompted", asked, generate(pipeline, prompted, config.pack_tokens), config.sheet_clips),
         blind=_answers("no text", asked[: len(blind)], generate(pipeline, blind, config.pack_tokens)),
         codec=_answers("codec", asked, (through_codec(pipeline, question) for question in asked)),
     )
 
 
-def _answers(what: str, asked: list[Question], clips: Iterable[Frames]) -> list[Answer]:
-    return [
-        judge(question, frames)
-        for question, frames in tqdm(zip(asked, clips, strict=True), desc=what, total=len(asked), unit="clip")
-    ]
+def _answers(what: str, asked: list[Question], clips: Iterable[Frames], shown: int = 0) -> list[Answer]:
+    pairs = tqdm(zip(asked, clips, strict=True), desc=what, total=len(asked), unit="clip")
+    return [judge(question, frames, SIDE if number < shown else 0) for number, (question, frames) in enumerate(pairs)]
 
 
-def _store(config: EvaluateConfig, result: Result) -> None:
+def _store(config: EvaluateConfig, result: Result, fps: float) -> None:
     write_resolved(config, config.output)
     if config.sheet_clips:
-        sheet = draw_sheet(result.questions[: config.sheet_clips], result.prompted[: config.sheet_clips])
-        storage.write_bytes(storage.join(config.output, "sheet.png"), sheet)
+        questions, answers = result.questions[: config.sheet_clips], result.prompted[: config.sheet_clips]
+        storage.write_bytes(storage.join(config.output, "sheet.png"), draw_sheet(questions, answers))
+        storage.write_bytes(storage.join(config.output, "sheet.webp"), draw_moving(questions, answers, fps))
     data = json.dumps(result.to_json(), indent=1).encode()
     storage.write_bytes(storage.join(config.output, "evaluation.json"), data)
-    logger.info("%s: evaluation.json and sheet.png", config.output)
+    logger.info("%s: evaluation.json, sheet.png and sheet.webp", config.output)

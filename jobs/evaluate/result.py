@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any
 
 from jobs.evaluate.sampling import Answer, Question
@@ -60,6 +61,15 @@ class Result:
                 columns[shape] = [answer.hits for question, answer in pairs if str(question.scene.size) == shape]
         return {title: proportions(scores, ATTRIBUTES) for title, scores in columns.items() if scores}
 
+    def looks(self) -> dict[str, dict[str, float]]:
+        """``whole``, the share of clips whose object no edge cuts off, and the mean ``speckle``: of the model's clips,
+        and of the truth through the autoencoder."""
+        found: dict[str, dict[str, float]] = {}
+        for title, answers in (("model", self.prompted), ("codec", self.codec)):
+            found.setdefault("whole", {})[title] = fmean(answer.whole for answer in answers)
+            found.setdefault("speckle", {})[title] = fmean(answer.speckle for answer in answers)
+        return found
+
     def missed(self, gates: dict[str, float]) -> list[str]:
         """A sentence for each gate that isn't reached, also when nothing was asked that could."""
         accuracy = self.accuracy()
@@ -70,7 +80,7 @@ class Result:
         ]
 
     def table(self) -> str:
-        """A row an attribute: accuracy with its 95 % interval, the best constant answer, then every column."""
+        """A row an attribute: accuracy, its 95 % interval, the best constant answer, every column; then the looks."""
         columns, majority = self.columns(), self.majority()
         lines = [["attribute", "right", "95 %", "constant", *columns]]
         for name, part in self.accuracy().items():
@@ -78,7 +88,9 @@ class Result:
             cells = [f"{column[name].value:.2f}" if name in column else "-" for column in columns.values()]
             lines.append([name, f"{part.value:.2f}", f"{low:.2f}-{high:.2f}", f"{majority[name]:.2f}", *cells])
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        rows = ("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+        rows = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+        for name, values in self.looks().items():
+            rows.append(f"{name} {values['model']:.2f} (the autoencoder's own {values['codec']:.2f})")
         return "\n".join(rows)
 
     def to_json(self) -> dict[str, Any]:
@@ -93,6 +105,7 @@ class Result:
                 | {title.replace(" ", "_"): _numbers(parts[name]) for title, parts in columns.items() if name in parts}
                 for name, part in self.accuracy().items()
             },
+            "looks": self.looks(),
             "prompts": [
                 {
                     "prompt": question.prompt,

@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from jobs.evaluate.config import EvaluateConfig
 from sora_core.pipeline import Generation, Pipeline, Request
 from sora_core.pipeline.frames import to_frames, to_video
+from sora_core.world.looks import is_whole, speckle
 from sora_core.world.readback import Reading, read, score
 from sora_core.world.render import render
 from sora_core.world.scene import Scene
@@ -33,11 +35,18 @@ class Question:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """What one clip shows of a scene, and a few of its frames ``(4, h, w, 3)``."""
+    """What one clip shows of a scene, how it looks, and a few of its frames ``(4, h, w, 3)``.
+
+    ``whole``: its object is cut off by no edge; ``speckle``: how far its ground is from smooth, of 255; ``moving`` are
+    all of its frames, scaled to the sheet, of those that it shows.
+    """
 
     reading: Reading
     hits: dict[str, bool]
+    whole: bool
+    speckle: float
     film: Frames
+    moving: Frames | None = None
 
 
 def questions(config: EvaluateConfig) -> list[Question]:
@@ -90,8 +99,18 @@ def through_codec(pipeline: Pipeline, question: Question) -> Frames:
     return to_frames(pipeline.vae.decode(pipeline.vae.encode(video).mean)[0])
 
 
-def judge(question: Question, frames: Frames) -> Answer:
-    """Read a clip back and compare it with the question."""
+def judge(question: Question, frames: Frames, shown: int = 0) -> Answer:
+    """Read a clip back and compare it with the question; keep its frames, ``shown`` pixels a side at most, if any."""
     reading = read(frames)
     places = np.linspace(0, len(frames) - 1, _FILM_FRAMES).round().astype(int)
-    return Answer(reading, score(reading, question.scene.attributes), frames[places])
+    hits = score(reading, question.scene.attributes)
+    moving = np.stack([scaled(frame, shown) for frame in frames]) if shown else None
+    return Answer(reading, hits, is_whole(frames), speckle(frames), frames[places], moving)
+
+
+def scaled(frame: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """A frame whose longer side has so many pixels."""
+    scale = side / max(frame.shape[:2])
+    size = (round(frame.shape[1] * scale), round(frame.shape[0] * scale))
+    resized = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LANCZOS4)
+    return np.asarray(resized, np.uint8)

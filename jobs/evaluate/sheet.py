@@ -1,17 +1,20 @@
-"""A contact sheet of answers: each clip as a strip of film over its prompt, hits green, misses red."""
+"""Sheets of answers: each clip as a strip of film, or moving, over its prompt; hits green, misses red."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from jobs.evaluate.sampling import Answer, Question
+from jobs.evaluate.sampling import Answer, Frames, Question
 
 _COLUMNS = 3
-_FRAME = 96  # pixels of a frame's longer side on the sheet
+SIDE = 160  # pixels of a moving clip's longer side
+_FRAME = 96  # of a frame's in a strip
 _TEXT = 15
+_LETTERS = 28  # of a line under a moving clip
 _GAP = 8
 _GREEN, _RED, _GREY = (30, 130, 60), (200, 40, 30), (60, 60, 60)
 
@@ -19,6 +22,31 @@ _GREEN, _RED, _GREY = (30, 130, 60), (200, 40, 30), (60, 60, 60)
 def draw_sheet(questions: Sequence[Question], answers: Sequence[Answer]) -> bytes:
     """The sheet as PNG, row by row."""
     cells = [_cell(question, answer) for question, answer in zip(questions, answers, strict=True)]
+    data = io.BytesIO()
+    _laid_out(cells).save(data, "PNG", optimize=True)
+    return data.getvalue()
+
+
+def draw_moving(questions: Sequence[Question], answers: Sequence[Answer], fps: float) -> bytes:
+    """The clips side by side as an animated WebP; a shorter one stays on its last frame."""
+    length = max(1 if answer.moving is None else len(answer.moving) for answer in answers)
+    pages = []
+    for time in range(length):
+        pairs = zip(questions, answers, strict=True)
+        cells = [
+            _moment(question, answer.moving[min(time, len(answer.moving) - 1)])
+            for question, answer in pairs
+            if answer.moving is not None
+        ]
+        pages.append(_laid_out(cells))
+    data = io.BytesIO()
+    pages[0].save(
+        data, "WEBP", save_all=True, append_images=pages[1:], duration=round(1000 / fps), loop=0, quality=80, method=4
+    )
+    return data.getvalue()
+
+
+def _laid_out(cells: Sequence[Image.Image]) -> Image.Image:
     width = max(cell.width for cell in cells) + _GAP
     height = max(cell.height for cell in cells) + _GAP
     rows = -(-len(cells) // _COLUMNS)
@@ -26,9 +54,16 @@ def draw_sheet(questions: Sequence[Question], answers: Sequence[Answer]) -> byte
     for number, cell in enumerate(cells):
         row, column = divmod(number, _COLUMNS)
         sheet.paste(cell, (column * width + _GAP, row * height + _GAP))
-    data = io.BytesIO()
-    sheet.save(data, "PNG", optimize=True)
-    return data.getvalue()
+    return sheet
+
+
+def _moment(question: Question, frame: Frames) -> Image.Image:
+    cell = Image.new("RGB", (SIDE, SIDE + 2 * _TEXT), "white")
+    cell.paste(Image.fromarray(frame), ((SIDE - frame.shape[1]) // 2, (SIDE - frame.shape[0]) // 2))
+    words, font = textwrap.wrap(question.prompt, _LETTERS), ImageFont.load_default(11)
+    for line, text in enumerate(words[:2]):
+        ImageDraw.Draw(cell).text((0, SIDE + 1 + line * _TEXT), text, _GREY, font)
+    return cell
 
 
 def _cell(question: Question, answer: Answer) -> Image.Image:

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from benchmarks.scaling.drift import measure
-from benchmarks.scaling.judge import is_whole, speckle
 from jobs.evaluate.sampling import Frames
 from sora_core.shapes import PixelShape
+from sora_core.world.looks import is_whole, speckle
 from sora_core.world.render import render
 from sora_core.world.scene import Attributes, Scene
 

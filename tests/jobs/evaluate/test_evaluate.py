@@ -14,7 +14,7 @@ from PIL import Image
 from jobs.evaluate.config import EvaluateConfig
 from jobs.evaluate.evaluate import evaluate, measure
 from jobs.evaluate.result import Result
-from jobs.evaluate.sampling import Answer, generate, judge, questions, requests
+from jobs.evaluate.sampling import generate, judge, questions, requests
 from jobs.evaluate.statistics import Proportion, proportions
 from jobs.launch import load_config, run
 from sora_core import checkpoint
@@ -170,10 +170,10 @@ def test_always_the_same_answer_scores_the_majority_and_the_confusion_shows_it(r
     shapes = [question.scene.attributes.shape for question in result.questions]
     favourite = max(shapes, key=shapes.count)
     same = [
-        Answer(
-            replace(answer.reading, shape=favourite),
-            answer.hits | {"shape": question.scene.attributes.shape == favourite},
-            answer.film,
+        replace(
+            answer,
+            reading=replace(answer.reading, shape=favourite),
+            hits=answer.hits | {"shape": question.scene.attributes.shape == favourite},
         )
         for question, answer in zip(result.questions, result.prompted, strict=True)
     ]
@@ -209,8 +209,13 @@ def test_everything_lies_beside_each_other(untrained: str, tmp_path: Path, capsy
     assert json.loads((tmp_path / "config.json").read_text())["num_prompts"] == 6
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size[0] > 3 * 64
+    with Image.open(tmp_path / "sheet.webp") as moving:
+        assert moving.n_frames == 5  # of the longest clip
+        assert moving.info["loop"] == 0
     printed = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in printed] == ["attribute", *stored["attributes"]]
+    assert [line.split()[0] for line in printed] == ["attribute", *stored["attributes"], "whole", "speckle"]
+    assert stored["looks"]["whole"]["codec"] == 1
+    assert 0 < stored["looks"]["speckle"]["codec"] < 3
 
 
 def exit_code(monkeypatch: pytest.MonkeyPatch, *overrides: str) -> object:
