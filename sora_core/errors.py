@@ -13,7 +13,8 @@ SoraError
 │   │   └── CredentialsExpired  they were right, and their time is over
 │   ├── ObjectArchived      it lies in an archive from which it must be restored first
 │   └── StorageUnavailable  the server doesn't answer, or the disk is full
-└── ProvenanceUnavailable   a signer that is away or refuses: nothing leaves unsigned
+├── ProvenanceUnavailable   a signer that is away or refuses: nothing leaves unsigned
+└── ModerationUnavailable   a judge of the gate is away: nothing passes unseen
 
 Every message names the offending value and the remedy. What only this code can break is an assert.
 """
@@ -25,6 +26,10 @@ class SoraError(Exception):
 
 class ProvenanceUnavailable(SoraError):
     """What signs content credentials is away, or refuses; the work waits."""
+
+
+class ModerationUnavailable(SoraError):
+    """A judge is away, and the gate is to stay closed then; the request or the job waits."""
 
 
 class InputError(SoraError):

@@ -130,6 +130,8 @@ VIDEO_WAIT_ERROR = Metric(
     (),
     (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 3.0, 10.0),
 )
+VIDEO_MODERATIONS = _counter("sora_video_moderations", "Looks of the gate, by stage and outcome", "stage", "outcome")
+VIDEO_BLOCKED = _counter("sora_video_blocked", "Refusals of the gate that stood, by category", "category")
 VIDEO_PREDICTED_WAIT_SECONDS = _gauge("sora_video_predicted_wait_seconds", "Time to work off the accepted jobs")
 
 

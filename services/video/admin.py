@@ -1,10 +1,12 @@
-"""``python -m services.video.admin keys|jobs|usage``: administration from the command line, straight on the ledger.
+"""``python -m services.video.admin keys|jobs|cases|usage``: administration from the command line, on the ledger.
 
     python -m services.video.admin --ledger URL keys list [--owner NAME]
     python -m services.video.admin --ledger URL keys add OWNER [--name TEXT] [--scope make --scope read] [--days N]
     python -m services.video.admin --ledger URL keys revoke KEY_ID
     python -m services.video.admin --ledger URL jobs list [--owner NAME] [--status queued] [--limit N]
     python -m services.video.admin --ledger URL jobs cancel JOB_ID
+    python -m services.video.admin --ledger URL cases list [--owner NAME] [--open] [--limit N]
+    python -m services.video.admin --ledger URL cases overrule CASE_ID
     python -m services.video.admin --ledger URL usage [--owner NAME] [--by owner|key|day] [--days N]
 
 Each prints a line of JSON for each row. Exit 0 done, 1 failed, 2 wrong input.
@@ -23,7 +25,15 @@ from pydantic import BaseModel, ValidationError
 from services.video.accounts.administration import Administration
 from services.video.accounts.books import GroupBy
 from services.video.accounts.keys import Scope
-from services.video.accounts.schemas import AdminJob, AdminKey, AdminKeyWithSecret, CreateKey, UsageRow, key_fields
+from services.video.accounts.schemas import (
+    AdminCase,
+    AdminJob,
+    AdminKey,
+    AdminKeyWithSecret,
+    CreateKey,
+    UsageRow,
+    key_fields,
+)
 from services.video.job import Status
 from services.video.ledger import Ledger
 from sora_core.errors import SoraError
@@ -76,6 +86,10 @@ def _run(asked: argparse.Namespace, admin: Administration, actor: str) -> Iterab
             return [AdminJob.of(job) for job in admin.jobs(asked.owner, status, None, asked.limit).jobs]
         case "jobs", "cancel":
             return [AdminJob.of(_there(admin.cancel_job(actor, asked.id), asked.id))]
+        case "cases", "list":
+            return [AdminCase.of(case) for case in admin.cases(asked.owner, asked.open, None, asked.limit)]
+        case "cases", "overrule":
+            return [AdminCase.of(_there(admin.overrule(actor, asked.id), asked.id))]
     since = 0.0 if asked.days is None else time.time() - asked.days * _DAY_S
     return [UsageRow.of(used) for used in admin.usage(since, None, asked.owner, asked.by)]
 
@@ -87,7 +101,7 @@ def _there(found: T | None, name: str) -> T:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m services.video.admin", description="Keys, jobs and usage.")
+    parser = argparse.ArgumentParser(prog="python -m services.video.admin", description="Keys, jobs, refusals, usage.")
     parser.add_argument("--ledger", required=True, help="the service's: sqlite:////path or postgresql://user@host/name")
     what = parser.add_subparsers(dest="what", required=True)
     keys = what.add_parser("keys").add_subparsers(dest="do", required=True)
@@ -104,6 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument("--status", choices=[str(status) for status in Status])
     shown.add_argument("--limit", type=int, default=100)
     jobs.add_parser("cancel").add_argument("id")
+    cases = what.add_parser("cases").add_subparsers(dest="do", required=True)
+    refused = cases.add_parser("list")
+    refused.add_argument("--owner")
+    refused.add_argument("--open", action="store_true", help="those that nobody has overruled")
+    refused.add_argument("--limit", type=int, default=100)
+    cases.add_parser("overrule").add_argument("id")
     usage = what.add_parser("usage")
     usage.add_argument("--owner")
     usage.add_argument("--by", choices=get_args(GroupBy), default="key")

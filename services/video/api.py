@@ -22,7 +22,18 @@ from services.video.kept import Kept, KeptEach
 from services.video.ledger import Ledger
 from services.video.ledger.lookups import jobs_of
 from services.video.metrics import LedgerCollector
-from services.video.routes import characters, content, edits, images, pages, provenance, status, unsupported, videos
+from services.video.routes import (
+    characters,
+    content,
+    edits,
+    images,
+    moderations,
+    pages,
+    provenance,
+    status,
+    unsupported,
+    videos,
+)
 from services.video.routes.access import Service, TheService, keyed_router
 from services.video.routes.turns import Turns
 from services.video.routes.watch import Watch
@@ -73,6 +84,7 @@ def create_app(
         images.router,
         images.linked,
         provenance.router,
+        moderations.router,
         webhooks,
         admin,
         status.router,

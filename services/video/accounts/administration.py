@@ -1,5 +1,6 @@
 """What an operator can do, each with its entry in the audit log; routes and command line are two doors to it."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -8,15 +9,17 @@ from services.video.accounts.keys import Key, KeyStore, Scope
 from services.video.job import Job, Page, Status
 from services.video.ledger import Ledger
 from services.video.ledger.lookups import page_of_all
+from services.video.moderation.cases import Case, CaseStore
 
 
 class Administration:
-    """Keys, jobs of all owners, usage and the audit log. ``actor`` is who acts."""
+    """Keys, jobs of all owners, usage, the appeal log and the audit log. ``actor`` is who acts."""
 
     def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
         self._ledger = ledger
         self._keys = KeyStore(ledger, clock)
         self._books = Books(ledger, clock)
+        self._cases = CaseStore(ledger, math.inf, clock)
         self._clock = clock
 
     def add_key(
@@ -54,6 +57,17 @@ class Administration:
     def usage(self, since: float, until: float | None, owner: str | None, group_by: GroupBy) -> list[Used]:
         """What was used from one time to another, now by default."""
         return self._books.used(since, self._clock() if until is None else until, owner, group_by)
+
+    def cases(self, owner: str | None, only_open: bool, before: str | None, limit: int) -> list[Case]:
+        """What the gate refused, newest first."""
+        return self._cases.all(owner=owner, only_open=only_open, before=before, limit=limit)
+
+    def overrule(self, actor: str, case_id: str) -> Case | None:
+        """Let what was refused pass from now on; None when there is no such case."""
+        case = self._cases.overrule(case_id, actor)
+        if case is not None:
+            self._books.note(actor, "moderation.overrule", case_id, owner=case.owner, category=case.category)
+        return case
 
     def actions(self, limit: int, before: str | None = None) -> list[Action]:
         """The audit log, newest first."""

@@ -9,6 +9,8 @@ from services.video.accounts.administration import Administration
 from services.video.accounts.books import GroupBy
 from services.video.accounts.schemas import (
     OWNER,
+    AdminCase,
+    AdminCaseList,
     AdminJob,
     AdminJobList,
     AdminKey,
@@ -29,6 +31,7 @@ from services.video.routes.parameters import body_schema, parse
 
 _MAX_BODY_BYTES = 2**16
 _KEY_ID = r"^key_[0-9a-f]{24}$"
+_CASE_ID = r"^mod_[0-9a-f]{24}$"
 _JOB_ID = r"^(video|image)_[0-9a-f]{32}$"
 
 router = keyed_router("/admin")
@@ -101,6 +104,27 @@ def list_usage(
 ) -> UsageList:
     """What was used between two Unix times, by owner, by key, or by key and day."""
     return UsageList(data=[UsageRow.of(used) for used in admin.usage(since, until, owner, group_by)])
+
+
+@router.get("/moderation_cases")
+def list_cases(
+    admin: Admin,
+    owner: OwnerFilter = None,
+    only_open: bool = False,
+    limit: Limit = 100,
+    before: Annotated[str | None, Query(pattern=_CASE_ID)] = None,
+) -> AdminCaseList:
+    """What the gate refused, newest first; ``only_open``: and nobody has overruled."""
+    return AdminCaseList(data=[AdminCase.of(case) for case in admin.cases(owner, only_open, before, limit)])
+
+
+@router.post("/moderation_cases/{case_id}/overrule")
+def overrule_case(case_id: Annotated[str, Path(pattern=_CASE_ID)], admin: Admin, caller: TheCaller) -> AdminCase:
+    """Let what was refused pass from now on, whoever asks for it."""
+    case = admin.overrule(caller.key_id, case_id)
+    if case is None:
+        raise ApiError(404, f"no case {case_id!r} in the appeal log", code="not_found")
+    return AdminCase.of(case)
 
 
 @router.get("/audit")

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.video.accounts.books import Action, Used
 from services.video.accounts.keys import Key, Scope
 from services.video.job import Job, Status
+from services.video.moderation.cases import Case
 
 OWNER = r"^[\w.@:+ -]+$"
 Owner = Annotated[str, Field(min_length=1, max_length=200, pattern=OWNER)]
@@ -128,6 +129,37 @@ class UsageRow(BaseModel):
 class UsageList(BaseModel):
     object: Literal["list"] = "list"
     data: list[UsageRow]
+
+
+class AdminCase(BaseModel):
+    """What the gate refused, with the words where it was words; times are Unix seconds."""
+
+    id: str
+    object: Literal["admin.moderation_case"] = "admin.moderation_case"
+    at: int
+    owner: str
+    key_id: str
+    stage: str
+    field: str
+    category: str
+    rule: str
+    score: float
+    text: str | None
+    job_id: str | None
+    count: int
+    overruled_at: int | None
+    overruled_by: str | None
+
+    @classmethod
+    def of(cls, case: Case) -> "AdminCase":
+        names = set(cls.model_fields) - {"object", "at", "overruled_at"}
+        overruled_at = None if case.overruled_at is None else int(case.overruled_at)
+        return cls(at=int(case.at), overruled_at=overruled_at, **{name: getattr(case, name) for name in names})
+
+
+class AdminCaseList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[AdminCase]
 
 
 class AuditEntry(BaseModel):

@@ -9,14 +9,17 @@ from services.video.config import ServiceConfig
 from services.video.errors import ApiError, refused, unavailable
 from services.video.files import character_file
 from services.video.intake.decoders import Decoders
+from services.video.intake.looks import frames_of
 from services.video.intake.material import VIDEO, Asked
 from services.video.intake.sizing import clip_grid
 from services.video.intake.sources import Part, Sources, Wanted, usual
 from services.video.ledger import Ledger
 from services.video.ledger.cast import CHARACTER_ID, Character
+from services.video.moderation.guard import Asker, Guard
 from services.video.schemas import CreateVideo, ModelCard
 from sora_core import media, storage
 from sora_core.errors import InputError, MissingObject, StorageError
+from sora_core.safety.gate.verdict import Stage
 from sora_core.shapes import Compression, PixelShape
 from sora_core.training.references import MAX_REFERENCE_FRAMES, MAX_REFERENCES
 
@@ -28,9 +31,10 @@ CHARACTERS = "characters"
 class Characters:
     """Keeps and finds the characters of known owners; safe to use from several threads."""
 
-    def __init__(self, config: ServiceConfig, ledger: Ledger, decoders: Decoders) -> None:
+    def __init__(self, config: ServiceConfig, ledger: Ledger, decoders: Decoders, guard: Guard) -> None:
         self._config = config
         self._ledger = ledger
+        self._guard = guard
         self._sources = Sources(config.api, ledger, decoders)
 
     def create(self, owner: str, name: str, file: Path, cards: Sequence[ModelCard]) -> Character:
@@ -42,8 +46,10 @@ class Characters:
             message = "no model is served here that was trained with reference clips of characters"
             raise ApiError(400, message, code="unsupported")
         self._sources.check_bytes(file, VIDEO)
+        self._guard.check_text(Asker(owner), Stage.NAME, "name", name)
         with storage.scratch() as folder:
             path, shape = self._beginning(file, able[0], folder)
+            self._guard.check_pictures(Asker(owner), VIDEO, frames_of(Part(path, shape), folder / "seen"))
             character = self._ledger.new_character(owner, name, shape)
             character = replace(character, uri=character_file(self._config.output, character.id))
             storage.upload(path, self._place(character))

@@ -1,65 +1,45 @@
 """From a request's parameters to accepted jobs: everything that can be refused is refused here, before any work."""
 
-import io
-import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Int16
 from pydantic import BaseModel
 
 from services.video.config import ServiceConfig
 from services.video.errors import ApiError, refused, unavailable
-from services.video.files import clip_file, job_folder, reference_file, sound_file
+from services.video.files import clip_file, reference_file, sound_file
 from services.video.film import Film, StoredClip
 from services.video.intake.admission import check_before, check_image_wait, check_queue
 from services.video.intake.characters import Characters
 from services.video.intake.decoders import Decoders
+from services.video.intake.keeping import Decided, discard, store
+from services.video.intake.looks import check_parts, check_words
 from services.video.intake.material import Asked, Materials, sound_of
 from services.video.intake.prompts import Prompts, Words
 from services.video.intake.repetition import once_of, told
-from services.video.intake.sizing import Plan, clip_grid, plan, plan_film, room
-from services.video.intake.sources import Part
+from services.video.intake.sizing import clip_grid, plan, plan_film, room
 from services.video.job import Idempotency, Job, Kind, NewJob, new_id
 from services.video.kept import Kept
 from services.video.ledger import Ledger
 from services.video.ledger.rates import Charge, charges_of
 from services.video.ledger.tables import LedgerUnavailable
 from services.video.limits import check, check_film
-from services.video.provenance.sources import store_sources
+from services.video.moderation.guard import Asker, Guard
 from services.video.schemas import CreateVideo, ModelCard, Wish
 from sora_core import storage
 from sora_core.edits import Edit, Interpolate
 from sora_core.edits.spec import ability
-from sora_core.errors import InputError, StorageError
+from sora_core.errors import InputError
 from sora_core.media import Limits
+from sora_core.safety.gate.verdict import Stage
 from sora_core.shapes import PixelShape
-
-log = logging.getLogger(__name__)
 
 _KEEP_S = 1.0
 _DECODED_AT_ONCE = 2  # a decoder, and the encoder of what it gives, take a core and some hundred megabytes
 _INTERPOLATION = "enable_frame_interpolation"
-
-
-@dataclass(frozen=True, slots=True)
-class _Decided:
-    """A request as its jobs will hold it, but for the places of its clips; ``remixed_from`` is the video's id.
-
-    ``cast`` are the clips of its characters, ``sources`` the files as they came.
-    """
-
-    plan: Plan
-    film: Film | None
-    sound: Int16[np.ndarray, "n 2"] | None
-    paths: Sequence[Path]
-    cast: Sequence[Part]
-    remixed_from: str | None
-    sources: Sequence[Path] = ()
 
 
 class Intake:
@@ -70,15 +50,16 @@ class Intake:
         self._ledger = ledger
         self._clock = clock or ledger.now
         most = Limits(config.api.decoder_memory_bytes, config.api.decoder_cpu_s, config.api.decoder_cpu_s)
-        self._decoders = Decoders(_DECODED_AT_ONCE, most)
-        self.characters = Characters(config, ledger, self._decoders)
-        self._materials = Materials(config.api, ledger, self._decoders)
+        self.decoders = Decoders(_DECODED_AT_ONCE, most)
+        self.guard = Guard.of(config.moderation, ledger)
+        self.characters = Characters(config, ledger, self.decoders, self.guard)
+        self._materials = Materials(config.api, ledger, self.decoders)
         self._prompts = Prompts(config.api)
         self._cards = Kept(self._ask_cards, _KEEP_S)
 
     def close(self) -> None:
         """End the processes that decode."""
-        self._decoders.close()
+        self.decoders.close()
 
     def cards(self) -> list[ModelCard]:
         """The served models; none until a sampler has loaded one."""
@@ -142,11 +123,15 @@ class Intake:
         if kind is Kind.IMAGE:
             check_image_wait(self._ledger, limits, card.id)
         check_before(self._ledger, limits, owner, card.id, request.n, self._clock())
+        asker = Asker(owner, key_id)
+        check_words(self.guard, asker, request)
         words = self._prompts.read(request, card)
+        self.guard.check_text(asker, Stage.REVISED_PROMPT, "enhance_prompt", words.revised)
         with storage.scratch() as folder:
             asked = Asked(owner, request, files, card, folder, key_id)
             decided = self._decide(asked, remixed_from)
             waits = check_queue(self._ledger, limits, owner, card.id, request.n, decided.plan)
+            check_parts(self.guard, asked, decided.parts)
             new = [
                 replace(job, predicted_s=waits[0], reckoned_s=waits[1])
                 for job in self._jobs(asked, decided, kind, words)
@@ -166,7 +151,7 @@ class Intake:
         names = ", ".join(card.id for card in cards)
         raise refused("model", f"model {model!r} is not served here: use {names}", "model_not_found")
 
-    def _decide(self, asked: Asked, remixed_from: str | None) -> _Decided:
+    def _decide(self, asked: Asked, remixed_from: str | None) -> Decided:
         """The shape of a request, and the windows of its edit."""
         request, card, limits = asked.wish, asked.card, self._config.api
         words, shape = None, None
@@ -183,7 +168,7 @@ class Intake:
             raise refused(asked.starts_from, message, "unsupported")
         if material is None:
             assert words is not None
-            return _Decided(words, None, None, [], cast, remixed_from)
+            return Decided(words, None, None, [], cast, remixed_from)
         _check_learned(material.edit, card, asked.starts_from)
         if material.factor > 1:
             _check_learned(Interpolate(material.factor), card, _INTERPOLATION)
@@ -197,10 +182,10 @@ class Intake:
         check_film(_INTERPOLATION if material.factor > 1 else asked.starts_from, stages[-1].film, fps, limits)
         decided = plan_film(stages, fps, request, card, beside)
         sound = sound_of(material, stages[0].layers, decided.num_frames / decided.fps)
-        paths, sources = [part.path for part in material.parts], [*asked.used, *asked.files.values()]
-        return _Decided(decided, film, sound, paths, cast, remixed_from, sources)
+        sources = [*asked.used, *asked.files.values()]
+        return Decided(decided, film, sound, material.parts, cast, remixed_from, sources)
 
-    def _jobs(self, asked: Asked, decided: _Decided, kind: Kind, words: Words) -> list[NewJob]:
+    def _jobs(self, asked: Asked, decided: Decided, kind: Kind, words: Words) -> list[NewJob]:
         now, limits, request = self._clock(), self._config.api, asked.wish
         deadline_at = now + self._config.deadline_s if self._config.deadline_s else None
         seed = secrets.randbits(32) if request.seed is None else request.seed
@@ -224,7 +209,7 @@ class Intake:
             )
         return jobs
 
-    def _params(self, job_id: str, asked: Asked, decided: _Decided, seed: int, words: Words) -> dict[str, Any]:
+    def _params(self, job_id: str, asked: Asked, decided: Decided, seed: int, words: Words) -> dict[str, Any]:
         """What a sampler needs to know of a job."""
         request, planned, film, output = asked.wish, decided.plan, decided.film, self._config.output
         if film is not None:
@@ -255,19 +240,19 @@ class Intake:
         }
 
     def _put(
-        self, new: list[NewJob], decided: _Decided, once: Idempotency | None, charges: Sequence[Charge]
+        self, new: list[NewJob], decided: Decided, once: Idempotency | None, charges: Sequence[Charge]
     ) -> list[Job]:
         """Store the clips first: a sampler may have the job the moment after it is in the ledger."""
         for job in new:
-            self._store(job, decided)
+            store(self._config.output, job, decided)
         try:
             with told():
                 made = self._created(new, once, charges)
         except ApiError:
-            self._discard(new, decided)
+            discard(self._config.output, new, decided)
             raise
         if made[0].id != new[0].id:
-            self._discard(new, decided)
+            discard(self._config.output, new, decided)
         return made
 
     def _created(self, new: list[NewJob], once: Idempotency | None, charges: Sequence[Charge]) -> list[Job]:
@@ -276,27 +261,6 @@ class Intake:
             return self._ledger.create(new, once, charges)
         except LedgerUnavailable:
             return self._ledger.create(new, once, charges)
-
-    def _store(self, job: NewJob, decided: _Decided) -> None:
-        for index, path in enumerate(decided.paths):
-            storage.upload(path, clip_file(self._config.output, job.id, index))
-        for index, clip in enumerate(decided.cast):
-            storage.upload(clip.path, reference_file(self._config.output, job.id, index))
-        store_sources(self._config.output, job.id, decided.sources)
-        if decided.sound is not None:
-            samples = io.BytesIO()
-            np.save(samples, decided.sound)
-            storage.write_bytes(sound_file(self._config.output, job.id), samples.getvalue())
-
-    def _discard(self, new: list[NewJob], decided: _Decided) -> None:
-        """Remove the clips of jobs that did not come to be; while storage is away they stay for the sweeper."""
-        if not (decided.paths or decided.cast or decided.sources):
-            return
-        for job in new:
-            try:
-                storage.delete_prefix(job_folder(self._config.output, job.id))
-            except StorageError as error:
-                log.warning("clips of %s stay for now: %s", job.id, error)
 
 
 def _check_learned(edit: Edit, card: ModelCard, param: str) -> None:

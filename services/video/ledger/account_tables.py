@@ -52,3 +52,25 @@ service_secrets = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("secret", sa.Text, nullable=False),
 )
+
+moderation_cases = sa.Table(
+    "moderation_cases",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("at", sa.Float(53), nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("stage", sa.Text, nullable=False),
+    sa.Column("field", sa.Text, nullable=False),
+    sa.Column("category", sa.Text, nullable=False),
+    sa.Column("rule", sa.Text, nullable=False),
+    sa.Column("score", sa.Float(53), nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("text", sa.Text),
+    sa.Column("job_id", sa.Text),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("overruled_at", sa.Float(53)),
+    sa.Column("overruled_by", sa.Text),
+    sa.Index("moderation_cases_by_time", "at"),
+    sa.Index("moderation_cases_by_digest", "digest"),
+)

@@ -30,7 +30,7 @@ from sora_core.errors import MissingObject
 
 _PRESENT_S = 0.5  # between two looks whether the client is still there
 _EDITED = (IMAGE, MASK)
-_ENDED = {"invalid_request": 400, "cancelled": 409}
+_ENDED = {"invalid_request": 400, "moderation_blocked": 400, "cancelled": 409}
 
 router = keyed_router("/images")
 linked = APIRouter(prefix="/v1/images", responses=ERRORS)

@@ -22,6 +22,7 @@ from services.video.housekeeping import tidy
 from services.video.job import SAMPLED_PERCENT, Job, Stage
 from services.video.ledger import Ledger
 from services.video.ledger.tables import LedgerUnavailable
+from services.video.moderation.guard import Guard
 from services.video.provenance.seals import Seals
 from services.video.workers import latents
 from services.video.workers.claims import Claims
@@ -77,7 +78,8 @@ class Decoder:
         self._health = Health()
         patience = Patience(settings.outage_patience_s, self._stop, self._holdings.moved)
         self._patience = patience
-        self._renderer = Renderer(config.output, patience, Seals.load(config, ledger), crf=config.decoder.crf)
+        seals, guard = Seals.load(config, ledger), Guard.of(config.moderation, ledger, reads=False)
+        self._renderer = Renderer(config.output, patience, seals, guard, crf=config.decoder.crf)
         self._claims = Claims(ledger, self._holdings, worker, self._lease_s, Stage.DECODE)
         self._outcomes = Outcomes(
             ledger, self._holdings, patience, self._claims, self._health, settings.max_attempts, clock or ledger.now

@@ -8,7 +8,8 @@ import torch
 
 from services.video.job import OVERDUE
 from services.video.ledger.tables import LedgerUnavailable
-from sora_core.errors import InputError, ProvenanceUnavailable, StorageError
+from services.video.moderation.guard import BLOCKED, FramesBlocked
+from sora_core.errors import InputError, ModerationUnavailable, ProvenanceUnavailable, StorageError
 
 
 class DeviceLost(Exception):
@@ -32,7 +33,7 @@ _OF_THE_HOST = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ER
 
 def blame(error: Exception) -> Blame:
     """Whose fault an error is; one that another worker may not have is the place's."""
-    if isinstance(error, DeviceLost | StorageError | LedgerUnavailable | ProvenanceUnavailable):
+    if isinstance(error, DeviceLost | StorageError | LedgerUnavailable | ProvenanceUnavailable | ModerationUnavailable):
         return Blame.PLACE
     if isinstance(error, OSError) and error.errno in _OF_THE_HOST:
         return Blame.PLACE
@@ -50,6 +51,8 @@ class Failure:
     def of(cls, error: Exception) -> "Failure":
         if isinstance(error, ClipLost):
             return cls("source_lost", str(error))
+        if isinstance(error, FramesBlocked):
+            return cls(BLOCKED, str(error))
         if isinstance(error, InputError):
             return cls("invalid_request", str(error))
         if is_out_of_memory(error):

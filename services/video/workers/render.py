@@ -12,6 +12,7 @@ from PIL import Image
 
 from services.video.files import CONTENT_TYPES, FILE_NAMES, VARIANTS, attempt_folder
 from services.video.job import Job, Kind
+from services.video.moderation.guard import Guard
 from services.video.provenance.seals import Seals
 from services.video.provenance.sources import read_sources
 from services.video.workers.patience import Patience
@@ -28,14 +29,18 @@ class _Samples:
     """The frames kept for the pictures while all frames pass by on their way to the encoder."""
 
     indices: frozenset[int]
+    judged: frozenset[int] = frozenset()
     first: UInt8[np.ndarray, "h w 3"] | None = None
     sheet: list[UInt8[np.ndarray, "i j 3"]] = field(default_factory=list)
+    shown: list[UInt8[np.ndarray, "i j 3"]] = field(default_factory=list)
 
     def see(self, index: int, frame: UInt8[np.ndarray, "h w 3"]) -> None:
         if index == 0:
             self.first = frame
         if index in self.indices:
             self.sheet.append(_reduced(frame))
+        if index in self.judged:
+            self.shown.append(_reduced(frame))
 
 
 def _reduced(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "i j 3"]:
@@ -49,8 +54,9 @@ def _reduced(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "i j 3"]:
 class Renderer:
     """Encodes and stores; every attempt at a job has a folder of its own, so a late one disturbs nothing."""
 
-    def __init__(self, output: str, patience: Patience, seals: Seals, *, crf: int) -> None:
+    def __init__(self, output: str, patience: Patience, seals: Seals, guard: Guard, *, crf: int) -> None:
         self._output = output
+        self._guard = guard
         self._seals = seals
         self._patience = patience
         self._crf = crf
@@ -62,10 +68,11 @@ class Renderer:
         sound: Int16[np.ndarray, "n 2"] | None,
         on_frame: Callable[[int], None],
     ) -> dict[str, Any]:
-        """Store a job's files; where they are and how large. ``on_frame`` hears the frames done and may raise."""
+        """Store a job's files; where they are and how large. ``on_frame`` hears the frames done and may raise.
+        FramesBlocked for frames that may not leave."""
         count = job.params["num_frames"]
         kept = frozenset(np.linspace(0, count - 1, min(count, _SHEET_FRAMES)).round().astype(int).tolist())
-        samples = _Samples(kept)
+        samples = _Samples(kept, _judged(count, job.params["fps"] / self._guard.frames_per_second))
         with storage.scratch() as folder:
             paths = {variant: folder / FILE_NAMES[variant] for variant in VARIANTS[job.kind]}
             seen = _seen(self._seals.frames(job, frames), samples, on_frame)
@@ -75,6 +82,7 @@ class Renderer:
                 metadata = self._seals.metadata(job)
                 media.encode_mp4(paths["video"], seen, job.params["fps"], crf=self._crf, sound=sound, metadata=metadata)
                 _write_pictures(paths, samples)
+            self._guard.check_frames(job, samples.shown)
             self._seal(job, paths, folder)
             return {variant: self._store(job, variant, path) for variant, path in paths.items()}
 
@@ -100,6 +108,11 @@ def _seen(
         on_frame(index)
         samples.see(index, frame)
         yield frame
+
+
+def _judged(count: int, every: float) -> frozenset[int]:
+    """The frames that the gate sees: the first, the last, and one in ``every`` between them."""
+    return frozenset({*np.arange(0, count, max(every, 1.0)).astype(int).tolist(), count - 1})
 
 
 def _write_pictures(paths: dict[str, Path], samples: _Samples) -> None:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from services.video.ledger import Ledger
+from services.video.moderation.guard import Guard
 from services.video.provenance.__main__ import main
 from services.video.provenance.keys import ProvenanceKeys
 from services.video.provenance.seals import Seals
@@ -111,7 +112,8 @@ def test_footage_made_anew_is_found_by_its_mark_without_its_credentials(service:
 def _render(service: LiveService, job: Any, frames: list[np.ndarray], film: Path) -> None:
     """What a decoder does with a job's frames, by the service's own parts."""
     seals = Seals.load(service.config, service.ledger)
-    renderer = Renderer(service.config.output, Patience(1.0, threading.Event()), seals, crf=18)
+    guard = Guard.of(service.config.moderation, service.ledger, reads=False)
+    renderer = Renderer(service.config.output, Patience(1.0, threading.Event()), seals, guard, crf=18)
     stored = renderer.render(job, iter(frames), None, lambda _: None)
     film.write_bytes(Path(stored["video"]["uri"]).read_bytes())
 
