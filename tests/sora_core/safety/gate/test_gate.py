@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from services.video.config import ModerationSettings
+from services.video.moderation.setup import gate_of, picture_judge
 from sora_core.errors import ConfigError, ModerationUnavailable
 from sora_core.safety.gate.endpoints import Endpoint, GuardJudge, ModerationsJudge
 from sora_core.safety.gate.gate import Gate
-from sora_core.safety.gate.pictures import OPEN_NSFW, PictureJudge
+from sora_core.safety.gate.pictures import PictureJudge
 from sora_core.safety.gate.verdict import CATEGORIES, Finding, JudgeAway, Opinion, Shown, Stage
 from tests.services.web import serving
 
@@ -120,10 +122,13 @@ def test_an_endpoint_that_is_not_there_is_away() -> None:
 
 def test_pictures_are_scored_and_of_a_clip_one_frame_alone_may_be_wrong() -> None:
     grey, noise = (np.random.default_rng(0).integers(low, 129, (40, 60, 3), np.uint8) for low in (127, 0))
-    judge = PictureJudge(OPEN_NSFW, 0.9, 0.05)
+    shipped = picture_judge(ModerationSettings())
+    assert shipped is not None
+    network = shipped.network
+    judge = PictureJudge(network, 0.9, 0.05)
     assert judge.judge(Shown(Stage.INPUT, images=[grey, noise])) == Opinion()
     scores = sorted((judge.score(grey), judge.score(noise)))
-    between = PictureJudge(OPEN_NSFW, sum(scores) / 2, 0.0)
+    between = PictureJudge(network, sum(scores) / 2, 0.0)
     worse = max((grey, noise), key=judge.score)
     other = min((grey, noise), key=judge.score)
     assert between.judge(Shown(Stage.INPUT, images=[worse])).findings
@@ -133,4 +138,4 @@ def test_pictures_are_scored_and_of_a_clip_one_frame_alone_may_be_wrong() -> Non
 
 def test_weights_that_are_not_there_are_named() -> None:
     with pytest.raises(ConfigError, match=r"moderation\.image_model = 'package:nothing/x\.onnx'"):
-        PictureJudge("package:nothing/x.onnx", 0.9, 0.05).warm()
+        gate_of(ModerationSettings(image_model="package:nothing/x.onnx"), reads=False)
