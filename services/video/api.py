@@ -57,7 +57,7 @@ def create_app(
     """The ASGI application. ``registry`` holds further metrics for ``/metrics``; the ledger's own join it."""
     ledger = ledger or Ledger.open(config.ledger)
     registry = registry or CollectorRegistry()
-    registry.register(LedgerCollector(ledger))
+    registry.register(LedgerCollector(ledger, config.sampler))
     keyring = Keyring(config.api, KeyStore(ledger))
     app = FastAPI(
         title="Sora on Ray",

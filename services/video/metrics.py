@@ -3,7 +3,8 @@
 Numbers that live in the ledger are read when scraped, so they are right after any restart.
 """
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import prometheus_client
@@ -11,6 +12,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from services.video.accounts.books import Books, Used
+from services.video.config import SamplerSettings
+from services.video.kept import Kept
 from services.video.ledger import Ledger
 from sora_core import telemetry
 from sora_core.telemetry import Kind, Metric
@@ -18,11 +22,18 @@ from sora_core.telemetry import Kind, Metric
 VERBS = {Kind.COUNTER: "inc", Kind.GAUGE: "set", Kind.HISTOGRAM: "observe"}
 
 
-class LedgerCollector(Collector):
-    """Queue depth and predicted wait, straight from the ledger."""
+_DAY_S = 86_400.0
+_TENANTS_S = 60.0  # their sums read a day of rows
 
-    def __init__(self, ledger: Ledger) -> None:
+
+class LedgerCollector(Collector):
+    """Queue depth, predicted wait and use, straight from the ledger, and what the config promises beside them."""
+
+    def __init__(self, ledger: Ledger, sampler: SamplerSettings) -> None:
         self._ledger = ledger
+        self._sampler = sampler
+        books = Books(ledger)
+        self._tenants = Kept(lambda: books.used(time.time() - _DAY_S, time.time(), group_by="owner"), _TENANTS_S)
 
     def collect(self) -> Iterator[Family]:
         yield _family(telemetry.VIDEO_QUEUE_DEPTH, self._ledger.counts())
@@ -30,15 +41,38 @@ class LedgerCollector(Collector):
         yield _family(telemetry.VIDEO_LEASES, self._ledger.leases())
         wait_s = self._ledger.backlog().wait_s
         if wait_s is not None:
-            wait = telemetry.VIDEO_PREDICTED_WAIT_SECONDS
-            yield GaugeMetricFamily(wait.name, wait.help, value=wait_s)
+            yield _gauge(telemetry.VIDEO_PREDICTED_WAIT_SECONDS, wait_s)
+        yield _gauge(telemetry.VIDEO_TARGET_WAIT_SECONDS, self._sampler.target_wait_s)
+        yield _gauge(telemetry.VIDEO_SAMPLERS_MOST, self._sampler.max_replicas or self._sampler.replicas)
+        yield from tenants(self._tenants())
 
     def describe(self) -> Iterator[Family]:
         """Nothing: registering must not need the ledger."""
         return iter(())
 
 
-def _family(metric: Metric, numbers: Mapping[Any, int]) -> Family:
+def tenants(rows: Iterable[Used]) -> Iterator[Family]:
+    """What each owner used; beyond so many owners those that used least of a thing are one."""
+    rows = list(rows)
+    yield _family(telemetry.VIDEO_TENANT_JOBS, _foremost({row.owner: row.requests for row in rows}))
+    yield _family(telemetry.VIDEO_TENANT_VIDEO_SECONDS, _foremost({row.owner: row.video_seconds for row in rows}))
+    yield _family(telemetry.VIDEO_TENANT_DEVICE_SECONDS, _foremost({row.owner: row.device_seconds for row in rows}))
+
+
+def _foremost(used: Mapping[str, float]) -> dict[str, float]:
+    """The largest values by owner and, in the last place, the sum of all others."""
+    by_size = sorted(used.items(), key=lambda item: -item[1])
+    if len(by_size) < telemetry.MOST_OWNERS:
+        return dict(by_size)
+    first, rest = by_size[: telemetry.MOST_OWNERS - 1], by_size[telemetry.MOST_OWNERS - 1 :]
+    return dict(first) | {telemetry.OTHER: dict(first).get(telemetry.OTHER, 0) + sum(value for _, value in rest)}
+
+
+def _gauge(metric: Metric, value: float) -> Family:
+    return GaugeMetricFamily(metric.name, metric.help, value=value)
+
+
+def _family(metric: Metric, numbers: Mapping[Any, float]) -> Family:
     """A gauge of one tag."""
     family = GaugeMetricFamily(metric.name, metric.help, labels=metric.tags)
     for tag, number in numbers.items():

@@ -43,3 +43,11 @@ def test_a_bound_backend_hears_every_change_and_an_unbound_one_none(recorder: Re
 def test_a_missing_or_unknown_tag_is_our_own_mistake() -> None:
     with pytest.raises(AssertionError, match="status"):
         telemetry.CURATE_SOURCES.inc(1, {"state": "kept"})
+
+
+def test_tags_beyond_a_metrics_bound_are_counted_as_others(recorder: Recorder) -> None:
+    metric = telemetry.CURATE_SOURCES
+    for number in (*range(metric.most + 5), 0):
+        metric.inc(1, {"status": f"s{number}"})
+    told = [tags["status"] for _, _, tags in recorder.records]
+    assert told == [f"s{n}" for n in range(metric.most - 1)] + [telemetry.OTHER] * 6 + ["s0"]

@@ -16,6 +16,7 @@ from services.video.job import Job
 from services.video.ledger import Ledger
 from services.video.provenance.keys import ProvenanceKeys
 from services.video.provenance.store import KnownOrigin, OriginStore
+from sora_core import telemetry
 from sora_core.safety.coding import ID_BITS
 from sora_core.safety.credentials import CredentialSigner, Ingredient, Origin
 from sora_core.safety.labels import Labeller, filled, policy
@@ -51,6 +52,8 @@ class Seals:
         keys = ProvenanceKeys.load(config)
         mark_key = keys.mark_keys[0] if settings.watermark else None
         signer = keys.credential_signer() if settings.credentials else None
+        if signer is not None:
+            telemetry.VIDEO_CERTIFICATE.set(signer.expires_at)
         return cls(settings, store, mark_key, signer)
 
     def frames(self, job: Job, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:

@@ -82,6 +82,8 @@ class Outcomes:
         died of it: the job runs alone next, and fails when it is lost too often.
         """
         whose = blame(error)
+        if whose is not Blame.JOB:
+            telemetry.VIDEO_FAULTS.inc(1, {"error": type(error).__name__})
         if whose is Blame.JOB or (whose is Blame.UNKNOWN and job.losses + 1 >= self._max_losses):
             log.warning("%s fails: %r", job.id, error)
             if whose is Blame.UNKNOWN:
