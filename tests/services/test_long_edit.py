@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from services.video.film import Film
-from services.video.job import Job, Stage, Status
+from services.video.job import Job, Status
 from sora_core.pipeline import Pipeline
 
 from .editing import ask, moving
@@ -28,7 +28,6 @@ def site(tmp_path: Path, learned: str, unused_port: int) -> Iterator["Site"]:
         site = Site(service, tmp_path / "config.json")
         yield site
         site.process.send_signal(signal.SIGTERM)
-        site.process.send_signal(signal.SIGCONT)
         site.process.wait(60)
 
 
@@ -37,23 +36,17 @@ class Site:
 
     def __init__(self, service: LiveService, config_file: Path) -> None:
         self.service = service
-        self._command = [sys.executable, "-m", "tests.services.worker_process", "sampling", str(config_file)]
+        self._command = [sys.executable, "-m", "tests.services.worker_process", str(config_file)]
+        self._order = config_file.with_name("die-in-window")
         self.process = subprocess.Popen(self._command, cwd=ROOT)
 
-    def stopped_amid(self, video_id: str, window: int) -> bool:
-        """Whether the worker stands still now, some steps into this window."""
-        self.process.send_signal(signal.SIGSTOP)
-        job = self.job(video_id)
-        amid = (
-            job.window == window and job.stage is Stage.SAMPLE and job.saved is not None and job.lease_owner is not None
-        )
-        if not amid:
-            self.process.send_signal(signal.SIGCONT)
-        return amid
+    def kill_in(self, window: int) -> None:
+        """The worker dies some steps into this window of the next job."""
+        self._order.write_text(str(window))
 
-    def kill_and_replace(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+    def replace(self) -> None:
+        """Wait for the death, and start another."""
+        assert self.process.wait(60) == -signal.SIGKILL
         self.process = subprocess.Popen(self._command, cwd=ROOT)
 
     def job(self, video_id: str) -> Job:
@@ -63,7 +56,13 @@ class Site:
 
     def film(self, video_id: str) -> bytes:
         """The finished file."""
-        job: Any = eventually(lambda: self.job(video_id).status is Status.COMPLETED and self.job(video_id))
+
+        def completed() -> Job | None:
+            assert self.process.poll() is None, f"the worker ended with {self.process.returncode}"
+            job = self.job(video_id)
+            return job if job.status is Status.COMPLETED else None
+
+        job: Any = eventually(completed, within_s=120)
         return Path(job.result["video"]["uri"]).read_bytes()
 
 
@@ -82,9 +81,9 @@ def test_a_long_extension_at_twice_the_rate_survives_kill_9_and_is_the_same_film
     film = site.film(undisturbed)
     extension, interpolation = Film.from_json(site.job(undisturbed).params["film"]).stages()
     assert min(len(extension.windows), len(interpolation.windows)) > 1
+    site.kill_in(len(extension.windows) + 1)
     killed = extend()
-    eventually(lambda: site.stopped_amid(killed, window=len(extension.windows) + 1))
-    site.kill_and_replace()
+    site.replace()
     assert site.film(killed) == film
     job = site.job(killed)
     assert (job.progress, job.params["num_frames"]) == (100, 49)

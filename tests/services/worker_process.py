@@ -1,5 +1,9 @@
-"""A sampler or a decoder as a process of its own: ``python -m tests.services.worker_process sampling CONFIG.json``."""
+"""A sampler and its decoder as a process of its own: ``python -m tests.services.worker_process CONFIG.json``.
 
+A file ``die-in-window`` beside the config kills it, by SIGKILL, as soon as latents of that window of a job are saved.
+"""
+
+import os
 import signal
 import sys
 from pathlib import Path
@@ -7,23 +11,32 @@ from pathlib import Path
 import torch
 
 from services.video.config import ServiceConfig
+from services.video.job import Lease
 from services.video.ledger import Ledger
-from services.video.workers.card import model_card
-from services.video.workers.crew import Crew, tiling
-from sora_core.pipeline import FrameDecoder, Pipeline
+from services.video.workers.crew import Crew
+from sora_core.pipeline import Pipeline
 
 
-def main(work: str, config_file: str) -> None:
+class FatalLedger(Ledger):
+    """Its process dies after the save that the file names."""
+
+    order: Path
+
+    def save(self, lease: Lease, saved: str) -> bool:
+        done = super().save(lease, saved)
+        job = self.get(lease.job_id)
+        if self.order.exists() and job is not None and job.window == int(self.order.read_text()):
+            self.order.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+
+
+def main(config_file: str) -> None:
     torch.set_num_threads(1)
     config = ServiceConfig.model_validate_json(Path(config_file).read_text())
-    ledger = Ledger.open(config.ledger)
-    if work == "sampling":
-        pipeline = Pipeline.load(config.checkpoint, "cpu")
-        card = model_card(pipeline, config)
-        ledger.publish_model(card.id, card.model_dump(mode="json"))
-        crew = Crew.sampling(config, pipeline, ledger)
-    else:
-        crew = Crew.decoding(config, FrameDecoder.load(config.checkpoint, "cpu", tiling(config)), ledger)
+    ledger = FatalLedger.open(config.ledger)
+    ledger.order = Path(config_file).with_name("die-in-window")
+    crew = Crew.sampling(config, Pipeline.load(config.checkpoint, "cpu"), ledger)
     crew.start()
     signal.sigwait({signal.SIGTERM})
     crew.stop()
