@@ -7,11 +7,9 @@ so ``meta.json`` says that the checkpoint is whole; one without it is as if it w
 import dataclasses
 import json
 import re
-import tempfile
 import types
 import typing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import safetensors
@@ -190,8 +188,8 @@ def save_model(uri: str, weights: dict[str, Tensor], meta: Meta) -> None:
     StorageError when the place can't be written; what was there before is no longer whole then.
     """
     storage.delete(storage.join(uri, META))
-    with tempfile.TemporaryDirectory(prefix="sora-") as folder:
-        path = Path(folder) / MODEL
+    with storage.scratch() as folder:
+        path = folder / MODEL
         safetensors.torch.save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, path)
         storage.upload(path, storage.join(uri, MODEL))
     storage.write_bytes(storage.join(uri, META), meta.to_json().encode())

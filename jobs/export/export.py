@@ -1,7 +1,6 @@
 """Our weights in the layout in which diffusers publishes Wan's."""
 
 import logging
-from tempfile import TemporaryDirectory
 
 from jobs.launch import JobConfig
 from sora_core import checkpoint, storage
@@ -27,7 +26,7 @@ def export(config: ExportConfig) -> None:
     weights, meta = checkpoint.load_model(config.checkpoint)
     dit = load_strictly(DiTConfig.from_dict(meta.dit), weights, config.checkpoint)
     where = storage.join(config.output, "transformer")
-    with TemporaryDirectory(prefix="sora-export-") as folder:
+    with storage.scratch() as folder:
         save_wan(dit, folder)
         storage.upload_folder(folder, where)
     logger.info("%s, step %d, as %s", config.checkpoint, meta.step, where)

@@ -1,8 +1,6 @@
 """What a checkpoint stores for serving: the averaged weights, or base and adapter merged, and the adapter alone."""
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 from torch import Tensor
 
@@ -25,8 +23,8 @@ def finisher(config: TrainConfig, dit: DiT) -> Finish:
     rules = config.lora.rules()
 
     def finish(uri: str, factors: dict[str, Tensor], meta: Meta) -> None:
-        with tempfile.TemporaryDirectory(prefix="sora-") as folder:
-            lora.save_adapter(Path(folder), rules, factors)
+        with storage.scratch() as folder:
+            lora.save_adapter(folder, rules, factors)
             storage.upload_folder(folder, storage.join(uri, ADAPTER))
         checkpoint.save_model(uri, lora.merged_weights(dit, factors), meta)
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -91,15 +90,15 @@ def show(
     lines = {step: line for step, line in read_lines(config.output).items() if step <= meta.step}
     requests = list(_requests(config, dataset)) if films else []
     prompts = [request.prompt for request in requests]
-    with tempfile.TemporaryDirectory(prefix="sora-") as folder:
-        (Path(folder) / CURVE).write_bytes(draw_curve(lines))
+    with storage.scratch() as folder:
+        (folder / CURVE).write_bytes(draw_curve(lines))
         if requests:
             pipeline = Pipeline.load(uri, str(device))
-            _film(requests, _generate(pipeline, requests, config.pack_tokens), pipeline.fps, Path(folder) / SAMPLES)
+            _film(requests, _generate(pipeline, requests, config.pack_tokens), pipeline.fps, folder / SAMPLES)
         if also is not None:
             storage.upload_folder(folder, also)
         shape = dataset.usual_shape()
-        (Path(folder) / CARD).write_text(card(uri, meta, lines, prompts, (shape.frames, shape.height, shape.width)))
+        (folder / CARD).write_text(card(uri, meta, lines, prompts, (shape.frames, shape.height, shape.width)))
         storage.upload_folder(folder, uri)
     return prompts
 

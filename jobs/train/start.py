@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -241,15 +240,15 @@ def _transformer(uri: str, *, weights: bool) -> Iterator[Path]:
         return
     inner = storage.join(uri, "transformer")
     found = inner if storage.exists(storage.join(inner, "config.json")) else uri
-    with TemporaryDirectory(prefix="sora-init-") as temporary:
-        folder = Path(temporary) / "transformer"
+    with storage.scratch() as temporary:
+        folder = temporary / "transformer"
         if weights:
             storage.download_folder(found, folder)
         else:
             storage.download(storage.join(found, "config.json"), folder / "config.json")
         for part in ("vae/config.json", "scheduler/scheduler_config.json") if found == inner else ():
             if storage.exists(storage.join(uri, part)):
-                storage.download(storage.join(uri, part), Path(temporary) / part)
+                storage.download(storage.join(uri, part), temporary / part)
         yield folder
 
 

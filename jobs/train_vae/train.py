@@ -3,8 +3,6 @@
 import io
 import json
 import logging
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 
@@ -121,8 +119,8 @@ def _finish(trainer: Trainer, footage: Footage, ruler: _Ruler) -> None:
     model = trainer.average.eval()
     whitening = _statistics(trainer)
     model.register_to_config(latents_mean=list(whitening.mean), latents_std=list(whitening.std))
-    with TemporaryDirectory(prefix="sora-train-vae-") as temporary:
-        path = Path(temporary) / "vae"
+    with storage.scratch() as temporary:
+        path = temporary / "vae"
         folder.write_model(model, path, _DTYPE)
         written = folder.read_model(path)
         codec = measure.through(written)

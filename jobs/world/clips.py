@@ -1,8 +1,5 @@
 """One scene to its file; what each process of the pool runs."""
 
-import tempfile
-from pathlib import Path
-
 import cv2
 
 from sora_core import storage
@@ -25,8 +22,8 @@ def _png(scene: Scene) -> bytes:
 
 
 def _mp4(scene: Scene, fps: float, crf: int) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="sora-") as folder:
-        path = Path(folder) / "clip.mp4"
+    with storage.scratch() as folder:
+        path = folder / "clip.mp4"
         size = scene.size
         with Mp4Writer(path, height=size.height, width=size.width, fps=fps, crf=crf, preset="ultrafast") as writer:
             writer.add(render(scene))

@@ -3,10 +3,11 @@
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from sora_core.scratch import scratch
 
 NOBODY = 65534
 
@@ -17,10 +18,10 @@ def lent(path: Path) -> Iterator[Path]:
     if _is_open_to_all(path):
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="sora-lent-") as folder:
-        copy = Path(shutil.copyfile(path, Path(folder) / path.name))
-        os.chown(copy, NOBODY, NOBODY)
-        os.chown(folder, NOBODY, NOBODY)
+    with scratch() as folder:
+        copy = Path(shutil.copyfile(path, folder / path.name))
+        for one in (copy, folder, folder.parent):
+            os.chown(one, NOBODY, NOBODY)
         yield copy
 
 

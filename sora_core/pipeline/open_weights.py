@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from sora_core import precision, storage
@@ -52,7 +51,7 @@ def load_open_decoder(uri: str, device: str) -> tuple[str, VideoAutoencoder, Whi
 def opened(uri: str) -> Iterator[Path | None]:
     """The local copy of the diffusers pipeline at a folder, s3:// URI or hub id; None when no pipeline is there."""
     if storage.exists(storage.join(uri, _INDEX)):
-        with TemporaryDirectory(prefix="sora-pipeline-") as temporary:
+        with storage.scratch() as temporary:
             yield storage.download_folder(uri, temporary) if storage.is_s3(uri) else storage.local_path(uri)
     elif storage.is_hub_id(uri):
         yield _fetch(uri, "*.json", "*.safetensors", "*.model", "*.txt")

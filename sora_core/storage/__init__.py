@@ -4,6 +4,7 @@ Endpoint and credentials are the standard ``AWS_*`` variables, as boto3 reads th
 same code talks to AWS. Every failure is a `StorageError` that names the URI and the remedy.
 """
 
+from sora_core.scratch import scratch, sweep_scratch
 from sora_core.storage.hub import fetch_from_hub, is_hub_id
 from sora_core.storage.listing import ObjectInfo, exists, head, list_objects
 from sora_core.storage.objects import (
@@ -25,7 +26,6 @@ from sora_core.storage.objects import (
     write_bytes,
 )
 from sora_core.storage.places import filesystem, is_s3, join, local_path, name
-from sora_core.storage.scratch import scratch, sweep_scratch
 
 __all__ = [
     "ObjectInfo", "check_readable", "check_writable", "create_bucket", "delete", "delete_prefix", "download",

@@ -14,10 +14,10 @@ from urllib.parse import quote
 import botocore.exceptions
 
 from sora_core.errors import MissingObject
+from sora_core.scratch import scratch
 from sora_core.storage.failures import explained
 from sora_core.storage.listing import PARTIAL, list_objects
 from sora_core.storage.places import client, filesystem, is_s3, join, local_path, name, split
-from sora_core.storage.scratch import scratch
 
 _BROKEN = (
     botocore.exceptions.ResponseStreamingError,

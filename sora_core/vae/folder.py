@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -29,7 +28,7 @@ _LISTED = 5  # keys named in an error
 @contextmanager
 def opened(source: str) -> Iterator[Path]:
     """The local folder with the config.json and weights of "default", a folder, an s3:// URI, or a hub id."""
-    with TemporaryDirectory(prefix="sora-vae-") as temporary:
+    with storage.scratch() as temporary:
         if source == DEFAULT:
             root = _SHIPPED
         elif storage.is_s3(source):

@@ -1,10 +1,8 @@
 """``--dry-run``: what is to do, and what it will cost at the rate at which this output, or a few objects, were done."""
 
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pyarrow.compute as pc
 
@@ -16,6 +14,7 @@ from jobs.curate.config import CurateConfig
 from jobs.curate.rows import Examined, Source
 from jobs.curate.stages.examine import examine
 from jobs.curate.stages.latents import LatentEncoder
+from sora_core import storage
 
 # Parts of the ledger that are looked at for the rates, and objects that are tried where there is none.
 _LOOKED_AT = 64
@@ -58,12 +57,12 @@ def by_trial(sources: Sequence[Source], config: CurateConfig) -> Rates:
     """The rates of a few objects, spread over the plan, which are done here and then forgotten."""
     chosen = sources[:: -(-len(sources) // _TRIED) or 1]
     rows = [examine(source, config) for source in chosen]
-    with tempfile.TemporaryDirectory(prefix="sora-estimate-") as folder:
+    with storage.scratch() as folder:
         encoder = LatentEncoder(config, config.encoder_device)
         started = time.monotonic()
-        final = commit([_with_words(row) for row in rows], encoder, folder)
+        final = commit([_with_words(row) for row in rows], encoder, str(folder))
         encode_s = time.monotonic() - started
-        latent_bytes = sum(path.stat().st_size for path in Path(folder).rglob("latents/*.parquet"))
+        latent_bytes = sum(path.stat().st_size for path in folder.rglob("latents/*.parquet"))
     kept = [clip for row in final for clip in row.clips if clip.status == "kept"]
     return Rates(
         objects=len(chosen),

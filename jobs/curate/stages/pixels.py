@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -84,13 +83,13 @@ def fetched(source: Source, scratch_bytes: int | None = None) -> Iterator[Path]:
         with storage.local_file(source.uri) as path:
             yield path
         return
-    with tempfile.TemporaryDirectory(prefix="sora-curate-") as folder:
+    with storage.scratch() as folder:
         free = int(_MOST_OF_DISK * shutil.disk_usage(folder).free)
         room = min(free, scratch_bytes or free)
         if source.size > room:
             raise NoRoom(f"{source.uri} has {source.size} bytes, and there is room for {room}")
         # Keys may be longer than a file's name may be.
-        path = storage.download(source.uri, Path(folder) / "source")
+        path = storage.download(source.uri, folder / "source")
         # Asked afterwards, it answers for the bytes at hand: what came before them would be older.
         _check_same(source)
         yield path

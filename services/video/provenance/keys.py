@@ -3,10 +3,8 @@
 import importlib
 import logging
 import secrets
-import tempfile
 import tomllib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -96,8 +94,8 @@ def _named(path: str) -> Callable[[bytes], bytes]:
 
 def write_keys(uri: str, organisation: str, days: int = 365) -> bool:
     """Leave a fresh mark secret and certificates for trying as one file; False when there is one already."""
-    with tempfile.TemporaryDirectory(prefix="sora-") as folder:
-        write_test_certificates(Path(folder), organisation, days)
-        chain, key, anchors = ((Path(folder) / name).read_text() for name in (CHAIN, KEY, ANCHORS))
+    with storage.scratch() as folder:
+        write_test_certificates(folder, organisation, days)
+        chain, key, anchors = ((folder / name).read_text() for name in (CHAIN, KEY, ANCHORS))
     text = _FILE.format(chain=chain, key=key, anchors=anchors, name="k1", secret=secrets.token_hex(_SECRET_BYTES))
     return storage.write_bytes(uri, text.encode(), if_absent=True)

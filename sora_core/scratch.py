@@ -13,15 +13,18 @@ _HELD = ".held"
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A local folder that is gone afterwards; a lock, which ends with the process, says that it is in use."""
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    """An empty local folder that is gone afterwards; a lock beside it, which ends with the process, says that it is in
+    use."""
+    around = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    folder = around / "files"
     try:
-        with (folder / f"{_HELD}-soon").open("w") as lock:
+        folder.mkdir()
+        with (around / f"{_HELD}-soon").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            (folder / f"{_HELD}-soon").rename(folder / _HELD)  # locked before a sweeper can see it
+            (around / f"{_HELD}-soon").rename(around / _HELD)  # locked before a sweeper can see it
             yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(around, ignore_errors=True)
 
 
 def sweep_scratch() -> int:
