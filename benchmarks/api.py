@@ -56,8 +56,8 @@ def serve(port: int, ledger_url: str, folder: str) -> None:
     places = {"checkpoint": "none", "output": folder, "ledger": ledger_url}
     config = ServiceConfig.model_validate({**places, "api": api})
     ledger = Ledger.open(ledger_url)
-    ledger.publish_model(CARD.id, CARD.model_dump(mode="json"))
-    ledger.beat("worker", CARD.id, 100_000.0)
+    ledger.roster.publish_model(CARD.id, CARD.model_dump(mode="json"))
+    ledger.roster.beat("worker", CARD.id, 100_000.0)
     uvicorn.run(create_app(config, ledger), host="127.0.0.1", port=port, log_level="warning", ws="none")
 
 

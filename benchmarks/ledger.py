@@ -53,7 +53,7 @@ def join(url: str) -> None:
     """What a process does first."""
     global _ledger
     _ledger = Ledger.open(url)
-    _ledger.counts()
+    _ledger.roster.counts()
 
 
 def measure(url: str, num_jobs: int, processes: int, threads: int) -> Measured:
@@ -67,7 +67,7 @@ def measure(url: str, num_jobs: int, processes: int, threads: int) -> Measured:
         cpu_s += sum(pool.map(in_threads, [work_off] * processes, [threads] * processes, [0] * processes))
         seconds = time.perf_counter() - began
     ledger = Ledger.open(url)
-    done = ledger.counts()[Status.COMPLETED]
+    done = ledger.roster.counts()[Status.COMPLETED]
     ledger.close()
     assert done == share * processes * threads, f"{done} of {num_jobs} jobs were completed"
     return Measured(done, seconds, cpu_s)

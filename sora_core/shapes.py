@@ -67,6 +67,10 @@ class Compression:
     def pixel_frames(self, latent_frames: int) -> int:
         return (latent_frames - 1) * self.time + 1
 
+    def nearest_frames(self, frames: float) -> int:
+        """The encodable number of frames nearest to a length; the longer one on a tie."""
+        return self.pixel_frames(max(0, math.floor((frames - 1) / self.time + 0.5)) + 1)
+
     def trim_frames(self, frames: int) -> int:
         """The largest encodable number of frames that ``frames`` holds."""
         return self.pixel_frames((frames - 1) // self.time + 1)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # Low to high. A room imports only lower floors; rooms on one floor are strangers.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"sora_core.errors", "sora_core.shipped"}),
-    frozenset({"sora_core.precision", "sora_core.shapes", "sora_core.telemetry"}),
+    frozenset({"sora_core.precision", "sora_core.scratch", "sora_core.shapes", "sora_core.telemetry"}),
     frozenset(
         {
             "sora_core.captioner",
@@ -49,6 +49,15 @@ LIBRARY_FENCES = {
     "cryptography": ("sora_core.safety",),
 }
 NO_TORCH = tuple(f"services.video.{name}" for name in ("schemas", "ledger", "scheduler", "autoscale", "api"))
+STRANGERS = {
+    "services.video.routes": ("services.video.workers",),
+    "services.video.intake": ("services.video.workers", "services.video.routes"),
+    "services.video.workers": ("services.video.intake", "services.video.routes"),
+    "services.video.ledger": tuple(
+        f"services.video.{name}" for name in ("config", "intake", "workers", "routes", "webhooks", "accounts")
+    ),
+}
+"""Rooms of the service, and what they know nothing of."""
 OWN = ("sora_core", "jobs", "services")
 
 
@@ -108,6 +117,13 @@ def test_libraries_stay_behind_their_fences(path: Path) -> None:
         assert inside(module, LIBRARY_FENCES[library]), f"{module} imports {library}"
 
 
+@pytest.mark.parametrize("own", STRANGERS)
+def test_rooms_of_the_service_know_nothing_of_their_strangers(own: str) -> None:
+    for path in (ROOT / own.replace(".", "/")).rglob("*.py"):
+        for target in imports(path):
+            assert not inside(target, STRANGERS[own]), f"{module_of(path)} imports {target}"
+
+
 def test_every_room_of_the_core_has_a_floor() -> None:
     known = frozenset().union(*FLOORS)
     rooms = {room(module_of(path)) for path in (ROOT / "sora_core").rglob("*.py")} - {"sora_core"}
@@ -115,7 +131,7 @@ def test_every_room_of_the_core_has_a_floor() -> None:
 
 
 def test_floor_one_imports_the_standard_library_alone() -> None:
-    for name in ("errors", "shapes", "telemetry"):
+    for name in ("errors", "scratch", "shapes", "telemetry"):
         for target in imports(ROOT / "sora_core" / f"{name}.py"):
             top = target.split(".")[0]
             assert top in sys.stdlib_module_names or target.startswith("sora_core.errors"), f"{name} imports {target}"

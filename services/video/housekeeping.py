@@ -53,7 +53,7 @@ class Housekeeper:
     def tend(self) -> None:
         """Do what is due, when it is this process's turn. LedgerUnavailable, StorageError while these are away."""
         self._sweeper.sweep_here()
-        steady_s = self._ledger.take_turn("housekeeping", self._pause_s, self._lease_s / 2)
+        steady_s = self._ledger.roster.take_turn("housekeeping", self._pause_s, self._lease_s / 2)
         if steady_s is None:
             return
         if steady_s >= self._lease_s:  # after an outage workers get the time to renew before leases count as run out
@@ -61,7 +61,7 @@ class Housekeeper:
         self._ledger.forget_requests(_KEY_LIFETIME_S)
         remove_deleted(self._ledger, self._config.output, self._config.expire_failed_after_s)
         all(tidy(self._ledger, self._config.output, job.id) for job in self._ledger.littered())
-        if self._ledger.take_turn("sweep", self._config.sweep_every_s, self._config.sweep_every_s) is not None:
+        if self._ledger.roster.take_turn("sweep", self._config.sweep_every_s, self._config.sweep_every_s) is not None:
             self._sweeper.sweep()
 
     def _reclaim(self, steady_s: float) -> None:

@@ -36,10 +36,10 @@ class LedgerCollector(Collector):
         self._tenants = Kept(lambda: books.used(time.time() - _DAY_S, time.time(), group_by="owner"), _TENANTS_S)
 
     def collect(self) -> Iterator[Family]:
-        yield _family(telemetry.VIDEO_QUEUE_DEPTH, self._ledger.counts())
-        yield _family(telemetry.VIDEO_FAILED_JOBS, self._ledger.failures())
-        yield _family(telemetry.VIDEO_LEASES, self._ledger.leases())
-        wait_s = self._ledger.backlog().wait_s
+        yield _family(telemetry.VIDEO_QUEUE_DEPTH, self._ledger.roster.counts())
+        yield _family(telemetry.VIDEO_FAILED_JOBS, self._ledger.roster.failures())
+        yield _family(telemetry.VIDEO_LEASES, self._ledger.roster.leases())
+        wait_s = self._ledger.roster.backlog().wait_s
         if wait_s is not None:
             yield _gauge(telemetry.VIDEO_PREDICTED_WAIT_SECONDS, wait_s)
         yield _gauge(telemetry.VIDEO_TARGET_WAIT_SECONDS, self._sampler.target_wait_s)

@@ -25,16 +25,16 @@ def leave_only(folder: str, kept: set[str]) -> int:
     """Remove every file below a folder but these; how many went."""
     found = below(folder)
     gone = [uri for uri in found if uri not in kept]
-    rooms = {_room(uri, folder) for uri in found if uri in kept}
-    for room in {_room(uri, folder) for uri in gone} - rooms:
-        storage.delete_prefix(room)  # whole, with its empty folder
+    holding = {_place(uri, folder) for uri in found if uri in kept}
+    for place in {_place(uri, folder) for uri in gone} - holding:
+        storage.delete_prefix(place)  # whole, with its empty folder
     for uri in gone:
-        if _room(uri, folder) in rooms:
+        if _place(uri, folder) in holding:
             storage.delete(uri)
     return len(gone)
 
 
-def _room(uri: str, folder: str) -> str:
+def _place(uri: str, folder: str) -> str:
     """The first folder, or file, on the way from a folder to a file below it."""
     return storage.join(folder, uri.removeprefix(folder).lstrip("/").partition("/")[0])
 

@@ -45,7 +45,7 @@ class Sweeper:
                 if job is None:
                     storage.delete_prefix(place)
         for ids in _batches(one for one in _ids_below(characters) if born_at(one) < old):
-            known = self._ledger.known_characters(ids)
+            known = self._ledger.cast.known_characters(ids)
             for character_id in ids:
                 if character_id not in known:
                     self._report(len(below(storage.join(characters, character_id))), f"files of {character_id}")

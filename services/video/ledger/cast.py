@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services.video.ledger.roster import Roster
+from services.video.ledger.database import Database
 from services.video.ledger.tables import characters
 from sora_core.shapes import PixelShape
 
@@ -28,12 +28,15 @@ class Character:
     uri: str | None = None
 
 
-class Cast(Roster):
-    """Each method is one transaction. Raises LedgerUnavailable when the database doesn't answer."""
+class Cast:
+    """All owners' characters. Each method is one transaction; LedgerUnavailable when the database doesn't answer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def new_character(self, owner: str, name: str, shape: PixelShape) -> Character:
         """A character with an id of its own, not yet in the ledger."""
-        now = self._clock()
+        now = self._database.now()
         return Character(f"char_{int(now * 1000):012x}{secrets.token_hex(10)}", owner, name, shape, now)
 
     def keep_character(self, character: Character, most: int) -> bool:
@@ -42,7 +45,7 @@ class Cast(Roster):
         row: dict[str, Any] = {"id": character.id, "owner": character.owner, "name": character.name}
         row |= {"frames": shape.frames, "height": shape.height, "width": shape.width}
         mine = sa.select(sa.func.count()).where(characters.c.owner == character.owner)
-        with self._writing() as db:
+        with self._database.writing() as db:
             if db.execute(sa.select(characters.c.id).where(_own(character.id, character.owner))).first():
                 return True  # the answer to an earlier try got lost
             if db.execute(mine).scalar_one() >= most:
@@ -52,24 +55,24 @@ class Cast(Roster):
 
     def character(self, character_id: str, owner: str) -> Character | None:
         """A character of the owner's."""
-        with self._reading() as db:
+        with self._database.reading() as db:
             row = db.execute(sa.select(characters).where(_own(character_id, owner))).one_or_none()
         return None if row is None else _character(row)
 
     def characters(self, owner: str) -> list[Character]:
         """The owner's characters, newest first."""
         query = sa.select(characters).where(characters.c.owner == owner).order_by(characters.c.id.desc())
-        with self._reading() as db:
+        with self._database.reading() as db:
             return [_character(row) for row in db.execute(query)]
 
     def known_characters(self, ids: Sequence[str]) -> set[str]:
         """Those of the ids that are characters, whoever's."""
-        with self._reading() as db:
+        with self._database.reading() as db:
             return set(db.execute(sa.select(characters.c.id).where(characters.c.id.in_(ids))).scalars())
 
     def forget_character(self, character_id: str, owner: str) -> None:
         """Remove a character, if it is there."""
-        with self._writing() as db:
+        with self._database.writing() as db:
             db.execute(characters.delete().where(_own(character_id, owner)))
 
 

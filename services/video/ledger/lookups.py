@@ -8,13 +8,13 @@ from services.video.job import Job, Page, Status
 from services.video.ledger.ledger import Ledger
 from services.video.ledger.rates import Charge, Meter, spend
 from services.video.ledger.rows import job_of
-from services.video.ledger.tables import allowances, available, jobs, transaction
+from services.video.ledger.tables import allowances, database, jobs
 
 
 def jobs_of(ledger: Ledger, ids: Sequence[str]) -> list[Job]:
     """Those of the jobs that are there and not deleted. LedgerUnavailable when the database doesn't answer."""
     query = sa.select(jobs).where(jobs.c.id.in_(ids), jobs.c.deleted_at.is_(None))
-    with available(ledger.engine), transaction(ledger.engine, writes=False) as db:
+    with database(ledger.engine, writes=False) as db:
         return [job_of(row) for row in db.execute(query)]
 
 
@@ -23,7 +23,7 @@ def check_allowance(ledger: Ledger, owner: str, charges: Sequence[Charge], now: 
     if not charges:
         return
     query = sa.select(allowances).where(allowances.c.owner == owner)
-    with available(ledger.engine), transaction(ledger.engine, writes=False) as db:
+    with database(ledger.engine, writes=False) as db:
         meters = {row.unit: Meter(row.used, row.counted_at) for row in db.execute(query)}
     for charge in charges:
         spend(meters.get(charge.unit, Meter(0.0, now)), charge, now)
@@ -37,6 +37,6 @@ def page_of_all(ledger: Ledger, owner: str | None, status: Status | None, after:
     where += [] if after is None else [sa.func.substr(jobs.c.id, 7) < after[6:]]
     newest = sa.func.substr(jobs.c.id, 7).desc()  # after "video_" or "image_"
     query = sa.select(jobs).where(*where).order_by(newest).limit(limit + 1)
-    with available(ledger.engine), transaction(ledger.engine, writes=False) as db:
+    with database(ledger.engine, writes=False) as db:
         rows = db.execute(query).all()
     return Page([job_of(row) for row in rows[:limit]], has_more=len(rows) > limit)

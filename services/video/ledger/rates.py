@@ -1,12 +1,6 @@
 """How much a key may use in a time: a meter that fills with use and runs out evenly. Pure arithmetic, time injected."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-from services.video.config import KeyLimits
-
-_MINUTE_S = 60.0
-_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +40,3 @@ def spend(meter: Meter, charge: Charge, now: float) -> Meter:
     if used > charge.limit:
         raise OverRate(charge, (used - charge.limit) / per_s)
     return Meter(used, now)
-
-
-def charges_of(limits: KeyLimits, video_seconds: float) -> Sequence[Charge]:
-    """What a request for so many seconds of video uses of a key's limits."""
-    charges = []
-    if limits.requests_per_minute is not None:
-        charges.append(Charge("requests per minute", 1.0, max(1.0, limits.requests_per_minute), _MINUTE_S))
-    if limits.video_seconds_per_day is not None:
-        charges.append(Charge("seconds of video per day", video_seconds, limits.video_seconds_per_day, _DAY_S))
-    return charges

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from services.video.job import CANCELLED, OVERDUE, SAMPLED_PERCENT, UNSERVED, Job, Lease, Renewal, Stage, Status
-from services.video.ledger.roster import Roster
+from services.video.ledger.database import Database
 from services.video.ledger.rows import failure, free, job_of, select_jobs
 from services.video.ledger.statements import (
     CLAIM,
@@ -24,13 +24,16 @@ from services.video.ledger.statements import (
 from services.video.ledger.tables import jobs, models
 
 
-class Work(Roster):
+class Work:
     """Each method is one transaction. Raises LedgerUnavailable when the database doesn't answer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def waiting(self, model: str | None = None, *, stage: Stage = Stage.SAMPLE, limit_per_owner: int = 32) -> list[Job]:
         """The front of every owner's queue (of one model), so that one is seen behind another's thousand jobs."""
         values = {"stage": stage, "most": limit_per_owner} | ({} if model is None else {"model": model})
-        with self._reading() as db:
+        with self._database.reading() as db:
             return [job_of(row) for row in db.execute(waiting_query(of_model=model is not None), values)]
 
     def claim(
@@ -48,8 +51,8 @@ class Work(Roster):
         """
         if not job_ids:
             return []
-        now = self._clock()
-        with self._writing() as db:
+        now = self._database.now()
+        with self._database.writing() as db:
             limit = len(job_ids) if most is None else most
             won = list(db.execute(STILL_FREE, {"ids": list(job_ids), "stage": stage, "most": limit}).scalars())
             values = {"won": won, "worker": worker, "until": now + lease_s, "now": now}
@@ -59,16 +62,16 @@ class Work(Roster):
     def claimed_by(self, worker: str) -> list[Job]:
         """The jobs that a worker holds, also those of a claim whose answer got lost."""
         held = jobs.c.status == Status.IN_PROGRESS
-        with self._reading() as db:
+        with self._database.reading() as db:
             return select_jobs(db, held, jobs.c.lease_owner == worker, jobs.c.deleted_at.is_(None))
 
     def renew(self, progress: Mapping[Lease, int], lease_s: float) -> Renewal:
         """Prolong leases and write the jobs' progress (percent); says which of them shall be dropped."""
         if not progress:
             return Renewal(frozenset(), frozenset())
-        expires = self._clock() + lease_s
+        expires = self._database.now() + lease_s
         ids = [lease.job_id for lease in progress]
-        with self._writing() as db:
+        with self._database.writing() as db:
             held = db.execute(LEASED, {"ids": ids})
             leases = {Lease(row.id, row.lease_owner, row.attempts): row.cancel_requested for row in held}
             kept = [lease for lease in progress if lease in leases]
@@ -84,8 +87,8 @@ class Work(Roster):
         A cancellation that comes later than the last step comes too late. A job that was to expire anyway still does.
         """
         ended = dict(result)
-        values = {"ended": ended, "now": self._clock(), "expires": expires_at}
-        with self._writing() as db:
+        values = {"ended": ended, "now": self._database.now(), "expires": expires_at}
+        with self._database.writing() as db:
             if db.execute(FINISH, held_by(lease) | values).rowcount == 1:
                 return True
             return _is(db, lease, lambda job: job.status is Status.COMPLETED and job.result == ended)
@@ -96,11 +99,11 @@ class Work(Roster):
         def failed(job: Job) -> bool:
             return job.status is Status.FAILED and (job.attempts, job.error_code) == (lease.attempt, code)
 
-        return self._end(lease, failed, **failure(code, message, self._clock()))
+        return self._end(lease, failed, **failure(code, message, self._database.now()))
 
     def save(self, lease: Lease, saved: str) -> bool:
         """Note where a job's latents are stored, for whoever goes on with it; False when the lease is gone."""
-        with self._writing() as db:
+        with self._database.writing() as db:
             done = db.execute(jobs.update().where(HELD).values(saved=saved, losses=0), held_by(lease))
         return done.rowcount == 1
 
@@ -137,21 +140,21 @@ class Work(Roster):
     ) -> bool:
         """Let go of a lease with these values; True also when an earlier try did, as ``so_already`` tells."""
         wanted = sa.true() if where is None else where
-        with self._writing() as db:
+        with self._database.writing() as db:
             update = jobs.update().where(HELD, wanted).values(lease_owner=None, lease_expires_at=None, **values)
             return db.execute(update, held_by(lease)).rowcount == 1 or _is(db, lease, so_already)
 
     def reclaim(self, max_losses: int, unserved_s: float | None = None) -> int:
         """Let others have the jobs whose lease ran out; fail those lost too often without getting on, those no longer
         wanted, and waiting ones beyond their deadline or whose model nobody has served for ``unserved_s``. How many."""
-        now = self._clock()
+        now = self._database.now()
         stale = (jobs.c.status == Status.IN_PROGRESS) & (jobs.c.lease_expires_at < now)
         gone = {"lease_owner": None, "lease_expires_at": None}
         unwanted = jobs.c.cancel_requested | jobs.c.deleted_at.is_not(None)
         lost = failure("worker_lost", f"its worker died or stalled {max_losses} times", now)
         overdue = failure(OVERDUE, "not done at its deadline", now)
         losses = jobs.c.losses + 1
-        with self._writing() as db:
+        with self._database.writing() as db:
             updates = (
                 jobs.update().where(stale, unwanted).values(**gone, **failure(CANCELLED, "cancelled", now)),
                 jobs.update().where(stale, losses >= max_losses).values(**gone, **lost, losses=losses),

@@ -5,12 +5,12 @@ import time
 from typing import Literal
 
 from services.video.config import ServiceConfig
-from services.video.intake.sizing import nearest_frames
 from services.video.schemas import ModelCard
 from sora_core.edits import supported
 from sora_core.errors import ConfigError, InputError
 from sora_core.pipeline import Pipeline, Request
 from sora_core.pipeline.parts import EXTRAPOLATION
+from sora_core.shapes import Compression
 
 _DEFAULT_SECONDS = 4
 _DEFAULT_ASPECT = 16 / 9
@@ -64,11 +64,11 @@ def _default(chosen: float | None, own: float) -> float:
 def default_shape(pipeline: Pipeline) -> tuple[int, str]:
     """Frames and size of about the longest clip that the model was trained on: a few seconds, 16:9."""
     tokens = pipeline.limits.max_tokens // EXTRAPOLATION
-    step = pipeline.limits.frame_step
-    latent_frames = (nearest_frames(_DEFAULT_SECONDS, pipeline.fps, step) - 1) // step + 1
+    compression = Compression(pipeline.limits.frame_step)
+    latent_frames = compression.latent_frames(compression.nearest_frames(_DEFAULT_SECONDS * pipeline.fps))
     latent_frames = max(1, min(latent_frames, tokens // _FEWEST_TOKENS_A_FRAME))
     per_frame = min(tokens // latent_frames, _MOST_TOKENS_A_FRAME)
     rows = max(1, math.floor(math.sqrt(per_frame / _DEFAULT_ASPECT)))
     columns = max(1, min(per_frame // rows, round(rows * _DEFAULT_ASPECT)))
     side = pipeline.limits.multiple_of
-    return (latent_frames - 1) * step + 1, f"{columns * side}x{rows * side}"
+    return compression.pixel_frames(latent_frames), f"{columns * side}x{rows * side}"

@@ -9,23 +9,23 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class KeptEach(Generic[T]):
+class CachedEach(Generic[T]):
     """What ``ask`` last said of each name, or of all; for few names."""
 
     def __init__(self, ask: Callable[[str | None], T], keep_s: float) -> None:
         self._ask = ask
         self._keep_s = keep_s
-        self._kept: dict[str | None, Kept[T]] = {}
+        self._each: dict[str | None, Cached[T]] = {}
 
     def __call__(self, name: str | None = None) -> T:
-        kept = self._kept.get(name)
-        if kept is None:
-            kept = self._kept.setdefault(name, Kept(partial(self._ask, name), self._keep_s))
-        return kept()
+        one = self._each.get(name)
+        if one is None:
+            one = self._each.setdefault(name, Cached(partial(self._ask, name), self._keep_s))
+        return one()
 
 
-class Kept(Generic[T]):
-    """What ``ask`` last said, for ``keep_s`` seconds; an empty answer is not kept. Safe to use from several threads."""
+class Cached(Generic[T]):
+    """What ``ask`` last said, for ``keep_s`` seconds; after an empty answer it is asked again. For several threads."""
 
     def __init__(self, ask: Callable[[], T], keep_s: float) -> None:
         self._ask = ask
