@@ -5,6 +5,7 @@ import uuid
 from types import TracebackType
 from typing import Any, Self
 
+import httpx
 import openai
 
 KINDS: tuple[dict[str, Any], ...] = (
@@ -24,6 +25,7 @@ class Load:
         self.accepted: list[str] = []
         self.cancelled: set[str] = set()
         self.refused = 0
+        self.untold: list[str] = []
         self._client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=10)
         self._pause_s = pause_s
         self._stop = threading.Event()
@@ -38,13 +40,21 @@ class Load:
                 video = self._client.videos.create(
                     prompt="a red ball", size=size, extra_body=asked | {"seed": 3}, extra_headers=headers
                 )
-            except _AWAY:
+            except _AWAY as error:
                 self.refused += 1
+                if isinstance(error, openai.InternalServerError):
+                    self._check_envelope(error.response)
                 if self._stop.wait(0.2):
                     raise
             else:
                 self.accepted.append(video.id)
                 return str(video.id)
+
+    def _check_envelope(self, answer: httpx.Response) -> None:
+        """Whoever failed, replica or proxy, it is said in the words of the API."""
+        told = answer.headers.get("content-type", "").startswith("application/json") and answer.json().get("error")
+        if not told or (answer.status_code == 503 and "retry-after" not in answer.headers):
+            self.untold.append(f"{answer.status_code} {dict(answer.headers)} {answer.text[:200]}")
 
     def _run(self) -> None:
         number = 0

@@ -38,7 +38,7 @@ def api(tmp_path_factory: pytest.TempPathFactory, tiny_run: str, tiny_pipeline: 
     config = config_in(folder, tiny_run, api={"image_wait_s": 0.2, "limits": {"max_waiting": 2}})
     ledger = Ledger.open(config.ledger)
     card = model_card(tiny_pipeline, config)
-    ledger.publish_model(card.id, card.model_dump(mode="json"))
+    ledger.roster.publish_model(card.id, card.model_dump(mode="json"))
     app = create_app(config, ledger)
     with TestClient(app, headers={"authorization": f"Bearer {KEYS['ann']}"}, raise_server_exceptions=False) as client:
         client.post("/v1/videos", json={"prompt": "x"})
@@ -52,10 +52,11 @@ def operations(api: TestClient) -> Iterator[tuple[str, str, dict[str, Any]]]:
             yield method, path, operation
 
 
-def requests(
-    method: str, path: str, operation: dict[str, Any], walked: set[tuple[str, str]]
-) -> Iterator[dict[str, Any]]:
-    """One request for each parameter and absurd value, all else being plausible; few for what was ``walked`` before."""
+def requests(method: str, path: str, operation: dict[str, Any], walked: list[str]) -> Iterator[dict[str, Any]]:
+    """One request for each parameter and absurd value, all else being plausible.
+
+    What has the schema of one that was ``walked`` before is asked with a quarter of the values, another one each time.
+    """
     named = {parameter["name"]: parameter["in"] for parameter in operation.get("parameters", ())}
     plain = {name: "video_" + "0" * 32 for name, where in named.items() if where == "path"}
     for name, where in named.items():
@@ -68,9 +69,10 @@ def requests(
     properties = body.get("application/json", {}).get("schema", {}).get("properties", {})
     base = {name: value for name, value in VALID.items() if name in properties}
     for name, schema in properties.items():
-        known = (name, json.dumps(schema)) in walked
-        walked.add((name, json.dumps(schema)))
-        for value in AGAIN if known else ABSURD:
+        kind = json.dumps({key: value for key, value in schema.items() if key not in ("title", "description")})
+        values = (*ABSURD[walked.count(kind) % 4 :: 4], *AGAIN) if kind in walked else ABSURD
+        walked.append(kind)
+        for value in values:
             sent = json.dumps(base | {name: value}).encode()
             json_head = {"content-type": "application/json"}
             yield {"method": method, "url": path.format(**plain), "content": sent, "headers": json_head}
@@ -92,7 +94,7 @@ def forms(url: str, properties: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def test_absurd_values_are_refused_in_little_time_and_memory(api: TestClient) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    slowest, seen, walked = 0.0, 0, set[tuple[str, str]]()
+    slowest, seen, walked = 0.0, 0, list[str]()
     for operation in operations(api):
         for request in requests(*operation, walked):
             began = time.process_time()

@@ -19,8 +19,8 @@ LEFT_OUT = "positive_data_acceptance"
 def test_every_answer_conforms_to_the_schema(
     tmp_path: Any, tiny_run: str, tiny_pipeline: Pipeline, unused_port: int
 ) -> None:
-    api = {"admins": ["ann"], "max_steps": 2, "max_outputs": 2, "limits": {"max_waiting": 8}}
-    small = {"size": "32x32", "num_frames": 5, "num_inference_steps": 1}
+    api = {"admins": ["ann"], "max_steps": 2, "max_outputs": 2, "limits": {"max_waiting": 3}}
+    small = {"size": "32x32", "num_frames": 1, "num_inference_steps": 1}
     config = config_in(tmp_path, tiny_run, api=api, sampler={"token_budget": 40}, defaults=small)
     with LiveService(config, tiny_pipeline, unused_port) as service:
         service.publish()
