@@ -146,7 +146,7 @@ def _run(world: World, folder: Path, options: argparse.Namespace) -> int:
 
 
 def _open_jobs(ledger: Ledger) -> int:
-    counts = ledger.counts()
+    counts = ledger.roster.counts()
     return counts[Status.QUEUED] + counts[Status.IN_PROGRESS]
 
 

@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
@@ -17,6 +17,7 @@ import uvicorn
 from services.video.api import create_app
 from services.video.config import ServiceConfig
 from services.video.ledger import Ledger
+from services.video.ledger.roster import Roster
 from services.video.ledger.tables import LedgerUnavailable
 from services.video.workers.card import model_card
 from services.video.workers.crew import Crew, tiling
@@ -24,15 +25,15 @@ from sora_core.pipeline import FrameDecoder, Pipeline
 
 WRITES = (
     "create", "claim", "renew", "save", "hand_over", "advance", "finish", "fail", "release", "tidied", "purge",
-    "cancel", "delete", "reclaim", "take_turn",
+    "cancel", "delete", "reclaim",
 )  # fmt: skip
 
 
-def forgetful(share: float, dice: random.Random) -> type[Ledger]:
-    """A ledger that commits and, for this share of its writes, says that it didn't answer."""
+def forget(part: Ledger | Roster, names: Sequence[str], share: float, dice: random.Random) -> None:
+    """From now on it commits and, for this share of these writes, says that it didn't answer."""
 
     def losing(name: str) -> Callable[..., Any]:
-        write = getattr(Ledger, name)
+        write = getattr(part, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             value = write(*args, **kwargs)
@@ -42,7 +43,8 @@ def forgetful(share: float, dice: random.Random) -> type[Ledger]:
 
         return call
 
-    return type("ForgetfulLedger", (Ledger,), {name: losing(name) for name in WRITES})
+    for name in names:
+        setattr(part, name, losing(name))
 
 
 def work(role: str, config: ServiceConfig, port: int, lost_share: float, scratch: str) -> None:
@@ -50,14 +52,16 @@ def work(role: str, config: ServiceConfig, port: int, lost_share: float, scratch
     logging.disable(logging.CRITICAL)
     torch.set_num_threads(1)
     tempfile.tempdir = scratch
-    ledger = forgetful(lost_share, random.Random(os.getpid())).open(config.ledger)
+    ledger, dice = Ledger.open(config.ledger), random.Random(os.getpid())
+    forget(ledger, WRITES, lost_share, dice)
+    forget(ledger.roster, ("take_turn",), lost_share, dice)
     if role == "api":
         uvicorn.run(create_app(config, ledger), host="127.0.0.1", port=port, log_level="critical", ws="none")
         return
     if role == "sampler":
         pipeline = Pipeline.load(config.checkpoint, "cpu")
         card = model_card(pipeline, config)
-        ledger.publish_model(card.id, card.model_dump(mode="json"))
+        ledger.roster.publish_model(card.id, card.model_dump(mode="json"))
         crew = Crew.sampling(config, pipeline, ledger)
     else:
         crew = Crew.decoding(config, FrameDecoder.load(config.checkpoint, "cpu", tiling(config)), ledger)
