@@ -40,6 +40,11 @@ class TextEncoder:
         self._scale = scale
         self._device = next(model.parameters()).device
 
+    @property
+    def weights_bytes(self) -> int:
+        """What its weights take in memory."""
+        return sum(value.numel() * value.element_size() for value in self._model.parameters())
+
     @classmethod
     def load(cls, source: str = DEFAULT, device: str = "cpu", dtype: torch.dtype = torch.float32) -> "TextEncoder":
         """The encoder called ``source``.

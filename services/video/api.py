@@ -14,12 +14,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from services.video import asgi, studio
 from services.video.accounts.keys import Keyring, KeyStore
 from services.video.accounts.routes import router as admin
+from services.video.cached import Cached, CachedEach
 from services.video.config import ServiceConfig, hash_key
 from services.video.errors import ApiError
 from services.video.housekeeping import Housekeeper
 from services.video.intake.intake import Intake
-from services.video.kept import Kept, KeptEach
 from services.video.ledger import Ledger
+from services.video.ledger.line import line_of
 from services.video.ledger.lookups import jobs_of
 from services.video.metrics import LedgerCollector
 from services.video.routes import (
@@ -67,11 +68,12 @@ def create_app(
         redoc_url=None,
         lifespan=_at_work,
     )
-    backlog = KeptEach(lambda model: ledger.backlog(model=model), _BACKLOG_S)
-    numbers = Kept(partial(generate_latest, registry), _NUMBERS_S)
+    backlog = CachedEach(lambda model: ledger.roster.backlog(model=model), _BACKLOG_S)
+    line = Cached(partial(line_of, ledger), _BACKLOG_S)
+    numbers = Cached(partial(generate_latest, registry), _NUMBERS_S)
     turns = Turns(config.api.max_intakes, config.api.max_intakes_per_key, _WAITING_INTAKES)
     watch = Watch(partial(jobs_of, ledger))
-    app.state.service = Service(config, ledger, Intake(config, ledger), numbers, keyring, backlog, turns, watch)
+    app.state.service = Service(config, ledger, Intake(config, ledger), numbers, keyring, backlog, line, turns, watch)
     app.state.asking = provenance.Asking(app.state.service)
     # Names under /videos come before /videos/{video_id}, which would take them for ids.
     for router in (

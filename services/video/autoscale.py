@@ -7,6 +7,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from services.video.job import Backlog
@@ -42,16 +43,16 @@ def replicas_for(backlog: Backlog, target_wait_s: float, current: int, *, decode
 class PredictedWait:
     """The policy as Serve's controller calls it; Serve itself keeps the number within its bounds.
 
-    It answers for the model while no sampler lives. The first sampler of a checkpoint comes without being asked for,
-    to introduce the model. A thread of its own asks the ledger, so that the controller never waits for a database.
+    It answers for the models while no sampler lives. The first sampler comes without being asked for, to introduce
+    them. A thread of its own asks the ledger, so that the controller never waits for a database.
     """
 
-    def __init__(self, ledger: str, checkpoint: str, target_wait_s: float, *, decodes: bool = False) -> None:
+    def __init__(self, ledger: str, checkpoints: Sequence[str], target_wait_s: float, *, decodes: bool = False) -> None:
         self._url = ledger
-        self._checkpoint = checkpoint
+        self._checkpoints = checkpoints
         self._target_wait_s = target_wait_s
         self._decodes = decodes
-        self._seen: Backlog | None = None  # of the model, once somebody has introduced it
+        self._seen: list[Backlog] | None = None  # of each model, once somebody has introduced them
         self._introduced = True
         self._asked = 0.0
         self._thread: threading.Thread | None = None
@@ -66,7 +67,8 @@ class PredictedWait:
             return max(1, current), {}
         if seen is None:
             return current, {}
-        return replicas_for(seen, self._target_wait_s, current, decodes=self._decodes), {}
+        needed = [replicas_for(one, self._target_wait_s, current, decodes=self._decodes) for one in seen]
+        return sum(needed), {}
 
     def _watch(self) -> None:
         ledger: Ledger | None = None
@@ -82,6 +84,7 @@ class PredictedWait:
             ledger.close()
 
     def _look(self, ledger: Ledger) -> None:
-        names = ledger.keep_offered(self._checkpoint)
-        self._seen = ledger.backlog(model=names[0]) if names else None
-        self._introduced = bool(names)
+        offered = [ledger.roster.keep_offered(checkpoint) for checkpoint in self._checkpoints]
+        self._introduced = all(offered)
+        backlogs = [ledger.roster.backlog(model=names[0]) for names in offered if names]
+        self._seen = backlogs if self._introduced else None

@@ -144,6 +144,9 @@ class SamplerSettings(Settings):
     num_gpus: float = Field(default=0.0, ge=0)
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int = Field(default=1, ge=1, description="CPU threads of one replica's arithmetic")
+    memory_bytes: int | None = Field(
+        default=None, ge=1, description="of the weights that a replica holds at once, where it serves several models"
+    )
     token_budget: int = Field(default=32_768, ge=1)
     max_batch: int = Field(default=32, ge=1)
     patience_s: float = Field(default=30.0, ge=0, description="how long smaller jobs may overtake one that doesn't fit")
@@ -245,6 +248,9 @@ class ServiceConfig(Settings):
         description="URI of a run (its newest checkpoint) or of one checkpoint; a diffusers folder or hub id; "
         "without one, the model that ships",
     )
+    also: tuple[str, ...] = Field(
+        default=(), description="checkpoints of further models, served beside it: requests name one by its run's name"
+    )
     output: str = Field(description="URI under which videos are stored")
     ledger: str = Field(description="sqlite:////absolute/path.db or postgresql://user@host/database")
     follow: bool = Field(default=False, description="whether samplers move on to the run's newer checkpoints")
@@ -264,6 +270,21 @@ class ServiceConfig(Settings):
     decoder: DecoderSettings = DecoderSettings()
     provenance: ProvenanceSettings = ProvenanceSettings()
     moderation: ModerationSettings = ModerationSettings()
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """Of all models, the one that answers where none is named first."""
+        return (self.checkpoint, *self.also)
+
+    def of(self, checkpoint: str) -> Self:
+        """This config as one of its models sees it."""
+        return self.model_copy(update={"checkpoint": checkpoint, "also": ()})
+
+    @model_validator(mode="after")
+    def _check_models(self) -> Self:
+        if self.follow and self.also:
+            raise ValueError("follow: one model can be followed; leave also empty, or name a step of each run")
+        return self
 
     @model_validator(mode="after")
     def _check_ledger(self) -> Self:

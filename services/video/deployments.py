@@ -1,7 +1,7 @@
 """The service's plain classes as Serve deployments: API replicas in front, samplers and decoders behind the ledger."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,9 @@ from services.video.ledger import Ledger
 from services.video.ray_metrics import RayBackend
 from services.video.workers.card import model_card
 from services.video.workers.crew import Crew, cache_threshold, tiling
+from services.video.workers.device import Device
 from services.video.workers.follow import Following
+from services.video.workers.repertoire import Loaded, Repertoire
 from sora_core import storage, telemetry
 from sora_core.pipeline import FrameDecoder, Pipeline, check_present
 
@@ -23,53 +25,63 @@ log = logging.getLogger(__name__)
 
 
 class _Replica:
-    """A crew at work in a Serve replica. It is sent no requests: it takes its work from the ledger."""
+    """Crews at work in a Serve replica. It is sent no requests: it takes its work from the ledger."""
 
-    _crew: Crew | Following | None = None
+    _crews: Sequence[Crew | Following | Repertoire] = ()
 
     def _begin(self, threads: int) -> None:
         telemetry.bind(RayBackend())
         logging.getLogger("services").setLevel(logging.INFO)
         torch.set_num_threads(threads)
 
-    def _work(self, crew: Crew | Following) -> None:
-        self._crew = crew
-        crew.start()
+    def _work(self, *crews: Crew | Following | Repertoire) -> None:
+        self._crews = crews
+        for crew in crews:
+            crew.start()
 
     def check_health(self) -> None:
         """Ask Serve for another replica when a loop has died, hangs, or fails whatever it takes."""
-        if self._crew is not None and self._crew.ills:
-            raise RuntimeError(f"{'; '.join(self._crew.ills)}; the log says why")
+        ills = [ill for crew in self._crews for ill in crew.ills]
+        if ills:
+            raise RuntimeError(f"{'; '.join(ills)}; the log says why")
 
     def __del__(self) -> None:
         """Serve calls this when it stops a replica: unfinished jobs go back to the queue at once."""
-        if self._crew is not None:
-            self._crew.stop()
+        for crew in self._crews:
+            crew.stop()
 
 
 class SamplerReplica(_Replica):
-    """Holds the whole model and introduces it to the API."""
+    """Holds whole models and introduces them to the API."""
 
     def __init__(self, config: ServiceConfig) -> None:
         self._begin(config.sampler.threads)
-        ledger = Ledger.open(config.ledger)
+        ledger, device = Ledger.open(config.ledger), Device(config.sampler.device)
 
-        def crew_of(uri: str) -> Crew:
+        def load(uri: str) -> Loaded:
             pipeline = Pipeline.load(uri, config.sampler.device)
-            card = model_card(pipeline, config)
-            ledger.publish_model(card.id, card.model_dump(mode="json"))
-            return Crew.sampling(config, pipeline, ledger)
+            own = config if config.follow else config.of(uri)
+            card = model_card(pipeline, own)
+            ledger.roster.publish_model(card.id, card.model_dump(mode="json"))
+            return Loaded(card.id, pipeline.weights_bytes, Crew.sampling(own, pipeline, ledger, device))
 
-        self._work(Following(config.checkpoint, crew_of) if config.follow else crew_of(config.checkpoint))
+        if config.also:
+            budget_bytes, decodes = config.sampler.memory_bytes, not config.decoder.replicas
+            self._work(Repertoire(config.checkpoints, load, ledger, budget_bytes, decodes=decodes))
+        elif config.follow:
+            self._work(Following(config.checkpoint, lambda uri: load(uri).crew))
+        else:
+            self._work(load(config.checkpoint).crew)
 
 
 class DecoderReplica(_Replica):
-    """Holds the autoencoder alone."""
+    """Holds the models' autoencoders alone."""
 
     def __init__(self, config: ServiceConfig) -> None:
         self._begin(config.decoder.threads)
-        frames = FrameDecoder.load(config.checkpoint, config.decoder.device, tiling(config))
-        self._work(Crew.decoding(config, frames, Ledger.open(config.ledger)))
+        ledger, device = Ledger.open(config.ledger), config.decoder.device
+        frames = [FrameDecoder.load(uri, device, tiling(config)) for uri in config.checkpoints]
+        self._work(*(Crew.decoding(config, one, ledger) for one in frames))
 
 
 def _api_builder(config: ServiceConfig) -> Callable[[], ASGIApp]:
@@ -92,7 +104,7 @@ def _scale(config: ServiceConfig) -> dict[str, Any]:
         return {"num_replicas": settings.replicas}
     arguments: dict[str, Any] = {
         "ledger": config.ledger,
-        "checkpoint": config.checkpoint,
+        "checkpoints": config.checkpoints,
         "target_wait_s": settings.target_wait_s,
         "decodes": not config.decoder.replicas,
     }
@@ -112,9 +124,10 @@ def application(config: ServiceConfig) -> serve.Application:
 
     StorageError for a checkpoint or an output, LedgerUnavailable or ConfigError for a ledger that can't be used.
     """
-    check_present(config.checkpoint)
+    for uri in config.checkpoints:
+        check_present(uri)
+        cache_threshold(config.of(uri))
     storage.check_writable(config.output)
-    cache_threshold(config)
     Ledger.open(config.ledger).close()
     workers = [_deploy(SamplerReplica, "sampler", config, config.sampler, **_scale(config))]
     if config.decoder.replicas:

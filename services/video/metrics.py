@@ -13,8 +13,8 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from services.video.accounts.books import Books, Used
+from services.video.cached import Cached
 from services.video.config import SamplerSettings
-from services.video.kept import Kept
 from services.video.ledger import Ledger
 from sora_core import telemetry
 from sora_core.telemetry import Kind, Metric
@@ -33,7 +33,7 @@ class LedgerCollector(Collector):
         self._ledger = ledger
         self._sampler = sampler
         books = Books(ledger)
-        self._tenants = Kept(lambda: books.used(time.time() - _DAY_S, time.time(), group_by="owner"), _TENANTS_S)
+        self._tenants = Cached(lambda: books.used(time.time() - _DAY_S, time.time(), group_by="owner"), _TENANTS_S)
 
     def collect(self) -> Iterator[Family]:
         yield _family(telemetry.VIDEO_QUEUE_DEPTH, self._ledger.roster.counts())

@@ -193,6 +193,12 @@ class Video(BaseModel):
     truncated: bool = Field(default=False, description="whether the model reads the beginning of the prompt alone")
     edit: str | None = Field(default=None, description="the kind of edit that it is")
     started_at: int | None
+    queue_position: int | None = Field(
+        default=None, description="which one it is of its model's waiting ones, 1 the next; null once it was begun"
+    )
+    predicted_end_at: int | None = Field(
+        default=None, description="when it should be done, while it is open; null before a speed was measured"
+    )
     inference_time_s: float | None = Field(default=None, description="from its start to its end, once it is completed")
     siblings: list[str] = Field(default=[], description="the other videos of a request with n > 1")
     characters: list[str] = Field(default=[], description="the characters that it shows, by their ids")

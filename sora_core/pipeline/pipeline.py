@@ -60,6 +60,12 @@ class Pipeline:
         """What its unfinished latents are tied to: these weights, and the space in which they were trained."""
         return {"weights": f"{self.name}@{self.weights}"} | self.frames.origin
 
+    @property
+    def weights_bytes(self) -> int:
+        """What the weights of all its parts take in memory."""
+        own = sum(value.numel() * value.element_size() for value in self.dit.parameters())
+        return own + self.vae.weights_bytes + self.text_encoder.weights_bytes
+
     @classmethod
     def load(cls, uri: str, device: str | None = None) -> "Pipeline":
         """The model at a checkpoint's URI (``.../checkpoints/step-<n>``), or the newest of a run's.

@@ -43,6 +43,11 @@ class VideoAutoencoder:
         self._model = model
         self._parameter: Tensor = next(model.parameters())
 
+    @property
+    def weights_bytes(self) -> int:
+        """What its weights take in memory."""
+        return sum(value.numel() * value.element_size() for value in self._model.parameters())
+
     @classmethod
     def load(
         cls, source: str = folder.DEFAULT, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"

@@ -47,7 +47,7 @@ class Bench:
         new = NewJob(
             id=new_id(1.0),
             owner=changes.pop("owner", "ann"),
-            model="tiny",
+            model=changes.pop("model", "tiny"),
             tokens=changes.pop("tokens", 12),
             num_steps=num_steps,
             priority=0,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from services.video.ledger import Ledger
+from services.video.ledger.roster import Roster
 from services.video.ledger.tables import LedgerUnavailable
 
 METHODS = (
@@ -16,12 +17,14 @@ METHODS = (
 class Faulty:
     """``fault_of`` says of a call by its method's name whether its answer gets ``lost``, or it is ``away``, or None."""
 
-    def __init__(self, ledger: Ledger, fault_of: Callable[[str], str | None]) -> None:
+    def __init__(self, ledger: Ledger | Roster, fault_of: Callable[[str], str | None]) -> None:
         self._ledger = ledger
         self._fault_of = fault_of
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._ledger, name)
+        if name == "roster":
+            return Faulty(found, self._fault_of)
         if name not in METHODS:
             return found
 

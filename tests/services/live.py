@@ -56,7 +56,7 @@ class LiveService:
     def publish(self) -> None:
         """What a sampler replica says when it has loaded its model."""
         card = model_card(self.pipeline, self.config)
-        self.ledger.publish_model(card.id, card.model_dump(mode="json"))
+        self.ledger.roster.publish_model(card.id, card.model_dump(mode="json"))
 
     def client(self, owner: str = "ann", **options: Any) -> openai.OpenAI:
         """The stock client, as this owner."""

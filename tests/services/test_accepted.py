@@ -120,9 +120,9 @@ class Mortal:
         self._maybe_die()
 
     def keep_a_character(self) -> None:
-        character = self.ledger.new_character("ann", "Rex", PixelShape(1, 16, 16))
+        character = self.ledger.cast.new_character("ann", "Rex", PixelShape(1, 16, 16))
         self._store(character_file(self.config.output, character.id))
-        self.ledger.keep_character(character, 10_000)
+        self.ledger.cast.keep_character(character, 10_000)
 
     def work(self, stage: Stage) -> None:
         waiting = self.ledger.waiting(stage=stage, limit_per_owner=1)
@@ -181,7 +181,7 @@ def test_after_many_deaths_every_file_belongs_to_something(tmp_path: Path, clock
         keeper.tend()
     rows = ledger.rows(mortal.accepted)
     results = {file["uri"] for job in rows for file in (job.result or {}).values()}
-    clips = {character_file(config.output, one.id) for one in ledger.characters("ann")}
+    clips = {character_file(config.output, one.id) for one in ledger.cast.characters("ann")}
     assert set(below(config.output)) == results | clips
     assert {job.status for job in rows} == {Status.COMPLETED}
     assert litter > len(results | clips), "there was something to sweep"
@@ -235,5 +235,5 @@ def test_folders_of_killed_processes_are_found_and_those_in_use_are_not(
     (tmp_path / "sora-mine").mkdir()
     with storage.scratch() as used:
         assert storage.sweep_scratch() == 1
-        assert {path.name for path in tmp_path.iterdir()} == {used.name, "sora-mine"}
-    assert not used.exists()
+        assert {path.name for path in tmp_path.iterdir()} == {used.parent.name, "sora-mine"}
+    assert not used.parent.exists()

@@ -40,8 +40,8 @@ def api(
     config = config_in(folder, tiny_run, api={"admins": ["ann"]}, **on_postgres)
     ledger = Ledger.open(config.ledger)
     card = model_card(tiny_pipeline, config)
-    ledger.publish_model(card.id, card.model_dump(mode="json"))
-    ledger.beat("w", card.id, 100.0)
+    ledger.roster.publish_model(card.id, card.model_dump(mode="json"))
+    ledger.roster.beat("w", card.id, 100.0)
     with TestClient(create_app(config, ledger), raise_server_exceptions=False) as client:
         yield client
     ledger.close()

@@ -17,7 +17,7 @@ from services.video.ledger.tables import LedgerUnavailable
 from sora_core import storage
 from sora_core.pipeline import Pipeline
 
-from .live import KEYS, LiveService, config_in
+from .live import KEYS, LiveService, config_in, eventually
 
 # The client marks its own video calls as deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
@@ -219,8 +219,8 @@ def test_an_upload_is_bounded_before_it_is_read(
 
 
 def test_a_model_that_starts_from_text_alone_refuses_a_picture(idle: LiveService) -> None:
-    (card,) = idle.ledger.model_cards()
-    idle.ledger.publish_model(card["id"], card | {"inputs": ["text"], "edits": ["restyle"]})
+    (card,) = idle.ledger.roster.model_cards()
+    idle.ledger.roster.publish_model(card["id"], card | {"inputs": ["text"], "edits": ["restyle"]})
     error = refusal(idle, input_reference={"image_url": _data_url()})
     assert (error.param, error.code) == ("input_reference", "unsupported")
 
@@ -310,6 +310,23 @@ def test_a_client_may_delete_what_it_lists_while_it_lists(idle: LiveService) -> 
     assert list(client.videos.list()) == []
 
 
+def test_a_waiting_video_tells_its_place_and_when_it_should_be_done(idle: LiveService) -> None:
+    client = idle.client()
+    first, second = create(client), create(client)
+    assert (first.queue_position, second.queue_position, second.predicted_end_at) == (1, 2, None)
+    (job,) = idle.ledger.claim([first.id], "w", 60.0)
+    idle.ledger.roster.beat("w", job.model, job.tokens * job.num_steps / 10.0)
+    eventually(lambda: client.videos.retrieve(second.id).queue_position == 1, within_s=5)
+    told = {video.id: (video.queue_position, video.predicted_end_at) for video in client.videos.list()}
+    now = idle.ledger.now()
+    assert told[first.id][0] is None
+    assert told[first.id][1] == pytest.approx(now + 10.0, abs=3.0)
+    assert told[second.id][1] == pytest.approx(now + 20.0, abs=3.0)
+    idle.ledger.cancel(second.id)
+    ended = client.videos.retrieve(second.id)
+    assert (ended.queue_position, ended.predicted_end_at) == (None, None)
+
+
 def test_a_polling_client_is_told_how_long_to_wait(idle: LiveService) -> None:
     client = idle.client()
     video = create(client)
@@ -346,7 +363,7 @@ def test_a_key_gives_its_video_in_a_full_queue_and_while_the_ledger_has_no_hints
         def away(*_: Any, **__: Any) -> Any:
             raise LedgerUnavailable("no hints")
 
-        monkeypatch.setattr(service.ledger, "backlog", away)
+        monkeypatch.setattr(service.ledger.roster, "backlog", away)
         time.sleep(0.6)  # longer than a hint is kept
         assert create(client, headers=key).id == first.id
 

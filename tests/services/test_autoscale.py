@@ -67,14 +67,14 @@ def test_the_first_sampler_comes_unasked_and_its_model_is_offered_when_all_are_g
 ) -> None:
     monkeypatch.setattr(autoscale, "_LOOK_S", 0.02)
     ledger_url = f"sqlite:///{tmp_path}/ledger.db"
-    policy = PredictedWait(ledger_url, "run", 10.0)
+    policy = PredictedWait(ledger_url, ["run"], 10.0)
     assert policy(Context(0)) == (0, {})
     eventually(lambda: policy(Context(0)) == (1, {}))
     ledger = Ledger.open(ledger_url)
-    ledger.publish_model("m", {"checkpoint": "run"})
+    ledger.roster.publish_model("m", {"checkpoint": "run"})
     eventually(lambda: policy(Context(1)) == (0, {}))
     late = Ledger.open(ledger_url, clock=lambda: time.time() + 599)
-    assert late.model_cards() == [{"checkpoint": "run"}]
+    assert late.roster.model_cards() == [{"checkpoint": "run"}]
     ledger.close()
     late.close()
 
@@ -83,7 +83,7 @@ def test_the_controller_never_waits_and_the_number_stays_while_the_ledger_is_awa
     postgres: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(autoscale, "_LOOK_S", 0.02)
-    policy = PredictedWait(postgres.url, "run", 10.0)
+    policy = PredictedWait(postgres.url, ["run"], 10.0)
     eventually(lambda: policy(Context(0)) == (1, {}))
 
     def stuck(_self: Any, _ledger: Any) -> None:

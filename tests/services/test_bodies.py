@@ -35,7 +35,7 @@ def api(
     config = config_in(folder, tiny_run, **on_postgres)
     ledger = Ledger.open(config.ledger)
     card = model_card(tiny_pipeline, config)
-    ledger.publish_model(card.id, card.model_dump(mode="json"))
+    ledger.roster.publish_model(card.id, card.model_dump(mode="json"))
     with TestClient(create_app(config, ledger), headers=AUTH, raise_server_exceptions=False) as client:
         yield client
     ledger.close()

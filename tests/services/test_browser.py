@@ -29,7 +29,7 @@ def api(tmp_path_factory: pytest.TempPathFactory, tiny_run: str, tiny_pipeline: 
     config = config_in(folder, tiny_run, api={"cors_origins": [PAGE], "public_url": "https://videos.example/"})
     ledger = Ledger.open(config.ledger)
     card = model_card(tiny_pipeline, config)
-    ledger.publish_model(card.id, card.model_dump(mode="json"))
+    ledger.roster.publish_model(card.id, card.model_dump(mode="json"))
     with TestClient(create_app(config, ledger), raise_server_exceptions=False) as client:
         yield client
     ledger.close()

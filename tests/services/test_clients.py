@@ -123,7 +123,7 @@ def test_the_node_client_passes(own: LiveService, tmp_path: Path) -> None:
 def test_calls_that_are_not_offered_are_refused_with_the_reason(door: LiveService) -> None:
     client = door.client()
     file = ("a.mp4", b"x", "video/mp4")
-    (card,) = door.ledger.model_cards()
+    (card,) = door.ledger.roster.model_cards()
     assert not card["characters"]
     reasons = {
         "trained with reference clips": (

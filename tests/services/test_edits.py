@@ -194,7 +194,7 @@ def test_a_file_of_another_rate_and_size_is_cut_to_the_models(editor: LiveServic
     """Half a second of thirty frames each, of 98x66 pixels: eight a second, the usual area, whole multiples."""
     file = films(moving(60, (66, 98)), 30.0).read_bytes()
     video = done(editor, ask(editor, "/edits", {"video": file}, start_s=0.5, end_s=1.5))
-    width, height = (int(side) for side in editor.ledger.model_cards()[0]["default_size"].split("x"))
+    width, height = (int(side) for side in editor.ledger.roster.model_cards()[0]["default_size"].split("x"))
     assert (video["num_frames"], video["fps"]) == (8, FPS)
     assert video["width"] % 16 == video["height"] % 16 == 0
     assert video["width"] * video["height"] <= width * height
@@ -303,7 +303,7 @@ def test_only_a_completed_video_of_the_same_key_can_be_edited(refusing: LiveServ
 def test_an_edit_that_the_model_was_not_trained_for_is_refused_with_what_it_can_do(
     door: LiveService, films: Callable[..., Path]
 ) -> None:
-    (card,) = door.ledger.model_cards()
+    (card,) = door.ledger.roster.model_cards()
     assert {"first_frame", "extend_forward", "restyle"} <= set(card["edits"])
     for path, data, name in (
         ("/extensions", {"num_frames": 4, "direction": "backward"}, "extend_backward"),

@@ -94,7 +94,7 @@ def test_a_client_that_hangs_up_cancels_its_images(idle: LiveService) -> None:
     body = {"prompt": "x", "size": "48x32"}
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{idle.url}/v1/images/generations", json=body, headers=AUTH, timeout=0.5)
-    eventually(lambda: not any(idle.ledger.counts().values()), within_s=5)
+    eventually(lambda: not any(idle.ledger.roster.counts().values()), within_s=5)
 
 
 def test_images_that_fail_are_an_error_with_the_reason(idle: LiveService) -> None:
@@ -109,7 +109,7 @@ def test_images_that_fail_are_an_error_with_the_reason(idle: LiveService) -> Non
         idle.client(max_retries=2).images.generate(prompt="x", size="48x32")
     worker.join()
     assert raised.value.code == "out_of_memory"
-    assert idle.ledger.counts()[Status.QUEUED] == 0, "an error for good must not be tried again"
+    assert idle.ledger.roster.counts()[Status.QUEUED] == 0, "an error for good must not be tried again"
 
 
 def test_images_that_take_too_long_are_cancelled(

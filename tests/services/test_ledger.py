@@ -263,12 +263,12 @@ def test_a_job_that_is_blamed_counts_a_loss_and_one_whose_latents_are_lost_is_sa
 
 
 def test_jobs_of_a_model_that_nobody_serves_end_with_that_reason(ledger: Ledger, clock: Any) -> None:
-    ledger.publish_model("old", {})
-    ledger.publish_model("new", {})
+    ledger.roster.publish_model("old", {})
+    ledger.roster.publish_model("new", {})
     old, new, unknown = put(ledger, model="old"), put(ledger, model="new"), put(ledger, model="never")
     assert ledger.reclaim(3, unserved_s=100) == 0
     clock.forward(101)
-    ledger.beat("w", "new", 1.0)
+    ledger.roster.beat("w", "new", 1.0)
     assert ledger.reclaim(3) == 0
     assert ledger.reclaim(3, unserved_s=100) == 2
     for job in (old, unknown):
@@ -280,12 +280,12 @@ def test_jobs_of_a_model_that_nobody_serves_end_with_that_reason(ledger: Ledger,
 
 def test_one_process_takes_a_turn_and_an_outage_breaks_their_row(ledger: Ledger, clock: Any) -> None:
     with ThreadPoolExecutor(4) as pool:
-        first = list(pool.map(lambda _: ledger.take_turn("house", 5, 20), range(4)))
+        first = list(pool.map(lambda _: ledger.roster.take_turn("house", 5, 20), range(4)))
     assert sorted(first, key=lambda turn: turn is None) == [0.0, None, None, None]
     for after, steady in ((4, None), (2, 6.0), (19, 25.0), (21, 0.0), (5, 5.0)):
         clock.forward(after)
-        assert ledger.take_turn("house", 5, 20) == steady
-    assert ledger.take_turn("another", 5, 20) == 0.0
+        assert ledger.roster.take_turn("house", 5, 20) == steady
+    assert ledger.roster.take_turn("another", 5, 20) == 0.0
 
 
 # --- from samplers to decoders
@@ -567,79 +567,79 @@ def test_the_queue_shows_the_front_of_every_owner(ledger: Ledger) -> None:
 
 
 def test_the_backlog_counts_work_left_and_the_rate_of_live_workers(ledger: Ledger, clock: Any) -> None:
-    assert ledger.backlog().wait_s == 0.0
+    assert ledger.roster.backlog().wait_s == 0.0
     half = claimed(ledger, tokens=100, num_steps=10)
     ledger.renew({half.lease: SAMPLED_PERCENT // 2}, LEASE_S)
     sampled(ledger)
     put(ledger, "bob", tokens=50, num_steps=2)
-    assert ledger.backlog().wait_s is None
-    ledger.beat("w1", "m", 200.0)
-    ledger.beat("w2", "m", 100.0)
-    backlog = ledger.backlog()
+    assert ledger.roster.backlog().wait_s is None
+    ledger.roster.beat("w1", "m", 200.0)
+    ledger.roster.beat("w2", "m", 100.0)
+    backlog = ledger.roster.backlog()
     assert (backlog.token_steps, backlog.token_steps_per_s, backlog.wait_s) == (600.0, 300.0, 2.0)
-    assert (backlog.waiting, ledger.backlog("ann").waiting, backlog.live_workers) == (1, 0, 2)
-    assert (ledger.counts()[Status.QUEUED], ledger.counts()[Status.IN_PROGRESS]) == (1, 2)
+    assert (backlog.waiting, ledger.roster.backlog("ann").waiting, backlog.live_workers) == (1, 0, 2)
+    assert (ledger.roster.counts()[Status.QUEUED], ledger.roster.counts()[Status.IN_PROGRESS]) == (1, 2)
     assert (backlog.unsampled, backlog.rate_of_one) == (2, 0.0)
     clock.forward(3600)
-    assert ledger.backlog().wait_s is None
+    assert ledger.roster.backlog().wait_s is None
 
 
 def test_work_of_another_model_is_nobody_elses_backlog_and_is_counted_beyond_32_bits(ledger: Ledger) -> None:
     put(ledger, model="huge", tokens=2**31 - 1, num_steps=100)
     put(ledger, model="mine", tokens=10, num_steps=10)
-    ledger.beat("w1", "huge", 1000.0)
-    ledger.beat("w2", "mine", 10.0)
-    ledger.beat("d2", "mine", 0.0, stage=Stage.DECODE, decoded_per_s=0.5)
-    huge, mine = ledger.backlog(model="huge"), ledger.backlog(model="mine")
+    ledger.roster.beat("w1", "huge", 1000.0)
+    ledger.roster.beat("w2", "mine", 10.0)
+    ledger.roster.beat("d2", "mine", 0.0, stage=Stage.DECODE, decoded_per_s=0.5)
+    huge, mine = ledger.roster.backlog(model="huge"), ledger.roster.backlog(model="mine")
     assert huge.token_steps == (2**31 - 1) * 100.0
     assert (mine.token_steps, mine.waiting, mine.live_workers, mine.tokens) == (100.0, 1, 1, 10.0)
     assert mine.wait_s == 20.0, "decoding is what takes long"
-    assert ledger.backlog("bob", "mine").waiting == 0
+    assert ledger.roster.backlog("bob", "mine").waiting == 0
 
 
 def test_predictions_follow_what_happened(ledger: Ledger) -> None:
-    ledger.publish_model("m", {})
-    ledger.beat("w", "m", 10.0)
+    ledger.roster.publish_model("m", {})
+    ledger.roster.beat("w", "m", 10.0)
     put(ledger, tokens=10, num_steps=10)
     for _ in range(60):
-        reckoned = ledger.backlog(model="m").reckoned_s(0, 0)
+        reckoned = ledger.roster.backlog(model="m").reckoned_s(0, 0)
         assert reckoned is not None
-        ledger.learn_wait("m", 25.0 / reckoned)
-    assert ledger.backlog(model="m").wait_s == pytest.approx(25.0, rel=0.01)
+        ledger.roster.learn_wait("m", 25.0 / reckoned)
+    assert ledger.roster.backlog(model="m").wait_s == pytest.approx(25.0, rel=0.01)
 
 
 def test_the_rate_of_a_model_outlives_its_samplers(ledger: Ledger, clock: Any) -> None:
-    ledger.publish_model("m", {"fps": 8})
-    ledger.beat("w1", "m", 50.0)
-    ledger.beat("w2", "m", 0.0)
+    ledger.roster.publish_model("m", {"fps": 8})
+    ledger.roster.beat("w1", "m", 50.0)
+    ledger.roster.beat("w2", "m", 0.0)
     put(ledger, tokens=50, num_steps=2)
     clock.forward(3600)
-    backlog = ledger.backlog()
+    backlog = ledger.roster.backlog()
     assert (backlog.live_workers, backlog.rate_of_one, backlog.wait_s) == (0, 50.0, 2.0)
 
 
 def test_the_newest_model_card_counts(ledger: Ledger) -> None:
-    ledger.publish_model("m", {"fps": 8})
-    ledger.publish_model("m", {"fps": 24})
-    assert ledger.model_cards() == [{"fps": 24}]
+    ledger.roster.publish_model("m", {"fps": 8})
+    ledger.roster.publish_model("m", {"fps": 24})
+    assert ledger.roster.model_cards() == [{"fps": 24}]
 
 
 def test_a_model_whose_samplers_are_long_silent_is_not_offered(ledger: Ledger, clock: Any) -> None:
-    ledger.publish_model("old", {"fps": 8})
-    ledger.publish_model("new", {"fps": 24})
+    ledger.roster.publish_model("old", {"fps": 8})
+    ledger.roster.publish_model("new", {"fps": 24})
     clock.forward(3600)
-    assert ledger.model_cards() == []
-    ledger.beat("w1", "new", 1.0)
-    assert ledger.model_cards() == [{"fps": 24}]
+    assert ledger.roster.model_cards() == []
+    ledger.roster.beat("w1", "new", 1.0)
+    assert ledger.roster.model_cards() == [{"fps": 24}]
 
 
 def test_a_model_without_samplers_is_offered_while_somebody_answers_for_it(ledger: Ledger, clock: Any) -> None:
-    assert not ledger.keep_offered("run")
-    ledger.publish_model("m", {"checkpoint": "run"})
+    assert not ledger.roster.keep_offered("run")
+    ledger.roster.publish_model("m", {"checkpoint": "run"})
     clock.forward(3600)
-    assert ledger.keep_offered("run")
-    assert ledger.model_cards() == [{"checkpoint": "run"}]
-    assert not ledger.keep_offered("another run")
+    assert ledger.roster.keep_offered("run")
+    assert ledger.roster.model_cards() == [{"checkpoint": "run"}]
+    assert not ledger.roster.keep_offered("another run")
 
 
 def test_a_sampler_sees_the_jobs_of_its_own_model(ledger: Ledger) -> None:

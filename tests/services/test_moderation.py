@@ -40,8 +40,8 @@ def open_api(tmp_path_factory: pytest.TempPathFactory, tiny_run: str, tiny_pipel
         config = config_in(folder, tiny_run, api={"admins": ["bob"]}, moderation=moderation)
         ledger = Ledger.open(config.ledger)
         card = model_card(tiny_pipeline, config)
-        ledger.publish_model(card.id, card.model_dump(mode="json"))
-        ledger.beat("w", card.id, 100.0)
+        ledger.roster.publish_model(card.id, card.model_dump(mode="json"))
+        ledger.roster.beat("w", card.id, 100.0)
         client = TestClient(create_app(config, ledger), raise_server_exceptions=False)
         clients.append((client, ledger))
         return client
@@ -142,7 +142,7 @@ def test_pictures_are_looked_at_before_there_is_a_job(open_api: Any, learned: st
     files = {"input_reference": ("still.png", picture(), "image/png")}
     service = api.app.state.service
     card = model_card(Pipeline.load(learned, "cpu"), service.config)
-    service.ledger.publish_model(card.id, card.model_dump(mode="json"))
+    service.ledger.roster.publish_model(card.id, card.model_dump(mode="json"))
     answer = api.post("/v1/videos", data={"prompt": "a red ball", "model": card.id, **WISH}, files=files, headers=ANN)
     field, message = refusal(answer)
     assert (field, "sexual (rule open_nsfw" in message) == ("input_reference", True)

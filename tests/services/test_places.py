@@ -1,5 +1,6 @@
 """A fault of the place is not a fault of the job: what a worker does when everything fails, hangs, or has no room."""
 
+import copy
 import shutil
 import time
 from pathlib import Path
@@ -11,14 +12,15 @@ import torch
 from services.video.job import Job, Lease, Renewal, Stage, Status
 from services.video.ledger.rows import new_job as as_job
 from services.video.ledger.rows import new_row
-from services.video.workers import health
+from services.video.workers import health, repertoire
 from services.video.workers.crew import Crew
 from services.video.workers.failures import Blame, ClipLost, blame
 from services.video.workers.follow import Following
 from services.video.workers.leases import Holdings
+from services.video.workers.repertoire import Loaded, Repertoire
 from services.video.workers.turns import Turns
 from sora_core import media
-from sora_core.errors import AccessDenied, InputError, StorageUnavailable
+from sora_core.errors import AccessDenied, ConfigError, InputError, StorageUnavailable
 from sora_core.pipeline import Pipeline
 
 from .bench import Bench, handed_over
@@ -231,3 +233,35 @@ def test_a_new_checkpoint_takes_the_further_jobs_and_the_old_one_finishes_its_ow
     assert (bench.get(old).attempts, following.ills) == (2, []), "sampled once, decoded once"
     following.stop()
     assert len(loaded) == 2
+
+
+def test_models_take_turns_in_a_memory_that_holds_one(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repertoire, "_LOOK_S", 0.02)
+    bench: Bench = make()
+    bench.sampler.end()
+    other = copy.copy(bench.pipeline)
+    other.name, other.frames = "other", copy.copy(bench.pipeline.frames)
+    other.frames.name = "other"
+    pipelines, loads = {"tiny": bench.pipeline, "other": other}, list[str]()
+
+    def load(uri: str) -> Loaded:
+        loads.append(uri)
+        bench.ledger.roster.publish_model(uri, {"checkpoint": uri})
+        return Loaded(uri, 60, Crew.sampling(bench.config, pipelines[uri], bench.ledger))
+
+    with pytest.raises(ConfigError, match="60 bytes: more than memory_bytes = 50"):
+        Repertoire(["tiny"], load, bench.ledger, 50)
+    loads.clear()
+    models = Repertoire(["tiny", "other"], load, bench.ledger, 100)
+    assert (loads, models.loaded) == (["other", "tiny"], ["tiny"])
+    jobs = [bench.put(model=name, num_steps=2) for name in ("tiny", "other", "tiny", "other")]
+    models.start()
+
+    def all_done() -> bool:
+        assert len(models.loaded) <= 1
+        return {bench.get(job).status for job in jobs} == {Status.COMPLETED}
+
+    eventually(all_done)
+    assert [(bench.get(job).attempts, bench.get(job).losses) for job in jobs] == [(2, 0)] * 4
+    models.stop()
+    assert loads[2:] == ["other"], "the model that was loaded first did its work before it made way"

@@ -97,7 +97,7 @@ def test_a_queue_that_takes_too_long_is_full(
         body = {"num_frames": 5, "num_inference_steps": 10, "guidance_scale": 1}
         tokens = 12 * 10
         client.videos.create(prompt="x", size="48x32", extra_body=body)  # type: ignore[arg-type]
-        service.ledger.beat("w", "tiny", token_steps_per_s=tokens / 8.0)
+        service.ledger.roster.beat("w", "tiny", token_steps_per_s=tokens / 8.0)
         with pytest.raises(openai.RateLimitError, match="done in 16 s, the limit is 10 s") as raised:
             client.videos.create(prompt="x", size="48x32", extra_body=body)  # type: ignore[arg-type]
         assert raised.value.response.headers["retry-after"] == "6"

@@ -1,16 +1,17 @@
 """The door and the model agree about what fits."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.video.errors import ApiError
-from services.video.intake.sizing import plan
+from services.video.intake.sizing import size_clip
+from services.video.intake.sources import as_made
 from services.video.schemas import CreateVideo, ModelCard
 from sora_core.errors import InputError
 from sora_core.pipeline import Request
 from sora_core.pipeline.generation import Limits
-from sora_core.shapes import Compression, Patch
+from sora_core.shapes import Compression, Fit, Patch
 
 CARD = ModelCard(
     id="m",
@@ -32,6 +33,7 @@ CARD = ModelCard(
 LIMITS = Limits(max_tokens=100, max_side_tokens=12, multiple_of=16, frame_step=4, given=frozenset())
 
 
+@settings(deadline=None)
 @given(st.integers(0, 16), st.integers(0, 16), st.integers(0, 16))
 def test_what_the_door_accepts_the_model_makes_and_what_it_refuses_the_model_cannot(
     columns: int, rows: int, steps: int
@@ -40,7 +42,7 @@ def test_what_the_door_accepts_the_model_makes_and_what_it_refuses_the_model_can
     wanted = CreateVideo(prompt="x", size=f"{width}x{height}", num_frames=num_frames)
     request = Request(prompt="x", num_frames=num_frames, height=height, width=width)
     try:
-        plan(wanted, CARD)
+        size_clip(wanted, CARD)
     except ApiError:
         with pytest.raises(InputError):
             LIMITS.check(request, Compression(), Patch())
@@ -60,7 +62,7 @@ def test_what_the_door_accepts_the_model_makes_and_what_it_refuses_the_model_can
 )
 def test_the_remedy_of_a_refusal_would_be_accepted(wanted: dict[str, object], remedy: str) -> None:
     with pytest.raises(ApiError) as raised:
-        plan(CreateVideo.model_validate({"prompt": "x", **wanted}), CARD)
+        size_clip(CreateVideo.model_validate({"prompt": "x", **wanted}), CARD)
     assert remedy in raised.value.message
 
 
@@ -68,5 +70,27 @@ def test_a_budget_counts_a_guided_clip_twice() -> None:
     wanted = CreateVideo(prompt="x", size="96x96", num_frames=5, guidance_scale=3)
     tight = CARD.model_copy(update={"token_budget": 143})
     with pytest.raises(ApiError, match="72 tokens, the limit is 71"):
-        plan(wanted, tight)
-    assert plan(wanted, CARD).batch_tokens == 144
+        size_clip(wanted, tight)
+    assert size_clip(wanted, CARD).batch_tokens == 144
+
+
+@settings(deadline=None)
+@given(st.integers(1, 200), st.integers(1, 200))
+def test_a_file_of_a_size_that_the_model_makes_keeps_it_and_any_other_comes_to_the_usual_area(
+    height: int, width: int
+) -> None:
+    try:
+        size_clip(CreateVideo(prompt="x", size=f"{width}x{height}", num_frames=CARD.default_num_frames), CARD)
+        made = True
+    except ApiError:
+        made = False
+    fit = as_made(CARD, CARD.default_num_frames, None)(height, width) if made or min(height, width) >= 16 else None
+    if made:
+        assert fit == Fit(height, width, height, width)
+    elif fit is not None:
+        assert fit.height % 16 == fit.width % 16 == 0
+        assert fit.height * fit.width <= 64 * 48
+
+
+def test_a_square_video_of_more_than_the_usual_area_comes_back_in_its_size() -> None:
+    assert as_made(CARD, 9, None)(64, 64) == Fit(64, 64, 64, 64)

@@ -26,8 +26,8 @@ class Simulated:
 
     def tick(self) -> None:
         self.clock.forward(TICK_S)
-        self.ledger.beat("s", "m", SAMPLED_PER_S)
-        self.ledger.beat("d", "m", 0.0, stage=Stage.DECODE, decoded_per_s=DECODED_PER_S)
+        self.ledger.roster.beat("s", "m", SAMPLED_PER_S)
+        self.ledger.roster.beat("d", "m", 0.0, stage=Stage.DECODE, decoded_per_s=DECODED_PER_S)
         room = AT_ONCE - len(self.sampling)
         waiting = [job.id for job in self.ledger.waiting("m")][:room]
         for job in self.ledger.claim(waiting, "s", 30.0):
@@ -61,19 +61,19 @@ class Simulated:
         assert job.predicted_s is not None
         assert job.reckoned_s is not None
         self.errors.append(abs(job.predicted_s - took_s) / took_s)
-        self.ledger.learn_wait("m", took_s / job.reckoned_s)
+        self.ledger.roster.learn_wait("m", took_s / job.reckoned_s)
 
 
 def test_under_load_the_predicted_wait_is_within_thirty_percent(tmp_path: Path, clock: Any) -> None:
     ledger, dice = Ledger.open(f"sqlite:///{tmp_path}/ledger.db", clock), random.Random(3)
-    ledger.publish_model("m", {})
+    ledger.roster.publish_model("m", {})
     service = Simulated(ledger, clock)
     service.tick()
     due, asked = 0.0, 0
     while asked < 110:
         while due <= 0.0:
             tokens = dice.randrange(80, 160)
-            waits = ledger.backlog(model="m")
+            waits = ledger.roster.backlog(model="m")
             work = (float(tokens * 10), float(tokens))
             predicted = {"predicted_s": waits.wait_with(*work), "reckoned_s": waits.reckoned_s(*work)}
             shape: dict[str, Any] = {"tokens": tokens, "num_steps": 10, "queued_as": clock()}
@@ -82,10 +82,10 @@ def test_under_load_the_predicted_wait_is_within_thirty_percent(tmp_path: Path, 
             due += dice.expovariate(1 / 2.5)  # as much as the decoder can do
         due -= TICK_S
         service.tick()
-    while ledger.counts()[Status.QUEUED] + ledger.counts()[Status.IN_PROGRESS]:
+    while ledger.roster.counts()[Status.QUEUED] + ledger.roster.counts()[Status.IN_PROGRESS]:
         service.tick()
     settled = service.errors[30:]
     assert statistics.median(settled) < 0.3
-    waited = ledger.backlog(model="m").wait_s
+    waited = ledger.roster.backlog(model="m").wait_s
     assert waited == 0.0, "nothing to do is no wait"
     ledger.close()

@@ -73,6 +73,8 @@
  * @property {string | null} revised_prompt
  * @property {string | null} edit
  * @property {number | null} started_at
+ * @property {number | null} queue_position
+ * @property {number | null} predicted_end_at
  * @property {(string)[]} siblings
  * @property {(string)[]} characters
  */

@@ -50,11 +50,11 @@ class Characters:
         with storage.scratch() as folder:
             path, shape = self._beginning(file, able[0], folder)
             self._guard.check_pictures(Asker(owner), VIDEO, frames_of(Part(path, shape), folder / "seen"))
-            character = self._ledger.new_character(owner, name, shape)
+            character = self._ledger.cast.new_character(owner, name, shape)
             character = replace(character, uri=character_file(self._config.output, character.id))
             storage.upload(path, self._place(character))
         most = self._config.api.max_characters_per_key
-        if not self._ledger.keep_character(character, most):
+        if not self._ledger.cast.keep_character(character, most):
             self._discard(character)
             raise refused("name", f"the key has {most} characters already: delete one", "too_many")
         return character
@@ -62,7 +62,7 @@ class Characters:
     def get(self, character_id: str, owner: str, param: str | None = None) -> Character:
         """A character of the same key. ApiError 404 when there is none."""
         known = CHARACTER_ID.fullmatch(character_id) is not None
-        character = self._ledger.character(character_id, owner) if known else None
+        character = self._ledger.cast.character(character_id, owner) if known else None
         if character is None:
             message = f"no character {character_id!r}: it never was, was deleted, or is another key's"
             raise ApiError(404, message, param=param, code="not_found")
@@ -70,11 +70,11 @@ class Characters:
 
     def all(self, owner: str) -> list[Character]:
         """The owner's, newest first."""
-        return self._ledger.characters(owner)
+        return self._ledger.cast.characters(owner)
 
     def remove(self, character: Character) -> None:
         """Forget a character; videos that were asked for with it have a copy of their own."""
-        self._ledger.forget_character(character.id, character.owner)
+        self._ledger.cast.forget_character(character.id, character.owner)
         self._discard(character)
 
     def of(self, asked: Asked) -> list[Part]:

@@ -8,11 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from services.video.cached import Cached
 from services.video.config import ServiceConfig
 from services.video.errors import ApiError, refused, unavailable
 from services.video.files import clip_file, reference_file, sound_file
 from services.video.film import Film, StoredClip
-from services.video.intake.admission import check_before, check_image_wait, check_queue
+from services.video.intake.admission import charges_of, check_before, check_image_wait, check_queue
 from services.video.intake.characters import Characters
 from services.video.intake.decoders import Decoders
 from services.video.intake.keeping import Decided, discard, store
@@ -20,11 +21,10 @@ from services.video.intake.looks import check_parts, check_words
 from services.video.intake.material import Asked, Materials, sound_of
 from services.video.intake.prompts import Prompts, Words
 from services.video.intake.repetition import once_of, told
-from services.video.intake.sizing import clip_grid, plan, plan_film, room
+from services.video.intake.sizing import clip_grid, room_of, size_clip, size_film
 from services.video.job import Idempotency, Job, Kind, NewJob, new_id
-from services.video.kept import Kept
 from services.video.ledger import Ledger
-from services.video.ledger.rates import Charge, charges_of
+from services.video.ledger.rates import Charge
 from services.video.ledger.tables import LedgerUnavailable
 from services.video.limits import check, check_film
 from services.video.moderation.guard import Asker, Guard
@@ -55,7 +55,7 @@ class Intake:
         self.characters = Characters(config, ledger, self.decoders, self.guard)
         self._materials = Materials(config.api, ledger, self.decoders)
         self._prompts = Prompts(config.api)
-        self._cards = Kept(self._ask_cards, _KEEP_S)
+        self._cards = Cached(self._ask_cards, _KEEP_S)
 
     def close(self) -> None:
         """End the processes that decode."""
@@ -66,7 +66,9 @@ class Intake:
         return self._cards()
 
     def _ask_cards(self) -> list[ModelCard]:
-        return [ModelCard.model_validate(card) for card in self._ledger.model_cards()]
+        """Those of this service's own model first: it answers where none is named."""
+        cards = [ModelCard.model_validate(card) for card in self._ledger.roster.model_cards()]
+        return sorted(cards, key=lambda card: card.checkpoint != self._config.checkpoint)
 
     def accept(
         self,
@@ -130,13 +132,13 @@ class Intake:
         with storage.scratch() as folder:
             asked = Asked(owner, request, files, card, folder, key_id)
             decided = self._decide(asked, remixed_from)
-            waits = check_queue(self._ledger, limits, owner, card.id, request.n, decided.plan)
+            waits = check_queue(self._ledger, limits, owner, card.id, request.n, decided.sizing)
             check_parts(self.guard, asked, decided.parts)
             new = [
                 replace(job, predicted_s=waits[0], reckoned_s=waits[1])
                 for job in self._jobs(asked, decided, kind, words)
             ]
-            charges = charges_of(limits.limits_of(owner), request.n * decided.plan.num_made / decided.plan.fps)
+            charges = charges_of(limits.limits_of(owner), request.n * decided.sizing.num_made / decided.sizing.fps)
             return self._put(new, decided, once, charges)
 
     def _card(self, model: str | None) -> ModelCard:
@@ -160,7 +162,7 @@ class Intake:
             clip_grid(card, clip.shape.frames, clip.shape.height, clip.shape.width).num_tokens for clip in cast
         )
         if isinstance(request, CreateVideo):
-            words = plan(request, card, beside)
+            words = size_clip(request, card, beside)
             shape = PixelShape(words.num_frames, words.height, words.width)
         material = self._materials.of(asked, shape)
         if "text" not in card.inputs and (material is None or ability(material.edit) is None):
@@ -173,17 +175,17 @@ class Intake:
         if material.factor > 1:
             _check_learned(Interpolate(material.factor), card, _INTERPOLATION)
         clips = tuple(StoredClip("", part.shape) for part in material.parts)
-        film = Film(material.edit, clips, room(request, card, beside), factor=material.factor)
+        film = Film(material.edit, clips, room_of(request, card, beside), factor=material.factor)
         try:
             stages = film.stages()
         except InputError as error:
             raise refused(asked.starts_from, str(error)) from error
         fps = material.fps * material.factor
         check_film(_INTERPOLATION if material.factor > 1 else asked.starts_from, stages[-1].film, fps, limits)
-        decided = plan_film(stages, fps, request, card, beside)
-        sound = sound_of(material, stages[0].layers, decided.num_frames / decided.fps)
+        sizing = size_film(stages, fps, request, card, beside)
+        sound = sound_of(material, stages[0].layers, sizing.num_frames / sizing.fps)
         sources = [*asked.used, *asked.files.values()]
-        return Decided(decided, film, sound, material.parts, cast, remixed_from, sources)
+        return Decided(sizing, film, sound, material.parts, cast, remixed_from, sources)
 
     def _jobs(self, asked: Asked, decided: Decided, kind: Kind, words: Words) -> list[NewJob]:
         now, limits, request = self._clock(), self._config.api, asked.wish
@@ -198,8 +200,8 @@ class Intake:
                     owner=asked.owner,
                     model=asked.card.id,
                     params=self._params(job_id, asked, decided, (seed + index) % 2**63, words),
-                    tokens=decided.plan.batch_tokens,
-                    num_steps=decided.plan.num_evaluations,
+                    tokens=decided.sizing.batch_tokens,
+                    num_steps=decided.sizing.num_evaluations,
                     priority=request.priority,
                     made=None if decided.film is None and not decided.cast else [],
                     queued_as=now - request.priority * limits.priority_boost_s,
@@ -211,7 +213,7 @@ class Intake:
 
     def _params(self, job_id: str, asked: Asked, decided: Decided, seed: int, words: Words) -> dict[str, Any]:
         """What a sampler needs to know of a job."""
-        request, planned, film, output = asked.wish, decided.plan, decided.film, self._config.output
+        request, sizing, film, output = asked.wish, decided.sizing, decided.film, self._config.output
         if film is not None:
             clips = [replace(clip, uri=clip_file(output, job_id, index)) for index, clip in enumerate(film.clips)]
             sound = None if decided.sound is None else sound_file(output, job_id)
@@ -222,15 +224,15 @@ class Intake:
             "revised_prompt": words.revised,
             "truncated": words.truncated,
             "negative_prompt": request.negative_prompt,
-            "num_frames": planned.num_frames,
-            "height": planned.height,
-            "width": planned.width,
-            "fps": planned.fps,
-            "seconds": planned.seconds,
-            "num_inference_steps": planned.num_steps,
-            "guidance_scale": planned.guidance_scale,
+            "num_frames": sizing.num_frames,
+            "height": sizing.height,
+            "width": sizing.width,
+            "fps": sizing.fps,
+            "seconds": sizing.seconds,
+            "num_inference_steps": sizing.num_steps,
+            "guidance_scale": sizing.guidance_scale,
             "seed": seed,
-            "num_windows": planned.num_windows,
+            "num_windows": sizing.num_windows,
             "film": film and film.to_json(),
             "remixed_from": decided.remixed_from,
             "characters": [one.id for one in request.characters] if isinstance(request, CreateVideo) else [],

@@ -11,7 +11,7 @@ from jaxtyping import Int16
 
 from services.video.files import clip_file, job_folder, reference_file, sound_file
 from services.video.film import Film
-from services.video.intake.sizing import Plan
+from services.video.intake.sizing import Sizing
 from services.video.intake.sources import Part
 from services.video.job import NewJob
 from services.video.provenance.sources import store_sources
@@ -28,7 +28,7 @@ class Decided:
     ``cast`` are the clips of its characters, ``sources`` the files as they came.
     """
 
-    plan: Plan
+    sizing: Sizing
     film: Film | None
     sound: Int16[np.ndarray, "n 2"] | None
     parts: Sequence[Part]

@@ -14,7 +14,7 @@ from services.video.intake import regions
 from services.video.intake.decoders import Decoders
 from services.video.intake.pictures import REFERENCE, Pictures
 from services.video.intake.sizing import checked_size, grown
-from services.video.intake.sources import Clip, Fitting, Part, Sources, Wanted, contained, covering, usual
+from services.video.intake.sources import Clip, Fitting, Part, Sources, Wanted, as_made, contained, filling
 from services.video.intake.stills import IMAGE, MASK, Stills, as_part
 from services.video.ledger import Ledger
 from services.video.limits import check_film
@@ -198,7 +198,7 @@ class Materials:
         if len(references) != 2:
             raise refused("videos", f"{len(references)} videos: give two")
         first = self._clip(asked, JOINED[0], references[0], fps=wish.fps)
-        size = covering(first.shape.height, first.shape.width)
+        size = filling(first.shape.height, first.shape.width)
         second = self._clip(asked, JOINED[1], references[1], fps=first.fps, fit=size)
         both = replace(first.shape, frames=first.shape.frames + second.shape.frames)
         new = self._new_frames(wish, first.fps, both)
@@ -232,10 +232,12 @@ class Materials:
         fit: Fitting | None = None,
         span: tuple[float, float | None] = (0.0, None),
     ) -> Clip:
-        """A source. Unless asked otherwise a video of ours keeps its rate and size, and a file gets the model's."""
+        """A source. Unless asked otherwise a video of ours keeps its rate and size; a file gets the model's rate, and
+        its usual size if it can't make the file's."""
         file = self._file(asked, param, reference)
         if reference is None:
-            fps, fit = fps or asked.card.fps, fit or usual(asked.card)
+            fps = fps or asked.card.fps
+            fit = fit or as_made(asked.card, asked.card.default_num_frames, asked.wish.guidance_scale)
         return self._sources.read(file, param, Wanted(fit or _as_it_is, fps, *span))
 
     def _file(self, asked: Asked, param: str, reference: str | None) -> Path:

@@ -95,7 +95,7 @@ class Pictures:
         return answer
 
 
-def cut_to_cover(picture: UInt8[np.ndarray, "h w 3"], height: int, width: int) -> UInt8[np.ndarray, "i j 3"]:
+def cut_to_fill(picture: UInt8[np.ndarray, "h w 3"], height: int, width: int) -> UInt8[np.ndarray, "i j 3"]:
     """The picture scaled until it covers ``height x width``, then cut around its middle: never stretched."""
     scale = max(height / picture.shape[0], width / picture.shape[1])
     down, across = height / scale, width / scale

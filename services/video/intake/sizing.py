@@ -13,8 +13,8 @@ from sora_core.shapes import Compression, Patch, PixelShape, TokenGrid
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A request, decided. ``batch_tokens`` is its load on a packed step: guidance counts the clip twice, not what it
+class Sizing:
+    """A request in numbers. ``batch_tokens`` is its load on a packed step: guidance counts the clip twice, not what it
     refers to.
 
     An edit is made in ``num_windows``, of which ``batch_tokens`` is the largest and ``num_made`` the frames of all;
@@ -34,7 +34,7 @@ class Plan:
     num_windows: int = 1
 
 
-def plan(request: CreateVideo, card: ModelCard, beside: int = 0) -> Plan:
+def size_clip(request: CreateVideo, card: ModelCard, beside: int = 0) -> Sizing:
     """The shape of a request on this model, with so many tokens of references ``beside`` its clip.
 
     ApiError 400 that names the parameter, the numbers and what would do.
@@ -45,8 +45,8 @@ def plan(request: CreateVideo, card: ModelCard, beside: int = 0) -> Plan:
     num_steps, guidance = _sampling(request, card)
     grid = clip_grid(card, num_frames, height, width)
     branches = _branches(guidance)
-    _check_room(request, card, PixelShape(num_frames, height, width), grid, _room(card, branches, beside))
-    return Plan(
+    _check_tokens(request, card, PixelShape(num_frames, height, width), grid, _most_tokens(card, branches, beside))
+    return Sizing(
         num_frames=num_frames,
         height=height,
         width=width,
@@ -60,10 +60,10 @@ def plan(request: CreateVideo, card: ModelCard, beside: int = 0) -> Plan:
     )
 
 
-def room(request: Wish, card: ModelCard, beside: int = 0) -> Room:
+def room_of(request: Wish, card: ModelCard, beside: int = 0) -> Room:
     """What one window of an edit may hold on this model, with so many tokens of references ``beside`` it."""
     guidance = card.default_guidance_scale if request.guidance_scale is None else request.guidance_scale
-    most = _room(card, _branches(guidance), beside)
+    most = _most_tokens(card, _branches(guidance), beside)
     return Room(
         compression=Compression(card.frame_multiple, card.size_multiple // card.patch[1]),
         patch=Patch(*card.patch),
@@ -74,14 +74,14 @@ def room(request: Wish, card: ModelCard, beside: int = 0) -> Room:
     )
 
 
-def plan_film(stages: Sequence[edits.Plan], fps: float, request: Wish, card: ModelCard, beside: int = 0) -> Plan:
-    """An edit, whose windows are known, as a request decided; ``fps`` is the rate that it ends with, ``beside`` the
+def size_film(stages: Sequence[edits.Plan], fps: float, request: Wish, card: ModelCard, beside: int = 0) -> Sizing:
+    """An edit, whose windows are known, in numbers; ``fps`` is the rate that it ends with, ``beside`` the
     tokens of its references."""
     num_steps, guidance = _sampling(request, card)
     film = stages[-1].film
     shapes = [window.shape for stage in stages for window in stage.windows]
     tokens = max(clip_grid(card, shape.frames, shape.height, shape.width).num_tokens for shape in shapes)
-    return Plan(
+    return Sizing(
         num_frames=film.frames,
         height=film.height,
         width=film.width,
@@ -94,6 +94,17 @@ def plan_film(stages: Sequence[edits.Plan], fps: float, request: Wish, card: Mod
         num_made=sum(shape.frames for shape in shapes),
         num_windows=len(shapes),
     )
+
+
+def can_make(card: ModelCard, shape: PixelShape, guidance_scale: float | None) -> bool:
+    """Whether the model makes a clip of this shape in one go: `size_clip` would take it."""
+    try:
+        grid = clip_grid(card, shape.frames, shape.height, shape.width)
+    except InputError:
+        return False
+    guidance = card.default_guidance_scale if guidance_scale is None else guidance_scale
+    longest_side = max(grid.frames, grid.height, grid.width)
+    return grid.num_tokens <= _most_tokens(card, _branches(guidance), 0) and longest_side <= card.max_side_tokens
 
 
 def _sampling(request: Wish, card: ModelCard) -> tuple[int, float]:
@@ -114,11 +125,6 @@ def clip_grid(card: ModelCard, num_frames: int, height: int, width: int) -> Toke
     return Patch(*card.patch).grid(latent)
 
 
-def nearest_frames(seconds: float, fps: float, multiple: int) -> int:
-    """The encodable number of frames (``multiple * k + 1``) nearest to a duration; the longer one on a tie."""
-    return max(0, math.floor((seconds * fps - 1) / multiple + 0.5)) * multiple + 1
-
-
 def _frames(request: CreateVideo, card: ModelCard, fps: float) -> int:
     if request.num_frames is not None:
         try:
@@ -127,7 +133,7 @@ def _frames(request: CreateVideo, card: ModelCard, fps: float) -> int:
             raise refused("num_frames", str(error)) from error
         return request.num_frames
     if request.seconds is not None:
-        return nearest_frames(request.seconds, fps, card.frame_multiple)
+        return Compression(card.frame_multiple).nearest_frames(request.seconds * fps)
     return card.default_num_frames
 
 
@@ -175,23 +181,23 @@ def _near(side: float, step: int) -> int:
     return max(step, round(side / step) * step)
 
 
-def _room(card: ModelCard, branches: int, beside: int) -> int:
+def _most_tokens(card: ModelCard, branches: int, beside: int) -> int:
     """Tokens that a clip may have."""
     return min(card.max_tokens, (card.token_budget - beside) // branches)
 
 
-def _check_room(request: CreateVideo, card: ModelCard, shape: PixelShape, grid: TokenGrid, room: int) -> None:
+def _check_tokens(request: CreateVideo, card: ModelCard, shape: PixelShape, grid: TokenGrid, limit: int) -> None:
     """Refuse at the door what no batch would ever hold, and sides beyond the positions that the model knows."""
     per_frame, most = grid.height * grid.width, card.max_side_tokens
     if max(grid.height, grid.width) > most:
         longest_side = most * card.size_multiple
         message = f"size {shape.width}x{shape.height}: this model takes sides of at most {longest_side} pixels"
         raise refused("size", message, "too_large")
-    asked = f"{shape.width}x{shape.height} for {shape.frames} frames is {grid.num_tokens} tokens, the limit is {room}"
-    if per_frame > room:
-        largest = min(math.isqrt(room), most) * card.size_multiple
+    asked = f"{shape.width}x{shape.height} for {shape.frames} frames is {grid.num_tokens} tokens, the limit is {limit}"
+    if per_frame > limit:
+        largest = min(math.isqrt(limit), most) * card.size_multiple
         raise refused("size", f"{asked}: one frame alone is {per_frame}; use at most {largest}x{largest}", "too_large")
-    most_frames = min(room // per_frame, most)
+    most_frames = min(limit // per_frame, most)
     if grid.frames <= most_frames:
         return
     longest = (most_frames * card.patch[0] - 1) * card.frame_multiple + 1

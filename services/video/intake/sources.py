@@ -12,6 +12,7 @@ from PIL import Image
 from services.video.config import ApiSettings
 from services.video.errors import ApiError, refused
 from services.video.intake.decoders import Decoders
+from services.video.intake.sizing import can_make
 from services.video.job import VIDEO_ID, Job, Status
 from services.video.ledger import Ledger
 from services.video.schemas import ModelCard
@@ -128,10 +129,10 @@ class Sources:
             raise self._too_long(param, f"{end_s - wanted.start_s:g} s")
 
     def _check_scaled(self, info: MediaInfo, param: str, fit: Fit) -> None:
-        """A strip that is to cover a frame grows in its other direction."""
+        """A strip that is to fill a frame grows in its other direction."""
         pixels, most = fit.scaled_height * fit.scaled_width, 4 * self._limits.max_video_pixels
         if pixels > most:
-            message = f"{info.width}x{info.height} would be scaled to {pixels} pixels to cover {fit.width}x{fit.height}"
+            message = f"{info.width}x{info.height} would be scaled to {pixels} pixels to fill {fit.width}x{fit.height}"
             raise refused(param, f"{message}: at most {most}", "too_large")
 
     def _too_long(self, param: str, length: str) -> ApiError:
@@ -161,8 +162,8 @@ def _probe(process: Isolated, file: Path) -> MediaInfo:
         raise UnreadableMedia(f"not a video that can be read ({error})", reason="unreadable_container") from error
 
 
-def covering(height: int, width: int) -> Fitting:
-    """Scaled until it covers this size, then cut around the middle."""
+def filling(height: int, width: int) -> Fitting:
+    """Scaled until it fills this size, then cut around the middle."""
 
     def fit(own_height: int, own_width: int) -> Fit:
         scale = max(height / own_height, width / own_width)
@@ -175,6 +176,18 @@ def usual(card: ModelCard) -> Fitting:
     """The pixel rule: scaled down to the area of the model's usual size, cut by less than a multiple of its sides."""
     width, height = (int(side) for side in card.default_size.split("x"))
     return lambda own_height, own_width: fit_area(own_height, own_width, width * height, card.size_multiple)
+
+
+def as_made(card: ModelCard, num_frames: int, guidance_scale: float | None) -> Fitting:
+    """A size at which the model makes so many frames in one go stays as it is, as that of a video which it made; any
+    other is brought to the `usual` one."""
+
+    def fit(height: int, width: int) -> Fit:
+        if can_make(card, PixelShape(num_frames, height, width), guidance_scale):
+            return Fit(height, width, height, width)
+        return usual(card)(height, width)
+
+    return fit
 
 
 def contained(height: int, width: int) -> Fitting:

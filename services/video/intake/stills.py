@@ -10,9 +10,9 @@ from PIL import Image
 from services.video.edit_schemas import DEFAULT_STRENGTH, EditStill
 from services.video.errors import refused
 from services.video.intake import regions
-from services.video.intake.pictures import REFERENCE, Pictures, cut_to_cover
+from services.video.intake.pictures import REFERENCE, Pictures, cut_to_fill
 from services.video.intake.sizing import checked_size
-from services.video.intake.sources import Part, covering, usual
+from services.video.intake.sources import Part, as_made, filling
 from services.video.schemas import CreateVideo, ImageReference, ModelCard
 from sora_core import media
 from sora_core.edits import Edit, Repaint, Restyle
@@ -35,7 +35,7 @@ class Stills:
 
         def keep(index: int, picture: UInt8[np.ndarray, "h w 3"]) -> None:
             """Cut at once: sixteen of the largest would not lie in memory beside one another."""
-            parts[index] = as_part(folder / f"still-{index}", cut_to_cover(picture, shape.height, shape.width))
+            parts[index] = as_part(folder / f"still-{index}", cut_to_fill(picture, shape.height, shape.width))
 
         first = self._pictures.read(files.get(REFERENCE), wish.input_reference)
         if first is not None:
@@ -53,15 +53,15 @@ class Stills:
     def edited(
         self, wish: EditStill, files: Mapping[str, Path], card: ModelCard, folder: Path
     ) -> tuple[Edit, list[Part]]:
-        """The edit of a picture, and its parts. Without a size asked for, the picture's own by the pixel rule."""
+        """The edit of a picture, and its parts. Without a size asked for, its own if the model makes that."""
         picture = self._pictures.read(files.get(IMAGE), wish.image, IMAGE)
         if picture is None:
             raise refused(IMAGE, f"parameter {IMAGE!r} is required: a file, or a data URL", "missing_parameter")
         if wish.size is None:
-            fit = usual(card)(*picture.shape[:2])
+            fit = as_made(card, 1, wish.guidance_scale)(*picture.shape[:2])
         else:
             width, height = checked_size(wish.size, card.size_multiple)
-            fit = covering(height, width)(*picture.shape[:2])
+            fit = filling(height, width)(*picture.shape[:2])
         still = as_part(folder / IMAGE, regions.fitted(picture, fit, Image.Resampling.BICUBIC))
         white = self._open_parts(wish, files, picture.shape[:2], fit)
         if white is None:

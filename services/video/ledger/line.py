@@ -34,8 +34,8 @@ class Line:
 
 def line_of(ledger: Ledger) -> Line:
     """All open jobs, in the order in which they came or count as having come. LedgerUnavailable while it is away."""
-    query = sa.select(*_SEEN).where(jobs.c.status.in_(OPEN), jobs.c.deleted_at.is_(None))
-    by_model = defaultdict(list)
+    query: sa.Select[Any] = sa.select(*_SEEN).where(jobs.c.status.in_(OPEN), jobs.c.deleted_at.is_(None))
+    by_model: defaultdict[str, list[sa.Row[Any]]] = defaultdict(list)
     with database(ledger.engine, writes=False) as db:
         for row in db.execute(query.order_by(jobs.c.queued_as, jobs.c.id)):
             by_model[row.model].append(row)
@@ -55,7 +55,9 @@ def _worked_off(rows: Iterable[sa.Row[Any]]) -> Iterator[tuple[sa.Row[Any], floa
 
     Those in a batch take their steps together: until one ends, the others have taken as many.
     """
-    sampled, begun, queued = [], [], []
+    sampled: list[sa.Row[Any]] = []
+    begun: list[sa.Row[Any]] = []
+    queued: list[sa.Row[Any]] = []
     for row in rows:
         if row.stage == Stage.DECODE:
             sampled.append(row)

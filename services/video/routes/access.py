@@ -8,12 +8,13 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from services.video.accounts.keys import Caller, Keyring, Scope
+from services.video.cached import Cached, CachedEach
 from services.video.config import ServiceConfig
 from services.video.errors import ApiError
 from services.video.intake.intake import Intake
 from services.video.job import VIDEO_ID, Backlog, Job
-from services.video.kept import Kept, KeptEach
 from services.video.ledger import Ledger
+from services.video.ledger.line import Line
 from services.video.routes.turns import Turns
 from services.video.routes.watch import Watch
 from services.video.schemas import ErrorBody
@@ -26,9 +27,10 @@ class Service:
     config: ServiceConfig
     ledger: Ledger
     intake: Intake
-    numbers: Kept[bytes]  # for Prometheus
+    numbers: Cached[bytes]  # for Prometheus
     keyring: Keyring
-    backlog: KeptEach[Backlog]  # of a model, for hints, not for decisions
+    backlog: CachedEach[Backlog]  # of a model, for hints, not for decisions
+    line: Cached[Line]  # likewise
     turns: Turns
     watch: Watch
 

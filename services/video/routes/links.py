@@ -2,8 +2,9 @@
 
 import hashlib
 import hmac
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
@@ -11,7 +12,9 @@ from fastapi.concurrency import run_in_threadpool
 
 from services.video.errors import ApiError
 from services.video.files import VARIANTS
-from services.video.job import Job, Kind
+from services.video.job import Job, Kind, Status
+from services.video.ledger.line import Place
+from services.video.ledger.tables import LedgerUnavailable
 from services.video.limits import LARGEST_INT
 from services.video.routes.access import Credentials, Service, TheService, caller_of, own_job
 from services.video.schemas import Video, VideoLinks
@@ -27,6 +30,8 @@ class Links:
     def video(self, job: Job) -> Video:
         """A video as its owner is told of it: with links, once it is completed."""
         video = Video.of(job)
+        if job.is_open:
+            return video.model_copy(update=self._outlook(job))
         if job.result is None or job.kind is not Kind.VIDEO:
             return video
         until = self._until()
@@ -36,6 +41,21 @@ class Links:
         path = f"{self.base}/v1/videos/{job.id}/content"
         addresses = {variant: f"{path}?variant={variant}&{query}" for variant in VARIANTS[job.kind]}
         return video.model_copy(update={"links": VideoLinks(**addresses, expires_at=until)})
+
+    def _outlook(self, job: Job) -> dict[str, int | None]:
+        """Where an open job stands and when it should be done. It is a hint, and costs no answer its success."""
+        try:
+            line, backlog = self.service.line(), self.service.backlog(job.model)
+        except LedgerUnavailable:
+            return {}
+        known = line.places.get(job.id)
+        place = known or line.ends.get(job.model) or Place(1, 0.0, 0.0)
+        own = (0.0, 0.0) if known else (job.tokens * job.num_steps, job.tokens)  # it came later than what is known
+        wait_s = replace(backlog, token_steps=place.token_steps, tokens=place.tokens).wait_with(*own)
+        return {
+            "queue_position": place.position if job.status is Status.QUEUED else None,
+            "predicted_end_at": None if wait_s is None else math.ceil(self.service.ledger.now() + wait_s),
+        }
 
     def _until(self) -> int:
         """The end of the next half of a lifetime: a link stays the same for so long, so that browsers keep its file."""

@@ -49,13 +49,12 @@ async def accepted(
     """The first video of a request, which names the others, once they are in the ledger."""
     tell_ignored(response, ignored)
 
-    def accept_and_advise() -> list[Job]:
+    def accept_and_advise() -> Video:
         made = accept()
         _advise(links.service, made[0], response)
-        return made
+        return links.video(made[0]).model_copy(update={"siblings": [job.id for job in made[1:]]})
 
-    jobs = await links.service.turns.run(owner, accept_and_advise)
-    return links.video(jobs[0]).model_copy(update={"siblings": [job.id for job in jobs[1:]]})
+    return await links.service.turns.run(owner, accept_and_advise)
 
 
 @router.get("")

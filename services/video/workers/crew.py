@@ -46,12 +46,13 @@ class Crew:
         self._threads: list[threading.Thread] = []
 
     @classmethod
-    def sampling(cls, config: ServiceConfig, pipeline: Pipeline, ledger: Ledger) -> Self:
-        """A sampler, and beside it a decoder that shares its model unless there are decoders of their own.
+    def sampling(cls, config: ServiceConfig, pipeline: Pipeline, ledger: Ledger, device: Device | None = None) -> Self:
+        """A sampler, and beside it a decoder that shares its model unless there are decoders of their own; ``device``
+        is one that other crews share.
 
         CheckpointError when the feature cache is on and the model was never calibrated for it.
         """
-        threshold, device = cache_threshold(config), Device(pipeline.device)
+        threshold, device = cache_threshold(config), device or Device(pipeline.device)
         name, keeper = worker_name("sampler"), Housekeeper(config, ledger)
         if config.decoder.replicas:
             sampler = Sampler(config, pipeline, ledger, name, device, cache_threshold=threshold)
@@ -95,9 +96,13 @@ class Crew:
             thread.join()
 
     def retire(self) -> None:
-        """Take no further job; the loops end when those at hand are done."""
-        for worker in self._workers.values():
+        """Take no further job; the loops end when those at hand are done, a decoder's after the sampler's."""
+        threading.Thread(target=self._retire_in_turn, name="retiring", daemon=True).start()
+
+    def _retire_in_turn(self) -> None:
+        for worker, thread in zip(self._workers.values(), self._threads, strict=True):
             worker.retire()
+            thread.join()
 
 
 def _run(worker: Worker, name: str) -> None:

@@ -86,6 +86,7 @@ class Decoder:
         )
         self._rate = Rate(ledger, worker, frames.name, self._lease_s, Stage.DECODE)
         self._turns = Turns()
+        self._retired = False
 
     def run(self) -> None:
         """Work until `stop`; the job at hand is finished first."""
@@ -95,6 +96,8 @@ class Decoder:
                 self._rate.tell()
                 self._stop.wait(self._health.pause_s)
                 if not self.tick():
+                    if self._retired:
+                        break
                     self._work.wait(self._config.sampler.idle_poll_s)
                     self._work.clear()
             self._rate.retire()
@@ -110,7 +113,10 @@ class Decoder:
         self._stop.set()
         self._work.set()
 
-    retire = stop
+    def retire(self) -> None:
+        """End when nothing waits to be decoded; callable from any thread."""
+        self._retired = True
+        self._work.set()
 
     @property
     def ailing(self) -> str | None:
@@ -141,7 +147,7 @@ class Decoder:
     def _decode(self, job: Job) -> None:
         began = time.perf_counter()
         try:
-            self._decode_with_room(job)
+            self._decode_in_memory(job)
         except Dropped:
             ended = self._outcomes.drop(job)
             self._discard(job)
@@ -161,7 +167,7 @@ class Decoder:
         if ended:  # else another has it, and needs its files
             tidy(self._ledger, self._config.output, job.id)
 
-    def _decode_with_room(self, job: Job) -> None:
+    def _decode_in_memory(self, job: Job) -> None:
         """Where memory is short, in smaller tiles, and in the end with the device for itself."""
         *larger, smallest = self._frames.tilings()
         tries = [*((tiling, False) for tiling in larger), (smallest, False), (smallest, True)]

@@ -101,7 +101,7 @@ class Outcomes:
             telemetry.VIDEO_WAIT_ERROR.observe(abs(job.predicted_s - took_s) / max(took_s, 1e-3))
         if job.reckoned_s:
             try:
-                self._ledger.learn_wait(job.model, took_s / job.reckoned_s)
+                self._ledger.roster.learn_wait(job.model, took_s / job.reckoned_s)
             except LedgerUnavailable as error:
                 log.debug("nothing learned of %s: %s", job.id, error)
 

@@ -40,13 +40,13 @@ class Rate:
         samples = self._stage is Stage.SAMPLE
         rates = (self._rate, 0.0) if samples else (0.0, self._rate)
         try:
-            self._ledger.beat(self._worker, self._model, rates[0], stage=self._stage, decoded_per_s=rates[1])
+            self._ledger.roster.beat(self._worker, self._model, rates[0], stage=self._stage, decoded_per_s=rates[1])
         except LedgerUnavailable as error:
             log.warning("no sign of life: %s", error)
 
     def retire(self) -> None:
         """Say goodbye, so that nobody counts on this worker."""
         try:
-            self._ledger.retire(self._worker)
+            self._ledger.roster.retire(self._worker)
         except LedgerUnavailable as error:
             log.warning("counted on for a while: %s", error)

@@ -242,7 +242,7 @@ class Sampler:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            self._make_room(batch, error)
+            self._lighten(batch, error)
             return
         ended = time.perf_counter()
         self._rate.did(sum(self._jobs[job_id].tokens for job_id in batch), ended - (self._stepped_at or began))
@@ -258,7 +258,7 @@ class Sampler:
             else:
                 self._after_step(self._jobs[job_id])
 
-    def _make_room(self, batch: list[str], error: Exception) -> None:
+    def _lighten(self, batch: list[str], error: Exception) -> None:
         for job_id in self._scheduler.ran_out_of_memory(batch):
             self._outcomes.fail(self._leave(job_id), Failure.of(error))
         log.warning("out of memory in a step of %d; at most %d tokens now", len(batch), self._scheduler.token_budget)

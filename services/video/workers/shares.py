@@ -40,4 +40,4 @@ class Shares:
         return scheduler.surplus(crowd.share) if crowd.idle else None
 
     def _crowd(self) -> Crowd:
-        return self._ledger.crowd(self._model, _LATELY_S)
+        return self._ledger.roster.crowd(self._model, _LATELY_S)
