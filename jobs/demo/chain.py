@@ -77,7 +77,7 @@ def _chain(config: DemoConfig, folder: Path, s3: EmbeddedS3, cluster: LocalClust
         for when, model in (("before", config.init), ("after", newest)):
             output = f"{BUCKET}/{when}"
             submit(cluster, "evaluate", [f"checkpoint={model}", f"output={output}", *config.compare])
-            for name in ("sheet.png", "evaluation.json"):
+            for name in ("sheet.png", "sheet.webp", "evaluation.json"):
                 storage.download(f"{output}/{name}", folder / when / name)
     with timed(seconds, "deploy", "serve deploy"):
         api_url = deploy(cluster, folder, port=config.api_port, checkpoint_uri=newest, output=VIDEOS)
