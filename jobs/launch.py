@@ -166,6 +166,8 @@ def ray_session(*, num_cpus: int | None = None) -> Iterator[None]:
     A laptop has few cores and the stages are light, so a local cluster offers at least ``num_cpus`` logical ones.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not sys.stdout.isatty():
+        os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # a log has no colours
     address = os.environ.get("RAY_ADDRESS")
     if address:
         ray.init(address=address, log_to_driver=True)
