@@ -15,9 +15,8 @@ import numpy as np
 import torch
 
 from jobs.launch import load_config
-from jobs.train.agree import agreed
 from jobs.train.config import TrainConfig
-from sora_core import checkpoint
+from sora_core import checkpoint, precision
 from sora_core.dit.config import DiTConfig
 from sora_core.dit.model import DiT
 from sora_core.shapes import LatentShape
@@ -79,8 +78,13 @@ def _step_s(config: TrainConfig) -> float:
     torch.set_num_threads(1)
     assert config.init is not None
     meta = checkpoint.read_meta(checkpoint.resolve(config.init))
-    share = config.model_copy(update={"packs_per_step": max(1, config.packs_per_step // config.max_workers)})
-    step = trial(agreed(share, None, _CPU), DiTConfig.from_dict(meta.dit), Whitening(*astuple(meta.whitening)))
+    share = config.model_copy(
+        update={
+            "packs_per_step": max(1, config.packs_per_step // config.max_workers),
+            "precision": precision.settle_alone(config.precision, _CPU),
+        }
+    )
+    step = trial(share, DiTConfig.from_dict(meta.dit), Whitening(*astuple(meta.whitening)))
     step()  # the first one loads
     made, start = 0, time.monotonic()
     while made < _LEAST_STEPS or time.monotonic() - start < _MEASURED_S:
