@@ -240,6 +240,12 @@ VIDEO_CACHED_TOKENS = Metric("sora_video_cached_tokens", _COUNTER, "ops", _WORKE
 VIDEO_WAIT_ERROR = Metric("sora_video_wait_error_ratio", _HISTOGRAM, "percentunit", _WORKER,
     "How far a job's time was from the predicted one, over that time",
     "Can the predicted wait be believed?", buckets=(0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 3.0, 10.0))
+VIDEO_SEALED = Metric("sora_video_sealed", _COUNTER, "ops", _WORKER,
+    "Files that left, by what they carry of their origin",
+    "Does everything leave marked and signed?", tags=("layer",), most=3)
+VIDEO_PROVENANCE_CHECKS = Metric("sora_video_provenance_checks", _COUNTER, "ops", _WORKER,
+    "Answers of provenance checks, by kind",
+    "How often are files found to be ours?", tags=("type", "outcome"), most=9)
 VIDEO_MODERATIONS = Metric("sora_video_moderations", _COUNTER, "ops", _WORKER,
     "Looks of the gate, by stage and outcome",
     "What does the gate look at, and does it answer?", tags=("stage", "outcome"), most=20)

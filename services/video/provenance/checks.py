@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from services.video.config import ApiSettings
 from services.video.provenance.store import KnownOrigin, OriginStore
-from sora_core import media
+from sora_core import media, telemetry
 from sora_core.errors import UnreadableMedia
 from sora_core.safety.credentials import Credentials, media_type_of, read_credentials
 from sora_core.safety.mark import MarkKey
@@ -82,7 +82,10 @@ class Checker:
         c2pa = _c2pa(told)
         if told.state == "not_present" and known is not None and known.manifest is not None:
             c2pa = c2pa.model_copy(update={"recovered": True, "id": known.job_id})
-        return ProvenanceCheck(created_at=int(now), results=[c2pa, _watermark(reading, known)])
+        results: list[C2paResult | WatermarkResult] = [c2pa, _watermark(reading, known)]
+        for result in results:
+            telemetry.VIDEO_PROVENANCE_CHECKS.inc(1, {"type": result.type, "outcome": result.outcome})
+        return ProvenanceCheck(created_at=int(now), results=results)
 
     def known(self, mark: int) -> KnownOrigin | None:
         """What is remembered of a mark."""

@@ -1,6 +1,8 @@
 """The two layers on everything that leaves, in the one order that holds: mark, encode, sign, store."""
 
 import hashlib
+import logging
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -22,7 +24,11 @@ from sora_core.safety.credentials import CredentialSigner, Ingredient, Origin
 from sora_core.safety.labels import Labeller, filled, policy
 from sora_core.safety.mark import Marker, MarkKey
 
+log = logging.getLogger(__name__)
+
 GENERATOR = "sora-on-ray"
+_DAY_S = 86_400.0
+_SOON_S = 30 * _DAY_S
 
 
 class Seals:
@@ -54,6 +60,7 @@ class Seals:
         signer = keys.credential_signer() if settings.credentials else None
         if signer is not None:
             telemetry.VIDEO_CERTIFICATE.set(signer.expires_at)
+            warn_of_end(signer.expires_at - time.time())
         return cls(settings, store, mark_key, signer)
 
     def frames(self, job: Job, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
@@ -72,8 +79,11 @@ class Seals:
     def seal(self, job: Job, variant: str, path: Path, sources: Sequence[Ingredient]) -> None:
         """Sign a finished file, and remember it by its mark. ProvenanceUnavailable while that can't be done."""
         manifest = None
+        if self._mark_key is not None:
+            telemetry.VIDEO_SEALED.inc(1, {"layer": "mark"})
         if self._signer is not None:
             manifest = self._signer.sign(path, CONTENT_TYPES[variant], self._origin(job, variant), sources)
+            telemetry.VIDEO_SEALED.inc(1, {"layer": "credentials"})
         if variant == job.kind.value:
             origin = KnownOrigin(
                 mark=mark_of(job),
@@ -101,6 +111,12 @@ class Seals:
             "provider": self._provider, "generator": GENERATOR, "version": self._version, "model": job.model,
             "made_at": made_at, "id": job.id,
         }  # fmt: skip
+
+
+def warn_of_end(left_s: float) -> None:
+    """Say that the certificate ends soon: after that nothing leaves."""
+    if left_s < _SOON_S:
+        log.warning("the certificate that signs ends in %.1f days: renew it, or nothing will leave", left_s / _DAY_S)
 
 
 def mark_of(job: Job) -> int:

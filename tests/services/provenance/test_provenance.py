@@ -13,12 +13,13 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from prometheus_client import generate_latest
 
 from services.video.ledger import Ledger
 from services.video.moderation.guard import Guard
 from services.video.provenance.__main__ import main
 from services.video.provenance.keys import ProvenanceKeys
-from services.video.provenance.seals import Seals
+from services.video.provenance.seals import Seals, warn_of_end
 from services.video.provenance.store import KnownOrigin, OriginStore
 from services.video.workers.patience import Patience
 from services.video.workers.render import Renderer
@@ -83,6 +84,9 @@ def test_every_variant_is_signed_and_a_whole_file_is_known(service: LiveService,
     c2pa = results(service, (tmp_path / "video").read_bytes())["c2pa"]
     assert (c2pa["outcome"], c2pa["validation_state"], c2pa["id"]) == ("detected", "trusted", video_id)
     assert "ann" not in check(service, (tmp_path / "video").read_bytes()).text
+    told = generate_latest(service.registry).decode()
+    for name in ('sealed_total{layer="mark"}', 'sealed_total{layer="credentials"}', 'checks_total{outcome="detected"'):
+        assert name in told
 
 
 def test_footage_made_anew_is_found_by_its_mark_without_its_credentials(service: LiveService, tmp_path: Path) -> None:
@@ -165,3 +169,10 @@ def test_keys_that_cannot_be_used_are_named_at_start(tmp_path: Path, learned: st
         ProvenanceKeys.load(config)
     with pytest.raises(MissingObject, match="nowhere"):
         ProvenanceKeys.load(config_in(tmp_path, learned, provenance={"keys": str(tmp_path / "nowhere.toml")}))
+
+
+def test_a_certificate_that_ends_soon_is_said_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    warn_of_end(40 * 86_400.0)
+    assert not caplog.records
+    warn_of_end(20 * 86_400.0)
+    assert "ends in 20.0 days" in caplog.text
