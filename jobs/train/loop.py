@@ -1,7 +1,6 @@
 """One worker's run, from the newest checkpoint to the last step."""
 
 import logging
-import time
 from collections.abc import Callable
 from contextlib import closing
 from itertools import takewhile
@@ -18,6 +17,7 @@ from jobs.train.config import TrainConfig
 from jobs.train.data import Dataset
 from jobs.train.gallery import Gallery, publish
 from jobs.train.keeper import keeping
+from jobs.train.late import Late
 from jobs.train.loader import Prefetch
 from jobs.train.record import StepTiming
 from jobs.train.start import First, Start, find_start, first_weights, settled, with_later_frames
@@ -88,21 +88,24 @@ def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int
     gallery = Gallery(config, dataset, device)
     finish = gallery.after(finisher(config, trainer.dit))
     with closing(gallery), keeping(config, meta, workers, finish) as keeper, closing(rows), closing(prefetch):
+        late = Late(0 if device.type == "cpu" else 1)
         for batch in prefetch:
-            began = time.perf_counter()
             planned, last = batch.planned, batch.planned.step == config.steps
             draws = draw_step(config.draw_rules(), planned.step, planned.num_clips)
-            result = trainer.step(planned, batch.packs, draws, flag=keeper.due)
-            if result.num_skipped and config.on_corrupt == "stop":  # known to every worker, so all of them end
-                raise CorruptShard("; ".join(fault for faults in gather(rows.faults) for fault in faults))
-            spent_s = batch.wait_s + time.perf_counter() - began
-            judged = validation.run(trainer) if last or planned.step % config.validation.every == 0 else Judged()
-            timing = StepTiming(spent_s, batch.wait_s, planned.num_tokens, meter.used(planned, spent_s))
-            keeper.step(planned.step, result, timing, judged)
-            if last or planned.step % config.checkpoint_every == 0:
+            late.add(trainer.launch(planned, batch.packs, draws, flag=keeper.due), batch.wait_s)
+            validates = last or planned.step % config.validation.every == 0
+            keeps = last or planned.step % config.checkpoint_every == 0
+            for done in late.settle(everything=validates or keeps):
+                step, result = done.planned.step, done.result
+                if result.num_skipped and config.on_corrupt == "stop":  # known to every worker, so all of them end
+                    raise CorruptShard("; ".join(fault for faults in gather(rows.faults) for fault in faults))
+                judged = validation.run(trainer) if validates and step == planned.step else Judged()
+                used = meter.used(done.planned, done.spent_s)
+                keeper.step(step, result, StepTiming(done.spent_s, done.wait_s, done.planned.num_tokens, used), judged)
+                if result.flags:
+                    report(step, result.loss)
+            if keeps:
                 keeper.checkpoint(trainer, planned.after, last=last)
-            if result.flags:
-                report(planned.step, result.loss)
 
 
 def build(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sora_core.diffusion.flow import add_noise
 from sora_core.errors import InputError
+from sora_core.nn.transfer import upload
 from sora_core.shapes import Patch
 
 
@@ -38,7 +39,7 @@ class Condition:
         """``x`` with the given latents in their places, exactly."""
         if self.given is None:
             return x
-        return torch.where(self.mask.to(x.device), self.given.to(x), x)
+        return torch.where(upload(self.mask, x.device), self.given.to(x), x)
 
     def begin(self, noise: Float[Tensor, "c t h w"], sigma: float) -> Float[Tensor, "c t h w"]:
         """The sample at the first noise level: noise, or the start noised so far (SDEdit, Meng et al. 2022)."""

@@ -49,7 +49,7 @@ def decide(first: Float[Tensor, "l d"], segments: Segments, caches: Sequence[Cli
         for index, (part, cache) in enumerate(zip(parts, caches, strict=True))
         if cache is not None and cache.first is not None
     }
-    known = dict(zip(changes, torch.stack(list(changes.values())).tolist(), strict=True)) if changes else {}
+    known = dict(zip(changes, torch.stack(list(changes.values())).cpu().tolist(), strict=True)) if changes else {}
     running = tuple(
         index
         for index, cache in enumerate(caches)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sora_core.dit.packing import Pack
 from sora_core.nn.attention import Segments
+from sora_core.nn.transfer import upload
 
 KeyValue = tuple[Float[Tensor, "g heads e"], Float[Tensor, "g heads e"]]
 
@@ -54,21 +55,22 @@ class Recall:
     rows: Int[Tensor, " k"]
     clips: tuple[_Given | None, ...]
     queries: Segments
+    keys: Segments
 
     @classmethod
     def begin(cls, pack: Pack, states: Sequence[GivenStates | None]) -> "Recall":
         """Which tokens of a pack, whose clips have these states or none, are computed."""
-        free = [sigma > 0 for sigma in pack.segments.split(pack.sigma)]
-        given = tuple(
-            None if state is None else _Given(state, (~part).nonzero()[:, 0], not state.are_due)
-            for state, part in zip(states, free, strict=True)
-        )
-        computed = [
-            part if one is not None and one.recalled else torch.ones_like(part)
-            for one, part in zip(given, free, strict=True)
-        ]
-        lengths = tuple(int(part.sum()) for part in computed)
-        return cls(pack, torch.cat(computed).nonzero()[:, 0], given, Segments.of(lengths, pack.tokens.device))
+        device = pack.tokens.device
+        kept, clips = [], []
+        for state, known, length in zip(states, pack.given, pack.segments.lengths, strict=True):
+            mask = torch.zeros(length, dtype=torch.bool) if known is None else known
+            recalled = state is not None and not state.are_due
+            rows = mask.nonzero()[:, 0]
+            clips.append(None if state is None else _Given(state, upload(rows, device), recalled))
+            kept.append(~mask if recalled else torch.ones_like(mask))
+        queries = Segments.of(tuple(int(part.sum()) for part in kept), device)
+        rows = upload(torch.cat(kept).nonzero()[:, 0], device)
+        return cls(pack, rows, tuple(clips), queries, _keys(clips, queries))
 
     @property
     def pack(self) -> Pack:
@@ -84,7 +86,8 @@ class Recall:
 
     def of_clips(self, clips: Sequence[int], queries: Segments) -> "Recall":
         """The pass of some clips alone, whose tokens lie at ``queries``."""
-        return replace(self, clips=tuple(self.clips[index] for index in clips), queries=queries)
+        chosen = tuple(self.clips[index] for index in clips)
+        return replace(self, clips=chosen, queries=queries, keys=_keys(chosen, queries))
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def join(
@@ -101,7 +104,7 @@ class Recall:
                 values[index] = torch.cat((values[index], kept_value))
             else:
                 given.seen.append((keys[index][given.rows], values[index][given.rows]))
-        return torch.cat(keys), torch.cat(values), Segments.of(tuple(map(len, keys)), key.device)
+        return torch.cat(keys), torch.cat(values), self.keys
 
     def finish(self, out: Float[Tensor, "k p"]) -> Float[Tensor, "l p"]:
         """The answers at the places of their tokens, 0 for those left out; the states are those of this pass."""
@@ -115,3 +118,12 @@ class Recall:
         whole = out.new_zeros(self.whole.num_tokens, out.shape[1])
         whole[self.rows] = out
         return whole
+
+
+def _keys(clips: Sequence[_Given | None], queries: Segments) -> Segments:
+    """Where each clip's keys lie: its computed tokens' and the recalled ones'."""
+    lengths = [
+        length + (len(given.rows) if given is not None and given.recalled else 0)
+        for given, length in zip(clips, queries.lengths, strict=True)
+    ]
+    return Segments.of(tuple(lengths), queries.offsets.device)

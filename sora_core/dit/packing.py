@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int, Int32
+from jaxtyping import Bool, Float, Int, Int32
 from torch import Tensor
 
 from sora_core.errors import InputError
 from sora_core.nn.attention import Segments
+from sora_core.nn.transfer import upload
 from sora_core.nn.ulysses import PartSegments
 from sora_core.shapes import LatentShape, Patch, TokenGrid
 
@@ -40,7 +41,8 @@ class Pack:
     Values of a token are ordered (c, pt, ph, pw), tokens of a clip (t, h, w); ``grids`` are those of the clips alone.
 
     ``levels`` are the distinct noise levels of each clip, one clip after another; ``level`` says which one a token has
-    and ``level_clip`` whose it is: what depends on the noise level alone is computed once for each.
+    and ``level_clip`` whose it is: what depends on the noise level alone is computed once for each. ``given`` says, on
+    the host, which tokens of each clip have level 0, None where none has.
     """
 
     tokens: Float[Tensor, "l p"]
@@ -55,6 +57,7 @@ class Pack:
     image_segments: Segments | None
     grids: tuple[TokenGrid, ...]
     patch: Patch
+    given: tuple[Bool[Tensor, " _"] | None, ...]
 
     @property
     def sigma(self) -> Float[Tensor, " l"]:
@@ -77,15 +80,15 @@ class Pack:
         """The pack on a device; ``dtype`` is for tokens, text and image (noise levels stay float32)."""
         return replace(
             self,
-            tokens=self.tokens.to(device, dtype),
-            position=self.position.to(device),
-            levels=self.levels.to(device),
-            level=self.level.to(device),
-            level_clip=self.level_clip.to(device),
+            tokens=upload(self.tokens, device).to(device, dtype),
+            position=upload(self.position, device),
+            levels=upload(self.levels, device),
+            level=upload(self.level, device),
+            level_clip=upload(self.level_clip, device),
             segments=self.segments.to(device),
-            text=self.text.to(device, dtype),
+            text=upload(self.text, device).to(device, dtype),
             text_segments=self.text_segments.to(device),
-            image=None if self.image is None else self.image.to(device, dtype),
+            image=None if self.image is None else upload(self.image, device).to(device, dtype),
             image_segments=None if self.image_segments is None else self.image_segments.to(device),
         )
 
@@ -141,20 +144,21 @@ def pack(clips: Sequence[Clip], patch: Patch = Patch()) -> Pack:  # noqa: B008 -
     grids = tuple(patch.grid(LatentShape(*clip.latent.shape)) for clip in clips)
     device = clips[0].latent.device
     positions = [_positions(clip, grid, patch) for clip, grid in zip(clips, grids, strict=True)]
-    levels, level, level_clip, seen = [], [], [], 0
+    levels, level, level_clip, given, seen = [], [], [], [], 0
     for index, (clip, grid) in enumerate(zip(clips, grids, strict=True)):
         values, which = _levels(clip, grid.num_tokens, len(positions[index]), index)
         levels.append(values)
         level.append(which + seen)
         level_clip.append(torch.full_like(values, index, dtype=torch.long))
+        given.append(_given(clip, values, which))
         seen += len(values)
     images = _images(clips)
     return Pack(
         tokens=torch.cat([patchify(latent, patch) for clip in clips for latent in (clip.latent, *clip.references)]),
-        position=torch.cat(positions).to(device),
-        levels=torch.cat(levels).to(device),
-        level=torch.cat(level).to(device),
-        level_clip=torch.cat(level_clip).to(device),
+        position=upload(torch.cat(positions), device),
+        levels=upload(torch.cat(levels), device),
+        level=upload(torch.cat(level), device),
+        level_clip=upload(torch.cat(level_clip), device),
         segments=Segments.of(tuple(map(len, positions)), device),
         text=torch.cat([clip.text for clip in clips]),
         text_segments=Segments.of(tuple(len(clip.text) for clip in clips), device),
@@ -162,6 +166,7 @@ def pack(clips: Sequence[Clip], patch: Patch = Patch()) -> Pack:  # noqa: B008 -
         image_segments=Segments.of(tuple(map(len, images)), device) if images else None,
         grids=grids,
         patch=patch,
+        given=tuple(given),
     )
 
 
@@ -178,7 +183,7 @@ def _levels(
     clip: Clip, num_tokens: int, with_references: int, index: int
 ) -> tuple[Float[Tensor, " r"], Int[Tensor, " l"]]:
     """Distinct noise levels of a clip, and which one each token has, its references' included."""
-    sigma = clip.sigma
+    sigma = clip.sigma.cpu() if isinstance(clip.sigma, Tensor) else clip.sigma
     if not isinstance(sigma, Tensor) or sigma.ndim == 0:
         if with_references == num_tokens:
             return torch.tensor([float(sigma)]), torch.zeros(num_tokens, dtype=torch.long)
@@ -191,6 +196,14 @@ def _levels(
     whole = torch.cat([sigma.float(), sigma.new_zeros(with_references - num_tokens, dtype=torch.float32)])
     values, which = torch.unique(whole, return_inverse=True)
     return values, which
+
+
+def _given(clip: Clip, values: Float[Tensor, " r"], which: Int[Tensor, " l"]) -> Bool[Tensor, " l"] | None:
+    """Which tokens of a clip, or of its references, have noise level 0; None where none has."""
+    if len(values) == 1 and not isinstance(clip.sigma, Tensor):  # a pack without numbers can be made then, too
+        return None if clip.sigma else torch.ones_like(which, dtype=torch.bool)
+    clean = values == 0
+    return clean[which] if bool(clean.any()) else None
 
 
 def _images(clips: Sequence[Clip]) -> list[Float[Tensor, "k e"]]:

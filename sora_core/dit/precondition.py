@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sora_core.dit.packing import Pack
+from sora_core.nn.transfer import upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class Preconditioning:
     def of(cls, pack: Pack, variance: Sequence[float]) -> "Preconditioning":
         """``variance`` is that of each channel of clean latents as the network sees them."""
         patch = pack.patch
-        q = torch.tensor(variance).repeat_interleave(patch.time * patch.height * patch.width).to(pack.levels.device)
+        columns = torch.tensor(variance).repeat_interleave(patch.time * patch.height * patch.width)
+        q = upload(columns, pack.levels.device)
         s = pack.levels.float()[:, None]
         total = (1 - s).square() * q + s.square()
         scale, skip, spread = (

@@ -14,6 +14,8 @@ from einops import rearrange
 from jaxtyping import Float, Int32
 from torch import Tensor
 
+from sora_core.nn.transfer import upload
+
 log = logging.getLogger(__name__)
 
 
@@ -29,11 +31,10 @@ class Segments:
 
     @classmethod
     def of(cls, lengths: tuple[int, ...], device: torch.device | str = "cpu") -> "Segments":
-        offsets = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
-        return cls(lengths, offsets)
+        return cls(lengths, upload(torch.tensor([0, *accumulate(lengths)], dtype=torch.int32), device))
 
     def to(self, device: torch.device | str) -> "Segments":
-        return Segments(self.lengths, self.offsets.to(device))
+        return Segments(self.lengths, upload(self.offsets, device))
 
     def split(self, x: Float[Tensor, "l ..."]) -> tuple[Tensor, ...]:
         """The rows of each clip."""

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sora_core.nn.attention import Segments, attention
+from sora_core.nn.transfer import upload
 
 
 def share(total: int, index: int, count: int) -> range:
@@ -39,7 +40,7 @@ class PartSegments(Segments):
         return cls(local.lengths, local.offsets, whole, index, count)
 
     def to(self, device: torch.device | str) -> "PartSegments":
-        return PartSegments(self.lengths, self.offsets.to(device), self.whole.to(device), self.index, self.count)
+        return PartSegments(self.lengths, upload(self.offsets, device), self.whole.to(device), self.index, self.count)
 
     @property
     def tokens(self) -> range:

@@ -1,6 +1,6 @@
 """Everybody's gradients, added up: in one buffer where each worker holds all weights, by shard where it doesn't."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
 import torch
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
 from sora_core.training.parallel import rank_and_size
-from sora_core.training.sharding import local
 
 
 class Gradients(Protocol):
@@ -19,14 +18,11 @@ class Gradients(Protocol):
     def zero(self) -> None:
         """Forget the last step's gradients."""
 
-    def scale(self, factor: float) -> None:
-        """Multiply all gradients."""
-
     def before_backward(self, *, last: bool) -> None:
         """A pack's backward follows; ``last`` is this worker's last of the step."""
 
-    def sum_over_workers(self, numbers: Sequence[Tensor]) -> Float[Tensor, " k"]:
-        """Make the gradients everybody's, and add up ``numbers``, which are returned on the CPU."""
+    def sum_over_workers(self, numbers: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
+        """Make the gradients everybody's, and add up ``numbers``, which stay on the device."""
 
 
 class SummedGradients:
@@ -45,17 +41,14 @@ class SummedGradients:
     def zero(self) -> None:
         self._buffer.zero_()
 
-    def scale(self, factor: float) -> None:
-        self._buffer.mul_(factor)
-
     def before_backward(self, *, last: bool) -> None:
         """Nothing: gradients meet once a step."""
 
-    def sum_over_workers(self, numbers: Sequence[Tensor]) -> Float[Tensor, " k"]:
-        self._numbers.copy_(torch.stack(list(numbers)))
+    def sum_over_workers(self, numbers: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
+        self._numbers.copy_(numbers)
         if rank_and_size()[1] > 1:
             dist.all_reduce(self._buffer)
-        summed: Tensor = self._numbers.to("cpu", copy=True)
+        summed: Tensor = self._numbers.clone()
         return summed
 
 
@@ -71,15 +64,9 @@ class ShardedGradients:
         for parameter in self._parameters:
             parameter.grad = None
 
-    def scale(self, factor: float) -> None:
-        for parameter in self._parameters:
-            if parameter.grad is not None:
-                local(parameter.grad).mul_(factor)
-
     def before_backward(self, *, last: bool) -> None:
         self._model.set_requires_all_reduce(last)
 
-    def sum_over_workers(self, numbers: Sequence[Tensor]) -> Float[Tensor, " k"]:
-        stacked = torch.stack(list(numbers))
-        dist.all_reduce(stacked)
-        return stacked.cpu()
+    def sum_over_workers(self, numbers: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
+        dist.all_reduce(numbers)
+        return numbers

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import AdamW, Optimizer
@@ -54,6 +54,9 @@ class Muon(Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self._precision = precision
 
+        self.sound: Tensor | None = None
+        """Whether the gradients may be used, as the device knows it; None where they may."""
+
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002 - torch's signature
         """Move the weights; there is no loss to evaluate again."""
@@ -71,7 +74,11 @@ class Muon(Optimizer):
         scale = group["lr"] * math.sqrt(max(1.0, rows / columns))
         updates = _orthogonal_updates(torch.stack(list(ahead)), parameters[0], self._precision)
         held = [local(parameter) for parameter in parameters]
-        torch._foreach_mul_(held, 1 - group["lr"] * group["weight_decay"])
+        if self.sound is not None:
+            updates.masked_fill_(~self.sound, 0.0)
+        if group["weight_decay"]:
+            kept = torch.full((), 1 - group["lr"] * group["weight_decay"], device=updates.device)
+            torch._foreach_mul_(held, kept if self.sound is None else torch.where(self.sound, kept, 1.0))
         torch._foreach_add_(held, list(updates.unbind()), alpha=-scale)
 
     def _buffer(self, parameter: Tensor) -> Tensor:
@@ -129,6 +136,12 @@ def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
 _SLOTS = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "muon": {"momentum_buffer"}}
 
 
+class _AdamW(AdamW):
+    """``found_inf`` 1 leaves weights and state as they are: torch's own name for what the device found."""
+
+    found_inf: Tensor | None = None
+
+
 class Optimizers:
     """The optimisers of the parameters of a model that learn, moved as one; Muon's products are in ``precision``."""
 
@@ -140,24 +153,32 @@ class Optimizers:
         rest = [parameter for _, parameter in named if id(parameter) not in self._in_muon]
         self._names: dict[Tensor, str] = {parameter: name for name, parameter in named}
         self.parameters = [parameter for _, parameter in named]
-        self.parts: dict[str, Optimizer] = {
-            "adamw": AdamW(rest, lr=rules.lr, betas=rules.betas, weight_decay=rules.weight_decay, fused=True)
+        self.parts: dict[str, _AdamW | Muon] = {
+            "adamw": _AdamW(rest, lr=rules.lr, betas=rules.betas, weight_decay=rules.weight_decay, fused=True)
         }
         self._full_rate = {"adamw": rules.lr}
         if rules.muon_lr is not None and hidden:
             self.parts["muon"] = Muon(hidden, lr=rules.muon_lr, weight_decay=rules.weight_decay, precision=precision)
             self._full_rate["muon"] = rules.muon_lr
 
-    def clip(self) -> float:
-        """Scale the gradients down to the greatest norm allowed; the norm that they had."""
-        norm = nn.utils.clip_grad_norm_(self.parameters, self._rules.clip_norm)
-        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+    def clip(self, factor: Tensor | float = 1.0) -> Float[Tensor, ""]:
+        """Scale the gradients by ``factor``, and down to the greatest norm allowed; the norm that they had then."""
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        found = nn.utils.get_total_norm(gradients)
+        norm: Tensor = factor * (found.full_tensor() if isinstance(found, DTensor) else found)
+        down = (self._rules.clip_norm / (norm + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_([local(gradient) for gradient in gradients], factor * down)
+        return norm
 
-    def step(self, part_of_rate: float) -> None:
-        """Move the weights by this part of the full rates."""
+    def step(self, part_of_rate: float, sound: Bool[Tensor, ""] | None = None) -> None:
+        """Move the weights by this part of the full rates; not where the device knows that ``sound`` is false."""
         for name, optimizer in self.parts.items():
             for group in optimizer.param_groups:
                 group["lr"] = part_of_rate * self._full_rate[name]
+            if isinstance(optimizer, Muon):
+                optimizer.sound = sound
+            else:
+                optimizer.found_inf = None if sound is None else (~sound).float()
             optimizer.step()
 
     def state(self) -> dict[str, Tensor]:

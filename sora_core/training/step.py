@@ -13,6 +13,7 @@ from sora_core.diffusion.condition import Condition
 from sora_core.diffusion.flow import ShiftLaw
 from sora_core.dit.packing import Clip, Pack, pack, part, patchify
 from sora_core.errors import SoraError
+from sora_core.nn.transfer import upload
 from sora_core.nn.ulysses import share
 from sora_core.shapes import LatentShape, Patch
 from sora_core.training.draws import Draw
@@ -124,7 +125,7 @@ def task_losses(
     loss is returned: the losses are the sums over the parts.
     """
     packed = pack([task.clip for task in tasks], patch).to(device)
-    target = torch.cat([task.target for task in tasks]).to(device)
+    target = upload(torch.cat([task.target for task in tasks]), device)
     own = share(packed.num_tokens, *context)
     with numbers.autocast(device, precision):
         predicted = velocity(packed if context[1] == 1 else part(packed, *context))

@@ -2,9 +2,10 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import torch
 import torch.distributed as dist
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from sora_core.diffusion import condition
 from sora_core.dit.model import DiT
+from sora_core.nn.transfer import Arriving, upload
 from sora_core.training.draws import Draw
 from sora_core.training.ema import Ema
 from sora_core.training.fill import Rows, fill
@@ -91,31 +93,39 @@ class Trainer:
         self.precision = precision
         self._rules = rules
         self._num_steps = num_steps
+        self._sound = torch.ones((), dtype=torch.bool, device=device)
 
     def step(
         self, planned: PlannedStep, packs: Sequence[Slots], draws: Sequence[Draw], *, flag: bool = False
     ) -> StepResult:
+        """`launch` a step and wait for what it came to."""
+        return self.launch(planned, packs, draws, flag=flag).result()
+
+    def launch(
+        self, planned: PlannedStep, packs: Sequence[Slots], draws: Sequence[Draw], *, flag: bool = False
+    ) -> "Launched":
         """Learn from this worker's packs and everybody else's; a clip that couldn't be read is missing from its pack.
 
-        NonFiniteLoss, on every worker and before any weight moves, names the step and the clips.
+        Nobody waits for the device. After a loss or gradient that isn't finite no weight moves any more, in this step
+        and in those launched after it: `Launched.result` tells.
         """
         packs = self._read_by_all(planned, packs)
         learned = self._backward(planned, packs, draws)
         total = torch.cat([part.losses for part in learned]).sum() if learned else torch.zeros((), device=self.device)
         read = sum(len(pack) for pack in packs) if self.workers.context_rank == 0 else 0
-        counts = torch.tensor([float(flag), read], device=self.device)
-        summed, flags, num_clips = self._gradients.sum_over_workers([total, *counts]).tolist()
-        if 0 < num_clips < planned.num_clips:
-            self._gradients.scale(planned.num_clips / num_clips)
-        loss = summed / max(1.0, num_clips)
-        norm = self.optimizers.clip()
-        clips = [clip for part in learned for clip in part.clips(self._over_context)]
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise _non_finite(planned.step, loss, norm, _at_fault(planned, packs, clips))
+        counts = upload(torch.tensor([float(flag), read]), self.device)
+        summed, flags, num_clips = self._gradients.sum_over_workers(torch.cat([total[None], counts])).unbind()
+        loss = summed / num_clips.clamp(min=1)
+        norm = self.optimizers.clip(planned.num_clips / num_clips.clamp(min=1))
+        self._sound = self._sound & loss.isfinite() & norm.isfinite()
         part = rate(planned.step, self._num_steps, planned.after.clips, self._rules)
-        self.optimizers.step(part)
+        self.optimizers.step(part, self._sound)
         self.ema.update(planned.step)
-        return StepResult(loss, norm, part, int(flags), planned.num_clips - int(num_clips), tuple(clips))
+        whole = [self._over_context(one.losses) for one in learned]
+        numbers = torch.cat([torch.stack([loss, norm, flags, num_clips]), *whole])
+        clips = tuple(pair for pack in packs for pair in pack)
+        tasks = tuple(task for one in learned for task in one.tasks)
+        return Launched(planned, clips, tasks, part, Arriving(numbers))
 
     @torch.no_grad()
     def judge(self, packs: Iterable[Sequence[Task]]) -> list[list[float]]:
@@ -124,8 +134,9 @@ class Trainer:
         for tasks in self.workers.in_step(packs):
             losses = self._over_context(self._losses(tasks or [self._idle]))
             if tasks:
-                judged.append(losses.tolist())
-        return judged
+                judged.append(losses)
+        numbers = iter(torch.cat(judged).cpu().tolist()) if judged else iter(())
+        return [list(islice(numbers, len(losses))) for losses in judged]
 
     def _backward(self, planned: PlannedStep, packs: Sequence[Slots], draws: Sequence[Draw]) -> "list[_Learned]":
         """Add up the gradients of this worker's packs to that of the step's mean loss.
@@ -152,10 +163,11 @@ class Trainer:
         """The packs without clips that some worker that shares them couldn't read: their tokens must stay the same."""
         if self.workers.tokens is None:
             return packs
-        read = torch.zeros(planned.num_clips, device=self.device)
-        read[[slot for pack in packs for slot, _ in pack]] = 1
+        mine = torch.zeros(planned.num_clips)
+        mine[[slot for pack in packs for slot, _ in pack]] = 1
+        read = upload(mine, self.device)
         dist.all_reduce(read, op=dist.ReduceOp.MIN, group=self.workers.tokens)
-        by_all = {slot for slot, found in enumerate(read.tolist()) if found}
+        by_all = {slot for slot, found in enumerate(read.cpu().tolist()) if found}
         return [[(slot, example) for slot, example in pack if slot in by_all] for pack in packs]
 
     def _losses(self, tasks: Sequence[Task]) -> Float[Tensor, " n"]:
@@ -184,17 +196,34 @@ class _Learned:
     tasks: Sequence[Task]
     losses: Float[Tensor, " n"]
 
-    def clips(self, whole: Callable[[Tensor], Tensor]) -> list[ClipLoss]:
-        return [
-            ClipLoss(float(torch.as_tensor(task.clip.sigma).max()), (frames, height, width), loss)
-            for task, loss in zip(self.tasks, whole(self.losses).tolist(), strict=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Launched:
+    """A step that the device may not have come to yet; ``clips`` are those read, with their slots."""
+
+    planned: PlannedStep
+    clips: Slots
+    tasks: Sequence[Task]
+    part_of_rate: float
+    numbers: Arriving
+
+    def result(self) -> StepResult:
+        """What it came to. NonFiniteLoss, on every worker, names the step and the clips; no weight moved in it, nor
+        after it."""
+        loss, norm, flags, num_clips, *losses = self.numbers.tolist()
+        clips = tuple(
+            ClipLoss(float(torch.as_tensor(task.clip.sigma).max()), (frames, height, width), own)
+            for task, own in zip(self.tasks, losses, strict=True)
             for _, frames, height, width in [task.clip.latent.shape]
-        ]
+        )
+        planned = self.planned
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise _non_finite(planned.step, loss, norm, _at_fault(planned, self.clips, clips))
+        return StepResult(loss, norm, self.part_of_rate, int(flags), planned.num_clips - int(num_clips), clips)
 
 
-def _at_fault(planned: PlannedStep, packs: Sequence[Slots], clips: Sequence[ClipLoss]) -> list[str]:
+def _at_fault(planned: PlannedStep, read: Slots, clips: Sequence[ClipLoss]) -> list[str]:
     """Clips, of all workers, whose own loss isn't finite, each with its pack."""
-    read = [pair for pack in packs for pair in pack]
     mine = [
         f"{example.clip_id} in pack {bisect_right(planned.first_slots, slot)} of {len(planned.packs)}"
         for (slot, example), clip in zip(read, clips, strict=True)

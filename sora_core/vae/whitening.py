@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sora_core.errors import InputError
+from sora_core.nn.transfer import upload
 
 _LEAST_STD = 1e-6
 
@@ -60,10 +61,14 @@ class Whitening:
                 f"a latent of {latent.shape[-4]} channels and statistics of {len(self.mean)}: they come from different "
                 "autoencoders; use the manifest that the latents were written with"
             )
-        mean, std = (latent.new_tensor(values)[:, None, None, None] for values in (self.mean, self.std))
+
+        def column(values: Sequence[float]) -> Tensor:
+            return upload(torch.tensor(values, dtype=latent.dtype)[:, None, None, None], latent.device)
+
+        mean, std = column(self.mean), column(self.std)
         if self.later_mean is None or self.later_std is None:
             return mean, std
-        later = [latent.new_tensor(values)[:, None, None, None] for values in (self.later_mean, self.later_std)]
+        later = column(self.later_mean), column(self.later_std)
         first = torch.arange(latent.shape[-3], device=latent.device)[:, None, None] == 0
         return torch.where(first, mean, later[0]), torch.where(first, std, later[1])
 
