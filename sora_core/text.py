@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import ftfy
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -100,13 +101,18 @@ class TextEncoder:
         return [states[index].clone() for index in range(len(tokens))]
 
     def _tokenize(self, prompt: str) -> list[int]:
-        clean = " ".join(html.unescape(html.unescape(prompt)).split())
+        clean = cleaned(prompt)
         ids: list[int] = self._tokenizer(clean).input_ids
         if len(ids) <= self.max_tokens:
             return ids
         log.warning("a prompt of %d tokens is cut to %d: %.60s...", len(ids), self.max_tokens, clean)
         cut: list[int] = self._tokenizer(clean, truncation=True, max_length=self.max_tokens).input_ids
         return cut
+
+
+def cleaned(prompt: str) -> str:
+    """A prompt as the open pipelines encode it: broken encodings mended, entities read, single spaces."""
+    return " ".join(html.unescape(html.unescape(ftfy.fix_text(prompt))).split())
 
 
 def _local_folder(source: str) -> Path:

@@ -96,3 +96,17 @@ def save_adapter(folder: Path, rules: LoraRules, factors: Mapping[str, Tensor]) 
         for name, value in factors.items()
     }
     save_file(named, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    save_file(for_pipelines(rules, factors), folder / "pytorch_lora_weights.safetensors", metadata={"format": "pt"})
+
+
+def for_pipelines(rules: LoraRules, factors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Factors under the names by which diffusers' ``load_lora_weights`` finds them.
+
+    It scales by alpha / rank only where it is told of an alpha, so the scale lies in the second factor.
+    """
+    scale = rules.alpha / rules.rank
+    return {
+        f"transformer.{name.replace(f'.{_NAME}.', '.')}": (value * scale if f"{_FACTOR}B." in name else value)
+        .detach().cpu().contiguous()
+        for name, value in factors.items()
+    }  # fmt: skip

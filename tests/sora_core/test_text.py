@@ -3,11 +3,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 from safetensors.torch import load_file, save_file
 from transformers import UMT5EncoderModel
 
 from sora_core.errors import CheckpointError
-from sora_core.text import TextEncoder
+from sora_core.text import TextEncoder, cleaned
 
 from .umt5 import DIM, write_umt5
 
@@ -74,6 +75,17 @@ def test_prompts_are_unescaped_as_the_open_pipelines_do(umt5: Path) -> None:
     encoder = TextEncoder.load(str(umt5))
     escaped, plain = encoder.encode(["red &amp;amp; blue", "red & blue"])
     assert torch.equal(escaped, plain)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a  red\nball ", "red &amp;amp; blue", "caf\u00c3\u00a9 by the sea", "\u201ca dog\u201d", "\ufb01sh in a bowl",
+        "a\u00a0b\u3000c", "\uff21 cat", "x &lt;b&gt; \u2026", "it\u00e2\u20ac\u2122s raining",
+    ],
+)  # fmt: skip
+def test_prompts_are_cleaned_as_wans_own_pipeline_does(prompt: str) -> None:
+    assert cleaned(prompt) == prompt_clean(prompt)
 
 
 def test_a_prompt_beyond_the_encoder_is_cut_with_a_warning(
