@@ -3,6 +3,7 @@
 ``python -m jobs.curate --config FILE.toml --set source=s3://bucket/footage output=s3://bucket/curated``
 ``python -m jobs.curate judge --config FILE.toml ...``: other thresholds on the stored scores, without decoding
 ``python -m jobs.curate why CLIP_OR_URI --set output=...``: what became of it
+``python -m jobs.curate forget CLIP_OR_URI --set output=... checkpoints='["s3://.../run"]'``: takes it out for good
 
 ``--limit N`` and ``--sample SHARE`` take some of the footage; ``--dry-run`` says what would be done, what it would cost
 and, after ``judge``, which verdicts would change; ``--prune`` removes what the source doesn't hold any more.
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from jobs.curate.ask.forget import ForgetConfig, forget
 from jobs.curate.ask.judge import judge_again
 from jobs.curate.ask.why import WhyConfig, why
 from jobs.curate.config import CurateConfig
@@ -39,6 +41,8 @@ if __name__ == "__main__":
     match list(as_settings(sys.argv[1:])):
         case ["judge", *rest]:
             run("curate", CurateConfig, judge_again, rest)
+        case ["forget", what, *rest] if not what.startswith("-"):
+            run("curate", ForgetConfig, partial(forget, what), rest)
         case ["why", what, *rest] if not what.startswith("-"):
             run("curate", WhyConfig, partial(why, what), rest)
         case rest:

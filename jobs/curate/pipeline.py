@@ -23,7 +23,7 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from jobs.curate.ask import estimate
 from jobs.curate.ask.report import write_report
-from jobs.curate.books import account, lease, ledger, removal, resume
+from jobs.curate.books import account, forgotten, lease, ledger, removal, resume
 from jobs.curate.books.lease import Lease
 from jobs.curate.books.parts import Part, read_parts
 from jobs.curate.books.resume import Standing
@@ -81,7 +81,7 @@ def foresee(config: CurateConfig) -> None:
 def look(config: CurateConfig, encoders: Encoders, known: Sequence[Part]) -> tuple[Plan, Standing]:
     """The plan, and where the output stands to it. ConfigError when a run would do harm."""
     settings = settings_of(config, encoders.vae.fingerprint, encoders.text_encoder.fingerprint)
-    plan = make_plan(config, settings, () if config.prune else known)
+    plan = forgotten.without(make_plan(config, settings, () if config.prune else known), config.output)
     wanted = plan.keys
     removal.check_pruned(known, wanted, config)
     standing = resume.stand(known, wanted, resume.stored_names(config.output), prune=config.prune)

@@ -28,6 +28,10 @@ RULES: Mapping[str, str] = {
 }
 
 
+FORGOTTEN = "forgotten"
+"""The reason of what was taken out for good, and what such a clip is said to be a copy of."""
+
+
 def judged(row: Examined, config: CurateConfig) -> Examined:
     """A source with the words and the verdict of each clip; whatever was said of a clip before is forgotten."""
     clips = (replace(clip, same_as=row.source.copies.get(clip.clip_id)) for clip in row.clips)
@@ -48,7 +52,7 @@ def _captioned(clip: Clip, source: Source, config: CurateConfig) -> Clip:
 def _judged(clip: Clip, config: CurateConfig) -> Clip:
     reason = (
         reason_measured(clip, config)
-        or ("near_duplicate" if clip.same_as else None)
+        or (None if not clip.same_as else FORGOTTEN if clip.same_as == FORGOTTEN else "near_duplicate")
         or (None if clip.caption or config.caption_endpoint else "no_caption")
     )
     return replace(clip, status="dropped" if reason else "kept", reason=reason)

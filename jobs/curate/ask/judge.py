@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from jobs.curate.books import account, lease, ledger, removal, resume
+from jobs.curate.books import account, forgotten, lease, ledger, removal, resume
 from jobs.curate.books.commit import AWAITS, commit_judged
 from jobs.curate.books.lease import Lease
 from jobs.curate.books.parts import read_parts
@@ -83,6 +83,7 @@ def _judge(config: CurateConfig, encoders: Encoders, held: Lease | None) -> None
     vae, text_encoder = encoders.vae.fingerprint, encoders.text_encoder.fingerprint
     known = read_parts(config.output)
     plan = make_plan(config, settings_of(config, vae, text_encoder), () if config.prune else known)
+    plan = forgotten.without(plan, config.output)
     removal.check_pruned(known, plan.keys, config)
     plan = compared(plan, config, known)
     wanted = plan.keys

@@ -97,10 +97,10 @@ def _carry_over(part: Part, keys: frozenset[str], output: str) -> None:
     table = table.filter(pc.is_in(table.column("key"), pa.array(sorted(keys))))
     clips = {clip_id for clip_id in table.column("clip_id").to_pylist() if clip_id}
     name = ledger.part_name(keys)
-    ledger.write_table(table, name, _copy_shards(part.stored, clips, name, output), output)
+    ledger.write_table(table, name, copy_shards(part.stored, clips, name, output), output)
 
 
-def _copy_shards(old: Sequence[Stored], clips: set[str], name: str, output: str) -> list[Stored]:
+def copy_shards(old: Sequence[Stored], clips: set[str], name: str, output: str) -> list[Stored]:
     """The files of which every row is among ``clips``, and copies of such rows of the others."""
     new: list[Stored] = []
     paths = ledger.shard_paths(name)

@@ -71,7 +71,9 @@ def told_apart(plan: Plan, copies: Mapping[str, dict[str, str]]) -> Plan:
 
 
 def _with_copies(source: Source, copies: dict[str, str]) -> Source:
-    return replace(source, key=short_hash(source.key, copies), copies=copies) if copies else source
+    if not copies:
+        return source
+    return replace(source, key=short_hash(source.key, copies), copies={**copies, **source.copies})
 
 
 def _candidates(plan: Plan, config: CurateConfig, parts: Sequence[Part]) -> tuple[list[Candidate], np.ndarray]:

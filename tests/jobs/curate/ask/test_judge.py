@@ -1,5 +1,6 @@
 """Each stage is done again only when what it depends on has changed."""
 
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jobs.curate.ask.forget import ForgetConfig, forget, seen_by
 from jobs.curate.ask.judge import judge_again
 from jobs.curate.ask.why import WhyConfig, describe, find, why
 from jobs.curate.books import ledger
@@ -233,3 +235,33 @@ def test_judge_that_would_take_too_much_away_stops_before_it_does(curated: Curat
     with pytest.raises(ConfigError, match=r"9 of the 9 clips .* would go, more than max_removed = 0\.5.*max_removed=1"):
         judge_again(changed(curated, max_luma=20).model_copy(update={"max_removed": 0.5}))
     assert files_of(curated) == before
+
+
+def test_what_is_taken_down_is_gone_at_once_and_no_run_brings_it_back(curated: CurateConfig, tmp_path: Path) -> None:
+    rows = rows_of(curated)
+    by_uri = Counter(row.uri for row in rows.values())
+    clip_id = next(iter(rows))
+    uri = next(uri for uri in by_uri if uri != rows[clip_id].uri)
+    gone = {clip_id} | {name for name, row in rows.items() if row.uri == uri}
+    seen = {"data": {"uri": curated.output, "clips": 1}}
+    for name, meta in {"seen": seen, "other": {"data": {"uri": "s3://elsewhere/out"}}}.items():
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "meta.json").write_text(json.dumps(meta))
+    where = ForgetConfig(output=curated.output, checkpoints=(str(tmp_path / "runs"),))
+    forget(clip_id, where)
+    forget(Path(uri).name, where)
+    assert [Path(place).name for place in seen_by(curated.output, where.checkpoints)] == ["seen"]
+    assert rows_of(curated).keys() == rows.keys() - gone
+    named = {shard.path for shard in shards.read_manifest(curated.output).shards}
+    stored = {f"latents/{path.name}" for path in (Path(curated.output) / "latents").iterdir()}
+    assert stored == named, "no grace for what was taken down"
+    told = ledger.read_rows(curated.output, ["clip_id", "reason", "preview", "caption", "fingerprint"]).to_pylist()
+    out = [row for row in told if row["clip_id"] in gone]
+    assert {(row["reason"], row["preview"], row["caption"], row["fingerprint"]) for row in out} == {
+        ("forgotten", None, None, None)
+    }
+    for again in (curate, judge_again):
+        again(changed(curated, min_sharpness=0.0))
+        assert not rows_of(curated).keys() & gone
+    with pytest.raises(MissingObject, match="neither an object nor a clip"):
+        forget("nowhere.mp4", where)
