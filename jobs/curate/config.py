@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from jobs.launch import JobConfig
+from sora_core.media import Limits as ProcessLimits
 from sora_core.precision import Choice, Precision, settle_alone
 from sora_core.shapes import Compression
 
@@ -82,6 +83,27 @@ class CaptionEndpoint(JobConfig):
         return f"{self.model}, {self.frames} frames"
 
 
+class Limits(JobConfig):
+    """What an object may take until it is done; one that needs more becomes a row."""
+
+    pixels: int = Field(default=1 << 26, ge=1)
+    """Of a frame (``bad_dimensions``)."""
+    seconds: float = Field(default=24 * 3600, gt=0)
+    """Of a video (``too_long``)."""
+    frames: int = Field(default=10_000_000, ge=1)
+    """Of a video (``too_many_frames``)."""
+    cpu_s: int = Field(default=12 * 3600, ge=1)
+    """To look at it, or to decode its clips (``cpu_limit``)."""
+    memory_bytes: int = Field(default=8 << 30, ge=1 << 28)
+    """Of the process that decodes (``memory_limit``)."""
+    deadline_s: float = Field(default=24 * 3600, gt=0)
+    """By the clock, to look at it or to decode a clip (``decoder_deadline``)."""
+
+    def of_a_process(self) -> ProcessLimits:
+        """What the decoder's process is held to."""
+        return ProcessLimits(self.memory_bytes, self.cpu_s, self.deadline_s)
+
+
 class CurateConfig(JobConfig):
     """Footage to latents: everything that a clip's rows depend on, and how many actors make them."""
 
@@ -127,6 +149,7 @@ class CurateConfig(JobConfig):
     """Share of sources whose clips are kept apart for validation."""
     thresholds: Thresholds
     models: Models = Models()
+    limits: Limits = Limits()
     num_examiners: int = Field(ge=1)
     num_encoders: int = Field(ge=1)
     gpus_per_encoder: float = Field(ge=0)

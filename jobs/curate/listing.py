@@ -36,7 +36,7 @@ _MEDIA = frozenset({
     ".gif", ".apng", ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".ppm",
 })  # fmt: skip
 # Settings that spans and scores depend on.
-_IN_EXAMINE_KEY = {"fps", "max_area", "max_frames", "min_frames"}
+_IN_EXAMINE_KEY = {"fps", "max_area", "max_frames", "min_frames", "limits"}
 # Settings that change who does the work and in what portions, not what comes out; the encoders' names stand for
 # weights, which enter by their fingerprints.
 _NOT_IN_KEY = {

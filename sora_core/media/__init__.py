@@ -8,6 +8,7 @@ from sora_core.media.encode import Mp4Writer, encode_mp4
 from sora_core.media.film import read_film, write_film
 from sora_core.media.frames import Frame, SourceFrame, StillFrame, iter_frames, play
 from sora_core.media.isolated import DecoderKilled, Isolated, Limits, ProcessDied
+from sora_core.media.lent import hand_over
 from sora_core.media.picture import decode_image, decode_transparency
 from sora_core.media.preview import contact_sheet, to_webp, write_image, write_thumbnail
 from sora_core.media.probe import MediaInfo, probe, probe_image
@@ -35,6 +36,7 @@ __all__ = [
     "decode_spans",
     "decode_transparency",
     "encode_mp4",
+    "hand_over",
     "iter_frames",
     "play",
     "probe",

@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
+# The reason of what brings its process down by itself.
+CRASHED = "decoder_crashed"
 # Pauses before a call is made again whose process somebody else killed, as a machine short of memory does.
 _PAUSES_S = (0.0, 1.0, 5.0)
 # How long a process that has hung up may take to end, and how long one may pause within a message.
@@ -45,7 +47,7 @@ class Limits:
 class ProcessDied(UnreadableMedia):
     """The input brought down the process that read it; ``status`` is its exit status, negative for a signal."""
 
-    def __init__(self, what: str, status: int | None, reason: str = "decoder_crashed") -> None:
+    def __init__(self, what: str, status: int | None, reason: str = CRASHED) -> None:
         super().__init__(f"{what} ended its process ({status}): convert the file, or leave it out", reason=reason)
         self.status = status
 
@@ -103,10 +105,13 @@ class Isolated:
         return result
 
     def call_twice(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`call`, and once more in a new process that has seen nothing else. ProcessDied if that one dies too."""
+        """`call`, and after a crash once more in a new process that has seen nothing else. ProcessDied if that one dies
+        too, or a limit was reached."""
         try:
             return self.call(function, *args, **kwargs)
         except ProcessDied as error:
+            if error.reason != CRASHED:
+                raise
             logger.warning("%s; once more alone", error)
         return self.call(function, *args, **kwargs)
 
@@ -168,7 +173,7 @@ class Isolated:
         self._replace()
         if status == -signal.SIGKILL:
             raise DecoderKilled(f"{what}: its process was killed from outside; is the machine short of memory?")
-        raise ProcessDied(what, status, "cpu_limit" if status == -signal.SIGXCPU else "decoder_crashed")
+        raise ProcessDied(what, status, "cpu_limit" if status == -signal.SIGXCPU else CRASHED)
 
     def _replace(self) -> None:
         self._connection.close()

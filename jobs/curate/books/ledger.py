@@ -59,7 +59,7 @@ _META = b"sora_latents"
 # Failures that another run may not meet again.
 TRANSIENT = frozenset({
     "object_missing", "object_replaced", "internal_error", "caption_failed", "access_denied", "storage_unavailable",
-    "object_archived", "storage_error", "larger_than_scratch",
+    "object_archived", "storage_error", "larger_than_scratch", "decoder_killed",
 })  # fmt: skip
 # Pictures kept in each part for the report, of each verdict; one of a source.
 _PREVIEWS_PER_VERDICT = 12

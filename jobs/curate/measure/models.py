@@ -16,7 +16,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort
 from jobs.curate.config import Models
 from sora_core import storage
 from sora_core.errors import ConfigError, StorageError
-from sora_core.media import Frame, StillFrame
+from sora_core.media import Frame, StillFrame, hand_over
 
 _PACKAGE = "package:"
 _ERRORS = (
@@ -100,6 +100,18 @@ def load(models: Models) -> dict[str, ImageModel]:
     """The models that the config names, by the score they give; kept for the next source. ConfigError names the one
     that isn't there or is of another kind."""
     return {name: _loaded(name, uri) for name, uri in models.weights().items()}
+
+
+def at_hand(models: Models, folder: Path) -> Models:
+    """The same models with weights that lie in a storage fetched to ``folder``, for a process without its keys."""
+    local = {}
+    for name, uri in models.weights().items():
+        if storage.is_s3(uri):
+            local[name] = str(folder / f"{name}.onnx")
+            Path(local[name]).write_bytes(_read(name, uri))
+            hand_over(Path(local[name]))
+    hand_over(folder)
+    return models.model_copy(update=local)
 
 
 def fingerprints(models: Models) -> dict[str, str]:

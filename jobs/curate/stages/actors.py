@@ -1,5 +1,6 @@
 """The stages as actors: a table of one part in, a table of the same part out."""
 
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ from ray.actor import ActorHandle
 from jobs.curate.books import ledger
 from jobs.curate.books.commit import commit, commit_measured
 from jobs.curate.config import CurateConfig
-from jobs.curate.isolated import Isolated, ProcessDied
+from jobs.curate.measure.models import at_hand
 from jobs.curate.progress import Amount
 from jobs.curate.rows import (
     Clip,
@@ -27,10 +28,11 @@ from jobs.curate.rows import (
 from jobs.curate.stages.attempts import KILLED_ITS_ACTOR, Attempts
 from jobs.curate.stages.examine import examine, examine_again
 from jobs.curate.stages.latents import LatentEncoder, Maker
-from jobs.curate.stages.pixels import InARow, decode_pixels, reason_of
+from jobs.curate.stages.pixels import InARow, decode_pixels
 from jobs.curate.words.endpoint import CaptionWriter
 from jobs.launch import bind_ray_metrics
 from sora_core import precision, telemetry
+from sora_core.media import Isolated, ProcessDied
 from sora_core.shards import Row
 
 
@@ -43,7 +45,7 @@ class Stage:
         bind_ray_metrics()
         self._config = config
         self._board = board
-        self._isolated = Isolated()
+        self._isolated = Isolated(config.limits.of_a_process())
         self._unread = InARow(config.max_faults_in_a_row)
         self._attempts = Attempts(config.output, self.name)
 
@@ -52,14 +54,30 @@ class Stage:
         done = Amount.of((source.size for source in sources), time.perf_counter() - began)
         self._board.add.remote(self.name, done, clips or Counter())
 
-    def _decode(self, path: Path, kind: str | None, clip: Clip) -> np.ndarray:
-        return self._isolated.call_twice(decode_pixels, path, kind, clip)
+    def _decode(self, path: Path, kind: str | None, clips: Sequence[Clip]) -> Iterator[np.ndarray]:
+        """`decode_pixels` in the other process; what brings that down is tried once more, alone."""
+        done, fell_at = 0, -1
+        with self._isolated.lent(path) as readable:
+            while done < len(clips):
+                try:
+                    for frames in self._isolated.each(decode_pixels, readable, kind, clips[done:]):
+                        yield frames
+                        done += 1
+                except ProcessDied:
+                    if fell_at == done:
+                        raise
+                    fell_at = done
 
 
 class ExamineStage(Stage):
     """Sources to sources with judged clips: cores, no models."""
 
     name = "examine"
+
+    def __init__(self, config: CurateConfig, board: ActorHandle) -> None:
+        super().__init__(config, board)
+        self._weights = tempfile.TemporaryDirectory(prefix="sora-curate-")
+        self._apart = config.model_copy(update={"models": at_hand(config.models, Path(self._weights.name))})
 
     def __call__(self, table: pa.Table) -> pa.Table:
         return examined_to_table(self._rows(part_from_table(table)))
@@ -87,10 +105,7 @@ class ExamineStage(Stage):
     def _examine(self, source: Source, before: Examined | None) -> Examined:
         if before and before.source.examine_key == source.examine_key:
             return examine_again(source, before, self._config)
-        try:
-            row = self._isolated.call_twice(examine, source, self._config)
-        except ProcessDied as error:
-            row = Examined(source, None, "failed", reason_of(error, source.uri))
+        row = examine(source, self._apart, self._isolated)
         self._unread.saw(row.reason, source.uri)
         telemetry.CURATE_STAGE_SECONDS.observe(row.examine_s, {"stage": "examine"})
         telemetry.CURATE_DECODED_FRAMES.inc(row.decoded_frames)

@@ -21,8 +21,8 @@ from jobs.curate.stages.pixels import fetched, reason_of
 from jobs.curate.verdicts import judged
 from jobs.curate.words.beside import Caption, read_sidecar
 from sora_core import media
-from sora_core.errors import InputError, StorageError
-from sora_core.media import Frame, MediaInfo, ShotFinder
+from sora_core.errors import InputError, StorageError, UnreadableMedia
+from sora_core.media import Frame, Isolated, MediaInfo, ShotFinder, SourceFrame
 from sora_core.precision import dtype_of, warn_if_slow
 
 _PREVIEW_SIDE = 112
@@ -33,16 +33,24 @@ _MAX_KEYFRAMES = 128
 _KEYFRAME_EVERY_S = 0.5
 
 
-def examine(source: Source, config: CurateConfig) -> Examined:
-    """Everything about a source that needs a look at it. Whatever is wrong with it becomes a row with a reason."""
+def examine(source: Source, config: CurateConfig, isolated: Isolated | None = None) -> Examined:
+    """Everything about a source that needs a look at it. Whatever is wrong with it becomes a row with a reason.
+
+    The storage is asked here; only `measured` runs in the ``isolated`` process, if there is one.
+    """
     started = time.monotonic()
     try:
         source = bind_caption(source, config)
         with fetched(source, config.scratch_bytes) as path:
-            row = judged(_measured(source, path, config), config)
+            row = judged(_apart(isolated, path, source, config) if isolated else measured(path, source, config), config)
     except Exception as error:  # noqa: BLE001 - it becomes the source's row
         row = _unreadable(source, reason_of(error, source.uri))
     return replace(row, examine_s=time.monotonic() - started)
+
+
+def _apart(isolated: Isolated, path: Path, source: Source, config: CurateConfig) -> Examined:
+    with isolated.lent(path) as readable:
+        return isolated.call_twice(measured, readable, source, config)
 
 
 def examine_again(source: Source, before: Examined, config: CurateConfig) -> Examined:
@@ -68,11 +76,11 @@ def bind_caption(source: Source, config: CurateConfig) -> Source:
     return replace(source, caption=caption, captioner=captioner, licence=said.licence or source.licence)
 
 
-def _measured(source: Source, path: Path, config: CurateConfig) -> Examined:
-    """The clips of a file with their scores, not yet judged."""
+def measured(path: Path, source: Source, config: CurateConfig) -> Examined:
+    """The clips of a file with their scores, not yet judged. UnreadableMedia says why there are none."""
     image = media.probe_image(path)
     if image:
-        picture = media.decode_image(path)
+        picture = media.decode_image(path, max_pixels=config.limits.pixels)
         preview = media.to_webp([picture], max_side=_PREVIEW_SIDE)
         pictures = Pictures([(0.0, cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))])
         seen = Seen(image, [], look_at_image(picture, load(config.models)), pictures)
@@ -144,13 +152,29 @@ class Seen:
 def look(path: Path, config: CurateConfig) -> Seen:
     """Decode a video once, frame by frame; memory doesn't grow with its length but for a few numbers a frame."""
     with media.play(path) as (info, frames):
-        return _watched(info, frames, config)
+        limits = config.limits
+        if info.width * info.height > limits.pixels:
+            raise _over(path, f"{info.width}x{info.height}", "limits.pixels", limits.pixels, "bad_dimensions")
+        if (info.duration_s or 0.0) > limits.seconds:
+            raise _over(path, f"{info.duration_s:g} s", "limits.seconds", limits.seconds, "too_long")
+        return _watched(info, _counted(path, frames, limits.frames), config)
+
+
+def _counted(path: Path, frames: Iterator[SourceFrame], most: int) -> Iterator[SourceFrame]:
+    for number, frame in enumerate(frames):
+        if number == most:
+            raise _over(path, "more frames", "limits.frames", most, "too_many_frames")
+        yield frame
+
+
+def _over(path: Path, size: str, name: str, most: float, reason: str) -> UnreadableMedia:
+    return UnreadableMedia(f"{path.name}: {size}, above {name} = {most:g}; split it or raise the limit", reason=reason)
 
 
 def _watched(info: MediaInfo, frames: Iterator[Frame], config: CurateConfig) -> Seen:
     arbiter = _transnet(config.models) if config.models.transitions == "transnetv2" else None
     finder = ShotFinder(info.fps or 1.0, arbiter)
-    meter, pictures = Meter(load(config.models)), Pictures()
+    meter, pictures = Meter(load(config.models), max_fps=info.max_fps), Pictures()
     keyframes: list[tuple[float, np.ndarray]] = []
     every_s = _KEYFRAME_EVERY_S
     for frame in frames:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from jobs.curate.isolated import ProcessDied
 from jobs.curate.rows import Clip, Examined, Source
 from sora_core import media, storage, telemetry
 from sora_core.errors import (
@@ -21,11 +20,12 @@ from sora_core.errors import (
     StorageUnavailable,
     UnreadableMedia,
 )
+from sora_core.media import DecoderKilled
 
 logger = logging.getLogger(__name__)
 
-# The reason of an input that brings its decoder's process down, again when it is tried alone.
-DECODER_CRASHED = "decoder_crashed"
+# The reason of what was being decoded whenever somebody else killed the process: the next run tries again.
+DECODER_KILLED = "decoder_killed"
 # The reason of an object that somebody changed between its listing and its turn: the next run takes the new one.
 OBJECT_REPLACED = "object_replaced"
 # The reason of an object that this machine has no room to fetch.
@@ -39,7 +39,8 @@ _MOST_OF_DISK = 0.9
 # The reason of a clip that had more frames when it was measured.
 CUT_SHORT = "cut_short"
 
-Decode = Callable[[Path, str | None, Clip], np.ndarray]
+Decode = Callable[[Path, str | None, Sequence[Clip]], Iterator[np.ndarray]]
+"""The pixels of some clips of a file, in their order; what it raises is the fault of the one that is due."""
 
 
 class SourceReplaced(Exception):
@@ -92,6 +93,8 @@ def fetched(source: Source, scratch_bytes: int | None = None) -> Iterator[Path]:
         path = storage.download(source.uri, folder / "source")
         # Asked afterwards, it answers for the bytes at hand: what came before them would be older.
         _check_same(source)
+        media.hand_over(path)
+        media.hand_over(Path(folder))
         yield path
 
 
@@ -119,8 +122,9 @@ def reason_of(error: Exception, what: str) -> str:
         case UnreadableMedia():
             logger.info("%s: %s", what, error)
             return error.reason
-        case ProcessDied():
-            return DECODER_CRASHED
+        case DecoderKilled():
+            logger.warning("%s: %s", what, error)
+            return DECODER_KILLED
         case _:
             logger.error("%s can't be decoded", what, exc_info=error)
             return "internal_error"
@@ -151,25 +155,39 @@ def clips_pixels(
             reason = reason_of(error, row.source.uri)
             yield from ((clip, reason) for clip in clips)
             return
-        for clip in clips:
-            yield clip, _frames(path, row, clip, decode)
+        # In the order of the film, so that one pass over it gives them all.
+        due = sorted(clips, key=lambda clip: (clip.start_s, clip.end_s))
+        while due:
+            yield from _decoded(path, row, due, decode)
 
 
-def _frames(path: Path, row: Examined, clip: Clip, decode: Decode) -> np.ndarray | str:
-    try:
-        frames = decode(path, row.kind, clip)
-    except Exception as error:  # noqa: BLE001 - it becomes the clip's reason
-        return reason_of(error, f"clip {clip.clip_id} of {row.source.uri}")
-    telemetry.CURATE_DECODED_FRAMES.inc(len(frames))
-    return frames if len(frames) >= clip.frames else CUT_SHORT
+def _decoded(path: Path, row: Examined, due: list[Clip], decode: Decode) -> Iterator[tuple[Clip, np.ndarray | str]]:
+    """The next clips, as far as they decode, and the first that doesn't; they are taken from ``due``."""
+    decoding = decode(path, row.kind, tuple(due))
+    while due:
+        clip = due.pop(0)
+        try:
+            frames = next(decoding)
+            if not due:
+                next(decoding, None)  # it ends by itself, which costs the other process nothing
+        except Exception as error:  # noqa: BLE001 - it becomes the clip's reason
+            yield clip, reason_of(error, f"clip {clip.clip_id} of {row.source.uri}")
+            return
+        telemetry.CURATE_DECODED_FRAMES.inc(len(frames))
+        yield clip, frames if len(frames) >= clip.frames else CUT_SHORT
 
 
-def decode_pixels(path: Path, kind: str | None, clip: Clip) -> np.ndarray:
-    """A clip's pixels, uint8 ``(t, h, w, 3)``, scaled, then cut out. UnreadableMedia says why not."""
-    scaled = (clip.scaled_height, clip.scaled_width)
+def decode_pixels(path: Path, kind: str | None, clips: Sequence[Clip]) -> Iterator[np.ndarray]:
+    """The pixels of each clip, uint8 ``(t, h, w, 3)``, scaled, then cut out. UnreadableMedia says why not."""
+    decoded: Iterator[np.ndarray]
     if kind == "image":
-        frames = media.decode_image(path, scaled)[None]
+        decoded = (media.decode_image(path, (clip.scaled_height, clip.scaled_width))[None] for clip in clips)
     else:
-        end_s = clip.end_s if clip.frames > 1 else None
-        frames = media.decode_clip(path, clip.start_s, end_s, fps=clip.fps, size=scaled, max_frames=clip.frames)
-    return frames[:, clip.top : clip.top + clip.height, clip.left : clip.left + clip.width]
+        decoded = media.decode_spans(path, [_span(clip) for clip in clips])
+    for clip, frames in zip(clips, decoded, strict=True):
+        yield frames[:, clip.top : clip.top + clip.height, clip.left : clip.left + clip.width]
+
+
+def _span(clip: Clip) -> media.Span:
+    end_s = clip.end_s if clip.frames > 1 else None
+    return media.Span(clip.start_s, end_s, clip.fps, (clip.scaled_height, clip.scaled_width), clip.frames)

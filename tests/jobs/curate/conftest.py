@@ -10,12 +10,12 @@ import pytest
 
 from jobs.curate import pipeline
 from jobs.curate.config import CurateConfig
-from jobs.curate.isolated import Isolated
 from jobs.curate.rows import Source, part_to_item
 from jobs.curate.stages import actors
 from jobs.curate.stages.actors import Stage
 from jobs.launch import load_config
 from sora_core import telemetry
+from sora_core.media import Isolated
 from sora_core.telemetry import Metric
 
 from .stripes import write_footage
@@ -83,7 +83,7 @@ def tally(monkeypatch: pytest.MonkeyPatch, isolated: Isolated) -> Iterator[Tally
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(pipeline, "process", process)
-    monkeypatch.setattr(actors, "Isolated", lambda: isolated)
+    monkeypatch.setattr(actors, "Isolated", lambda _limits: isolated)
     monkeypatch.setattr(pipeline, "ray_session", lambda num_cpus: nullcontext())
     monkeypatch.setattr(actors, "bind_ray_metrics", lambda: None)
     counting = Tally()

@@ -18,13 +18,12 @@ from jobs.curate.ask.why import WhyConfig, describe, find, why
 from jobs.curate.books import ledger
 from jobs.curate.books.commit import AWAITS
 from jobs.curate.config import CurateConfig
-from jobs.curate.isolated import Isolated
 from jobs.curate.pipeline import curate
 from jobs.curate.rows import Source
 from jobs.curate.stages import actors
 from sora_core import shards, storage
 from sora_core.errors import ConfigError, MissingObject
-from sora_core.media import encode_mp4
+from sora_core.media import Isolated, encode_mp4
 from sora_core.precision import EXACT, REDUCED
 from sora_core.shards import Row
 from tests.jobs.curate.conftest import Tally
@@ -157,7 +156,7 @@ class Crashing(Isolated):
     """Its decoder goes down on one file, as a faulty library would."""
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if isinstance(args[0], Source) and args[0].uri.endswith("/grey-64.mp4"):
+        if len(args) > 1 and isinstance(args[1], Source) and args[1].uri.endswith("/grey-64.mp4"):
             return super().call(os.kill, super().call(os.getpid), signal.SIGSEGV)
         return super().call(function, *args, **kwargs)
 
@@ -166,7 +165,7 @@ def test_an_input_that_kills_the_decoder_is_a_row_and_is_not_tried_again(
     tally: Tally, config: CurateConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = Crashing()
-    monkeypatch.setattr(actors, "Isolated", lambda: process)
+    monkeypatch.setattr(actors, "Isolated", lambda _limits: process)
     Path(config.source).mkdir()
     verdicts = write_footage(Path(config.source))
     curate(config)

@@ -250,6 +250,6 @@ def test_black_bars_are_cut_off(footage: Path, config: CurateConfig) -> None:
     [clip] = examine(source, config).clips
     assert clip.scores.bars == pytest.approx(30 / 120, abs=0.02)
     assert clip.width / clip.height == pytest.approx(160 / 90, abs=0.3)
-    pixels = decode_pixels(Path(source.uri), "video", clip)
+    [pixels] = decode_pixels(Path(source.uri), "video", [clip])
     assert pixels.shape == (9, clip.height, clip.width, 3)
     assert pixels.max(axis=(0, 2, 3)).min() > 60, "every row has something of the picture"

@@ -8,9 +8,7 @@ import pytest
 from jobs.curate.books import ledger
 from jobs.curate.books.parts import read_parts
 from jobs.curate.config import CurateConfig
-from jobs.curate.isolated import Isolated
 from jobs.curate.pipeline import curate
-from jobs.curate.stages import actors
 from jobs.demo.s3 import EmbeddedS3
 from sora_core import storage
 from sora_core.errors import AccessDenied
@@ -35,19 +33,13 @@ def test_what_was_done_before_credentials_expired_stays_done(
 
     with faulty(s3_server.credentials.endpoint, later) as (url, _):
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        process = Isolated()  # it takes the variables along
-        monkeypatch.setattr(actors, "Isolated", lambda: process)
         with pytest.raises(AccessDenied, match=r"expired.*renew them"):
             curate(config)
-        process.close()
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.credentials.endpoint)
     done = sum(len(part.keys) for part in read_parts(config.output))
     assert 3 <= done < len(verdicts)
     tally.counts.clear()
-    process = Isolated()
-    monkeypatch.setattr(actors, "Isolated", lambda: process)
     curate(config)
-    process.close()
     rows = ledger.read_rows(config.output, ["uri", "clip_id", "status", "reason"]).to_pylist()
     found = {storage.name(row["uri"]): (row["status"], row["reason"]) for row in rows if row["clip_id"] is None}
     assert found == verdicts

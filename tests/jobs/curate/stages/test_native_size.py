@@ -58,7 +58,8 @@ def stored(path: Path, config: CurateConfig) -> np.ndarray:
     row = examine(source, config)
     [clip] = row.clips
     assert clip.status == "kept", clip.reason
-    return decode_pixels(path, row.kind, clip)
+    [pixels] = decode_pixels(path, row.kind, [clip])
+    return pixels
 
 
 @pytest.mark.parametrize("aspect", ASPECTS, ids=lambda aspect: f"{aspect[0]}x{aspect[1]}")

@@ -6,9 +6,7 @@ import pytest
 
 from jobs.curate.books import ledger
 from jobs.curate.config import CurateConfig
-from jobs.curate.isolated import Isolated
 from jobs.curate.pipeline import curate
-from jobs.curate.stages import actors
 from jobs.demo.s3 import EmbeddedS3
 from sora_core import shards, storage
 from sora_core.errors import StorageUnavailable
@@ -41,8 +39,6 @@ def test_an_object_that_can_not_be_fetched_is_a_row_and_a_storage_that_refuses_a
 
     with faulty(s3_server.credentials.endpoint, fault) as (url, _):
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        process = Isolated()
-        monkeypatch.setattr(actors, "Isolated", lambda: process)
         curate(config)
         expected = {name: reason for name, (_, reason) in verdicts.items()} | {
             "red-48.mp4": "object_archived", "grey-64.mp4": "access_denied", "blue-64.mp4": "access_denied",
@@ -53,7 +49,6 @@ def test_an_object_that_can_not_be_fetched_is_a_row_and_a_storage_that_refuses_a
         tally.counts.clear()
         with pytest.raises(StorageUnavailable, match=r"access_denied, as 3 in a row.*max_faults_in_a_row"):
             curate(config.model_copy(update={"output": f"{s3}/other"}))
-        process.close()
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.credentials.endpoint)
 
 

@@ -2,6 +2,7 @@
 
 import socket
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -121,10 +122,10 @@ def test_trouble_with_frames_is_a_reason_of_its_own_clips(config: CurateConfig) 
         blue, green = Path(rows[0].source.uri), Path(rows[1].source.uri)
         encode_mp4(green, stripes(COLOURS["red"], 9, (64, 64)), 8)
 
-        def decode(path: Path, kind: str | None, clip: Clip) -> np.ndarray:
+        def decode(path: Path, kind: str | None, clips: Sequence[Clip]) -> Iterator[np.ndarray]:
             if path == blue:
                 raise ZeroDivisionError
-            return decode_pixels(path, kind, clip)
+            yield from decode_pixels(path, kind, clips)
 
         assert asked.caption_endpoint
         done = CaptionWriter(asked.caption_endpoint, decode)(rows)
