@@ -18,7 +18,7 @@ from sora_core.errors import MissingObject
 from sora_core.storage import ObjectInfo
 
 # Each is raised when its stage computes something else than before: the stage and those after it are then done again.
-EXAMINE_VERSION = 9
+EXAMINE_VERSION = 10
 JUDGE_VERSION = 1
 ENCODE_VERSION = 2
 # Objects that nobody keeps pictures in. Anything else is opened, whatever its name says.

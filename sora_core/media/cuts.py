@@ -29,7 +29,8 @@ class CutFinder:
     def add(self, frame: np.ndarray) -> int | None:
         """The next frame, uint8 RGB ``(h, w, 3)``. The number of the one that begins a shot, known a little later."""
         hsv = cv2.cvtColor(frame, cv2.COLOR_RGB2HSV)
-        self._changes.append(cv2.norm(hsv, self._before, cv2.NORM_L1) / hsv.size if self._before is not None else 0.0)
+        is_like = self._before is not None and self._before.shape == hsv.shape
+        self._changes.append(cv2.norm(hsv, self._before, cv2.NORM_L1) / hsv.size if is_like else 0.0)
         self._before = hsv
         self._number += 1
         cut = self._number - _BESIDE

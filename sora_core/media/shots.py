@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -51,10 +52,14 @@ class ShotFinder:
         self._greys = np.zeros((_KEPT, THUMB_HEIGHT, THUMB_WIDTH), np.uint8)
         self._open: list[Transition] = []
         self._found: list[Transition] = []
+        self._anew: list[int] = []
 
-    def add(self, time_s: float, frame: np.ndarray) -> None:
-        """The next frame, uint8 RGB ``(h, w, 3)``; small is enough."""
+    def add(self, time_s: float, frame: np.ndarray, *, is_new: bool = False) -> None:
+        """The next frame, uint8 RGB ``(h, w, 3)``; small is enough. With ``is_new`` a shot begins here however alike
+        the pictures are."""
         number = len(self._times_s)
+        if is_new:
+            self._anew.append(number)
         self._times_s.append(time_s)
         self._greys[number % _KEPT] = _thumb(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
         if self._arbiter:
@@ -87,7 +92,12 @@ class ShotFinder:
         times_s = self._times_s + array("d", [self._times_s[-1] + frame_s] if self._times_s else [])
         starts = [0, *(item.last for item in self._found)]
         ends = [*(item.first for item in self._found), len(self._times_s)]
-        shots = [(times_s[start], times_s[end]) for start, end in zip(starts, ends, strict=True) if start < end]
+        shots = [
+            (times_s[first], times_s[last])
+            for start, end in zip(starts, ends, strict=True)
+            for first, last in pairwise([start, *(number for number in self._anew if start < number < end), end])
+            if first < last
+        ]
         return shots or ([(times_s[0], times_s[-1])] if times_s else [])
 
     def _kept(self, first: int, end: int) -> np.ndarray:

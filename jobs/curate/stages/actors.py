@@ -1,7 +1,9 @@
 """The stages as actors: a table of one part in, a table of the same part out."""
 
+import shutil
 import tempfile
 import time
+import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -76,8 +78,9 @@ class ExamineStage(Stage):
 
     def __init__(self, config: CurateConfig, board: ActorHandle) -> None:
         super().__init__(config, board)
-        self._weights = tempfile.TemporaryDirectory(prefix="sora-curate-")
-        self._apart = config.model_copy(update={"models": at_hand(config.models, Path(self._weights.name))})
+        weights = Path(tempfile.mkdtemp(prefix="sora-curate-"))
+        weakref.finalize(self, shutil.rmtree, weights, ignore_errors=True)
+        self._apart = config.model_copy(update={"models": at_hand(config.models, weights)})
 
     def __call__(self, table: pa.Table) -> pa.Table:
         return examined_to_table(self._rows(part_from_table(table)))

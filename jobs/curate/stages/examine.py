@@ -1,9 +1,11 @@
 """One look at a source: probe, split into shots and clips, score, judge. One decode pass, bounded memory."""
 
 import time
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 
 import cv2
@@ -22,7 +24,7 @@ from jobs.curate.verdicts import judged
 from jobs.curate.words.beside import Caption, read_sidecar
 from sora_core import media
 from sora_core.errors import InputError, StorageError, UnreadableMedia
-from sora_core.media import Frame, Isolated, MediaInfo, ShotFinder, SourceFrame
+from sora_core.media import Isolated, MediaInfo, ShotFinder, SourceFrame
 from sora_core.precision import dtype_of, warn_if_slow
 
 _PREVIEW_SIDE = 112
@@ -83,7 +85,8 @@ def measured(path: Path, source: Source, config: CurateConfig) -> Examined:
         picture = media.decode_image(path, max_pixels=config.limits.pixels)
         preview = media.to_webp([picture], max_side=_PREVIEW_SIDE)
         pictures = Pictures([(0.0, cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))])
-        seen = Seen(image, [], look_at_image(picture, load(config.models)), pictures)
+        size = (0.0, (image.height, image.width))
+        seen = Seen(image, [], look_at_image(picture, load(config.models)), pictures, [size])
         clip = _clip(source, config, Span(0.0, 0.0, 1), config.fps or 1.0, seen, preview)
         return Examined(source, image.kind, "kept", None, [clip])
     seen = look(path, config)
@@ -103,11 +106,11 @@ def _spans(seen: "Seen", config: CurateConfig) -> Iterator[tuple[float, Span]]:
 
 def _clip(source: Source, config: CurateConfig, span: Span, fps: float, seen: "Seen", preview: bytes) -> Clip:
     """A span with its size, not yet judged."""
-    info = seen.info
+    height, width = seen.size_at(span.start_s)
     bars = seen.meter.bars(span.start_s, span.end_s)
     top, bottom, left, right = bars
     try:
-        cut = cut_out(info.height, info.width, bars, config.max_area)
+        cut = cut_out(height, width, bars, config.max_area)
     except InputError:  # smaller than the autoencoder takes: the judge drops it
         cut = Cut(0, 0, 0, 0, 0, 0)
     description, summary = seen.meter.describe(span.start_s, span.end_s)
@@ -124,20 +127,26 @@ def _clip(source: Source, config: CurateConfig, span: Span, fps: float, seen: "S
         status="kept",
         reason=None,
         preview=preview,
-        area=round(info.height * (1 - top - bottom)) * round(info.width * (1 - left - right)),
+        area=round(height * (1 - top - bottom)) * round(width * (1 - left - right)),
         fingerprint=seen.pictures.fingerprint(span.start_s, span.end_s, bars),
     )
 
 
 @dataclass(slots=True)
 class Seen:
-    """What one pass over a file left: its facts, shots and measures, and a few small pictures."""
+    """What one pass over a file left: its facts, shots and measures, and a few small pictures. ``sizes`` are those of
+    its pictures as they are shown (height, width), each with the time from which on it holds."""
 
     info: MediaInfo
     shots: list[tuple[float, float]]
     meter: Meter
     pictures: Pictures
+    sizes: list[tuple[float, tuple[int, int]]]
     keyframes: list[tuple[float, np.ndarray]] = field(default_factory=list)
+
+    def size_at(self, time_s: float) -> tuple[int, int]:
+        """Height and width of the picture that is shown then."""
+        return self.sizes[max(0, bisect_right(self.sizes, time_s, key=itemgetter(0)) - 1)][1]
 
     def preview(self, span: Span) -> bytes:
         """A small animation of a span; a still of its middle where one picture or none was kept of it."""
@@ -171,22 +180,26 @@ def _over(path: Path, size: str, name: str, most: float, reason: str) -> Unreada
     return UnreadableMedia(f"{path.name}: {size}, above {name} = {most:g}; split it or raise the limit", reason=reason)
 
 
-def _watched(info: MediaInfo, frames: Iterator[Frame], config: CurateConfig) -> Seen:
+def _watched(info: MediaInfo, frames: Iterator[SourceFrame], config: CurateConfig) -> Seen:
     arbiter = _transnet(config.models) if config.models.transitions == "transnetv2" else None
     finder = ShotFinder(info.fps or 1.0, arbiter)
     meter, pictures = Meter(load(config.models), max_fps=info.max_fps), Pictures()
     keyframes: list[tuple[float, np.ndarray]] = []
+    sizes: list[tuple[float, tuple[int, int]]] = []
     every_s = _KEYFRAME_EVERY_S
     for frame in frames:
         meter.add(frame)
-        finder.add(frame.time_s, frame.rgb(SMALL_HEIGHT))
+        has_another_size = not sizes or sizes[-1][1] != frame.displayed
+        if has_another_size:
+            sizes.append((frame.time_s, frame.displayed))
+        finder.add(frame.time_s, frame.rgb(SMALL_HEIGHT), is_new=has_another_size)
         if pictures.is_due(frame.time_s):
             pictures.add(frame.time_s, frame.grey(SAMPLE_HEIGHT))
         if not keyframes or frame.time_s - keyframes[-1][0] >= every_s:
             keyframes.append((frame.time_s, _shrunk(frame.rgb(SAMPLE_HEIGHT), _PREVIEW_SIDE)))
             if len(keyframes) == _MAX_KEYFRAMES:
                 keyframes, every_s = keyframes[::2], 2 * every_s
-    return Seen(info, finder.shots(1 / (info.fps or 1.0)), meter, pictures, keyframes)
+    return Seen(info, finder.shots(1 / (info.fps or 1.0)), meter, pictures, sizes, keyframes)
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from itertools import groupby
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from jobs.curate.measure.score import Meter, look_at_image
 from jobs.curate.rows import (
     Examined,
     Scores,
+    Source,
     examined_from_table,
     examined_to_table,
     part_from_table,
@@ -24,7 +26,10 @@ from jobs.curate.rows import (
 )
 from jobs.curate.stages.examine import examine
 from jobs.curate.stages.pixels import decode_pixels
+from sora_core import storage
 from sora_core.media import StillFrame, decode_image, encode_mp4, play
+from sora_core.shapes import fit_area
+from tests.sora_core.media.made_files import Made, joined, make
 
 Verdicts = dict[str, tuple[str, str | None]]
 LARGER = {"a_watch_blur.mp4"}
@@ -237,6 +242,20 @@ def test_things_that_move_alone_are_no_camera() -> None:
         == "A dark photograph in mostly black."
     )
     assert describe([], [Movement(20, 0, 0, 0, 0)], 200, 2)[1] == "A bright video, the camera pans left quickly."
+
+
+def test_a_picture_size_that_changes_begins_a_clip_of_its_own_shape(config: CurateConfig, tmp_path: Path) -> None:
+    """As recordings of streams and discs have it; the picture itself goes on."""
+    sizes = [(64, 128), (64, 64), (32, 64)]
+    parts = [make(tmp_path / f"{size}.ts", Made("mpegts", frames=18, size=size)) for size in sizes]
+    path = joined(tmp_path / "whole.ts", parts)
+    item = storage.head(str(path))
+    row = examine(Source(item.uri, item.etag, item.size, "k", "m"), config)
+    fits = [fit_area(*size, config.max_area) for size in sizes]
+    found = [(size, next(clips)) for size, clips in groupby(row.clips, lambda clip: (clip.height, clip.width))]
+    assert [size for size, _ in found] == [(fit.height, fit.width) for fit in fits]
+    assert [round(first.start_s * 25) for _, first in found] == [0, 18, 36]
+    assert max(clip.end_s * 25 for clip in row.clips) <= 54.01
 
 
 def test_black_bars_are_cut_off(footage: Path, config: CurateConfig) -> None:
