@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from sora_core.errors import AccessDenied, ConfigError, SoraError
 
@@ -42,20 +43,33 @@ class Words:
 
 
 class Captioner:
-    """A client of one model; safe to call from many threads. The key is read from the variable ``api_key_env``."""
+    """A client of one model; safe to call from many threads.
+
+    The key is ``api_key``, else what the variable ``api_key_env`` holds. A user name and a password in ``base_url`` are
+    sent instead of one, and stand in no message.
+    """
 
     def __init__(
-        self, base_url: str, model: str, *, api_key_env: str, timeout_s: float = 120.0, max_retries: int = 4
+        self,
+        base_url: str,
+        model: str,
+        *,
+        api_key_env: str,
+        api_key: str | None = None,
+        timeout_s: float = 120.0,
+        max_retries: int = 4,
     ) -> None:
         import openai
 
         self.model = model
-        self.base_url = base_url
+        self.base_url, user = without_credentials(base_url)
+        encoded = base64.b64encode(unquote(user or "").encode()).decode()
         self._timeout_s = timeout_s
         self._errors = openai.OpenAIError
         self._client = openai.OpenAI(
-            base_url=base_url,
-            api_key=os.environ.get(api_key_env) or "none",
+            base_url=self.base_url,
+            api_key=api_key or os.environ.get(api_key_env) or "none",
+            default_headers={"Authorization": f"Basic {encoded}"} if user else None,
             timeout=timeout_s,
             max_retries=max_retries,
         )
@@ -106,6 +120,13 @@ class Captioner:
         long, short = parse(said)
         usage = answer.usage
         return Words(long, short, usage.prompt_tokens if usage else 0, usage.completion_tokens if usage else 0)
+
+
+def without_credentials(url: str) -> tuple[str, str | None]:
+    """A URL without its user name and password, and these as they stand in it."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=host)), user if at else None
 
 
 def parse(said: str) -> tuple[str, str]:

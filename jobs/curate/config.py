@@ -2,9 +2,10 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, model_validator
 
 from jobs.launch import JobConfig
+from sora_core.captioner import without_credentials
 from sora_core.media import Limits as ProcessLimits
 from sora_core.precision import Choice, Precision, settle_alone
 from sora_core.shapes import Compression
@@ -65,17 +66,21 @@ class Models(JobConfig):
 class CaptionEndpoint(JobConfig):
     """An OpenAI-compatible endpoint with a vision-language model."""
 
-    url: str
-    """Its base, such as http://host:8000/v1."""
+    url: str = Field(repr=False)
+    """Its base, such as http://host:8000/v1. A user name and a password in it are left out wherever it is written."""
     model: str
     api_key_env: str = "OPENAI_API_KEY"
-    """The environment variable that holds its key."""
+    """The environment variable that holds its key; the driver's goes to all processes that ask."""
     frames: int = Field(default=6, ge=1)
     """Frames of a clip that are shown, spread evenly."""
     in_flight: int = Field(default=16, ge=1)
-    """Requests at a time, of each process that asks."""
+    """Requests at a time, of each process that asks; the frames of as many more wait in its memory."""
     timeout_s: float = Field(default=120, gt=0)
     max_retries: int = Field(default=4, ge=0)
+
+    @field_serializer("url")
+    def _without_credentials(self, url: str) -> str:
+        return without_credentials(url)[0]
 
     @property
     def name(self) -> str:
@@ -161,7 +166,8 @@ class CurateConfig(JobConfig):
     scratch_bytes: int | None = Field(default=None, ge=1)
     """The largest object that a process fetches; larger ones become rows. What its disk has left, when left out."""
     max_faults_in_a_row: int = Field(default=8, ge=1)
-    """Objects in a row that a process may find unreadable for the same fault of the storage; then the job stops."""
+    """Objects in a row that a process may find unreadable for the same fault of the storage, or clips that the caption
+    endpoint gives no words for; then the job stops."""
 
     @property
     def encodes_in(self) -> Precision:

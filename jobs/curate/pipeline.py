@@ -13,8 +13,10 @@ many clips. Instead each part of the listing is committed whole (`jobs.curate.bo
 """
 
 import logging
+import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import ray
@@ -37,7 +39,7 @@ from jobs.curate.settle import settled
 from jobs.curate.stages import attempts
 from jobs.curate.stages.actors import CaptionStage, EncodeStage, ExamineStage, MeasureStage, Stage
 from jobs.curate.stages.latents import Encoders, LatentEncoder
-from jobs.curate.words.endpoint import captioner_of
+from jobs.curate.words import endpoint
 from jobs.launch import bind_ray_metrics, ray_session, write_resolved
 from sora_core import storage
 from sora_core.errors import SoraError
@@ -54,7 +56,7 @@ def curate(config: CurateConfig) -> None:
     if not config.dry_run:
         storage.check_writable(config.output)
     if config.caption_endpoint:
-        captioner_of(config.caption_endpoint).check()
+        endpoint.check(config.caption_endpoint)
     models.load(config.models)
     if config.dry_run:
         foresee(settled(config))
@@ -201,13 +203,21 @@ def stage(dataset: Dataset, kind: type[Stage], config: CurateConfig, board: Acto
     }[kind.name]
     return dataset.map_batches(
         kind,
-        fn_constructor_args=(config, board),
+        fn_constructor_args=arguments_of(kind, config, board),
         batch_size=None,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(min_size=1, max_size=at_most),
         num_cpus=cpus,
         num_gpus=gpus,
     )
+
+
+def arguments_of(kind: type[Stage], config: CurateConfig, board: ActorHandle) -> tuple[Any, ...]:
+    """What an actor is made with. The endpoint's key comes from the driver's environment: a worker's has none, and an
+    environment that the job gave to its workers is shown to everybody who sees the dashboard."""
+    if kind is not CaptionStage or config.caption_endpoint is None:
+        return config, board
+    return config, board, os.environ.get(config.caption_endpoint.api_key_env)
 
 
 def core_of_actor(cores: float, num_stages: int) -> float:

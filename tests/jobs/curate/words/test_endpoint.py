@@ -1,9 +1,13 @@
 """An endpoint's caption belongs to the clip whose frames were sent, and its trouble costs nothing else."""
 
+import base64
 import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,14 +16,15 @@ import yaml
 from jobs.curate.books import ledger
 from jobs.curate.config import CaptionEndpoint, CurateConfig
 from jobs.curate.listing import make_plan
-from jobs.curate.pipeline import curate
-from jobs.curate.rows import Clip
+from jobs.curate.pipeline import arguments_of, curate
+from jobs.curate.rows import Clip, Examined, Scores, Source
+from jobs.curate.stages.actors import CaptionStage
 from jobs.curate.stages.examine import examine
-from jobs.curate.stages.pixels import decode_pixels
-from jobs.curate.words.endpoint import CaptionWriter
-from sora_core import shards
+from jobs.curate.stages.pixels import Decode, decode_pixels
+from jobs.curate.words.endpoint import CaptionWriter, check
+from sora_core import shards, storage
 from sora_core.captioner import NoCaption, parse
-from sora_core.errors import ConfigError
+from sora_core.errors import ConfigError, SoraError
 from sora_core.media import encode_mp4
 from sora_core.precision import EXACT, REDUCED
 from tests.jobs.curate.conftest import Tally
@@ -113,6 +118,89 @@ def test_an_endpoint_that_is_away_or_serves_another_model_is_named_before_any_wo
         curate(asked)
 
 
+def test_a_model_that_can_not_caption_is_named_before_any_work(tally: Tally, config: CurateConfig) -> None:
+    write_wordless(Path(config.source))
+    with running(lambda _colour, _asked: (200, "I see no picture")) as endpoint:
+        with pytest.raises(ConfigError, match=r"no caption of a trial picture .*I see no picture"):
+            curate(asking(config, endpoint))
+        assert endpoint.asked.total() == 0
+    assert tally.counts.total() == 0
+
+
+def still(number: int, folder: Path) -> Examined:
+    """A photograph that waits for its caption."""
+    path = folder / f"{number}.png"
+    path.write_bytes(b"nobody looks inside")
+    found = storage.head(str(path))
+    clip = Clip(
+        f"c{number}", 0.0, 0.0, 1.0, 1, 16, 16, 16, 16, 0, 0, "a red square", "red", Scores(), "kept", None
+    )  # fmt: skip
+    return Examined(Source(found.uri, found.etag, found.size, "k", "m"), "image", "kept", None, [clip])
+
+
+def red(_path: Path, _kind: str | None, clips: Sequence[Clip]) -> Iterator[np.ndarray]:
+    yield from (np.full((1, 16, 16, 3), COLOURS["red"], np.uint8) for _ in clips)
+
+
+def writer(
+    endpoint: Endpoint, decode: Decode = red, most: int = 8, key: str | None = None, **values: Any
+) -> CaptionWriter:
+    return CaptionWriter(CaptionEndpoint(model=MODEL, **{"url": endpoint.url} | values), decode, most, key)
+
+
+def test_an_endpoint_that_goes_away_stops_the_job_instead_of_failing_every_clip(tmp_path: Path) -> None:
+    rows = [still(number, tmp_path) for number in range(40)]
+    with running(lambda _colour, asked: (500, "out of memory") if asked >= 2 else None) as endpoint:
+        write = writer(endpoint, most=3, in_flight=1, max_retries=0)
+        with pytest.raises(SoraError, match="no caption for 3 clips in a row"):
+            write(rows)
+        assert endpoint.asked.total() == 5
+        with pytest.raises(SoraError, match="in a row"):
+            write(rows)
+        assert endpoint.asked.total() == 5, "nothing more is asked"
+
+
+def test_frames_of_few_clips_wait_in_memory_for_a_slow_endpoint(tmp_path: Path) -> None:
+    rows, go_on, decoded = [still(number, tmp_path) for number in range(20)], Event(), []
+
+    def counted(path: Path, kind: str | None, clips: Sequence[Clip]) -> Iterator[np.ndarray]:
+        decoded.append(path)
+        yield from red(path, kind, clips)
+
+    def slow(_colour: str, _asked: int) -> None:
+        go_on.wait(20)
+
+    with running(slow) as endpoint, ThreadPoolExecutor(1) as beside:
+        done = beside.submit(writer(endpoint, counted, in_flight=2), rows)
+        while endpoint.in_flight < 2:
+            assert not done.done()
+        assert len(decoded) <= 2 * 2 + 1
+        go_on.set()
+        assert [clip.caption for row in done.result() for clip in row.clips] == ["red stripes that move"] * 20
+
+
+def test_the_drivers_key_goes_to_those_who_ask_and_no_secret_is_written(
+    config: CurateConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "of-the-driver")
+    with running() as endpoint:
+        asked = asking(config, endpoint)
+        *_, key = arguments_of(CaptionStage, asked, None)
+        monkeypatch.delenv("OPENAI_API_KEY")
+        writer(endpoint, key=key)([still(0, tmp_path)])
+        assert endpoint.authorizations == {"Bearer of-the-driver"}
+        url = endpoint.url.replace("//", "//ann:pass%20word@")
+        writer(endpoint, url=url)([still(0, tmp_path)])
+        assert base64.b64encode(b"ann:pass word").decode() in " ".join(endpoint.authorizations)
+        described = asked.model_copy(update={"caption_endpoint": CaptionEndpoint(url=url, model="other")})
+        with pytest.raises(ConfigError, match="doesn't serve 'other'") as refused:
+            check(CaptionEndpoint(url=url, model="other"))
+    for told in (described.model_dump_json(), repr(described), str(refused.value)):
+        assert "ann" not in told
+        assert "pass" not in told
+    assert endpoint.url in described.model_dump_json()
+
+
 def test_trouble_with_frames_is_a_reason_of_its_own_clips(config: CurateConfig) -> None:
     """A surprise of the decoder, and a file that changed under way."""
     write_wordless(Path(config.source))
@@ -128,7 +216,7 @@ def test_trouble_with_frames_is_a_reason_of_its_own_clips(config: CurateConfig) 
             yield from decode_pixels(path, kind, clips)
 
         assert asked.caption_endpoint
-        done = CaptionWriter(asked.caption_endpoint, decode)(rows)
+        done = CaptionWriter(asked.caption_endpoint, decode, asked.max_faults_in_a_row)(rows)
     reasons = {Path(row.source.uri): clip.reason for row in done for clip in row.clips}
     assert {path: reason for path, reason in reasons.items() if reason} == {
         blue: "internal_error",
