@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 from jobs.curate.books.parts import Part
 from jobs.curate.config import CurateConfig
 from jobs.curate.measure.models import fingerprints
-from jobs.curate.rows import Examined, Source, short_hash
-from jobs.curate.words import beside
-from jobs.curate.words.beside import Caption
+from jobs.curate.rows import TABLE, Examined, Source, short_hash
+from jobs.curate.words.beside import Caption, sidecars_of
+from jobs.curate.words.tables import read_tables
 from sora_core import storage
 from sora_core.errors import MissingObject
 from sora_core.storage import ObjectInfo
@@ -88,7 +88,7 @@ def make_plan(config: CurateConfig, settings: dict[str, Any], known: Sequence[Pa
     if not objects:
         raise MissingObject(f"source = {config.source}: nothing is stored there; correct it or upload footage first")
     elsewhere = _elsewhere(known, {item.uri for item in objects})
-    plan = bind(objects, *beside.read_tables(objects), settings, filters_of(config), elsewhere)
+    plan = bind(objects, *read_tables(objects), settings, filters_of(config), elsewhere)
     return Plan(_chosen(plan.sources, config), plan.others)
 
 
@@ -122,13 +122,13 @@ def bind(
     objects = [item for item in objects if _is_utf8(item.uri)]
     by_uri = {item.uri: item for item in objects}
     media = [item for item in objects if not _is_other(item.uri)]
-    sidecars = {item.uri: _sidecar(item, by_uri) for item in media}
-    used = tables | {sidecar.uri for sidecar in sidecars.values() if sidecar}
+    sidecars = {item.uri: [by_uri[uri] for uri in sidecars_of(item.uri, by_uri)] for item in media}
+    used = tables | {sidecar.uri for found in sidecars.values() for sidecar in found}
     plan = Plan([], [])
     bound = [_source(item, sidecars[item.uri], table.get(item.uri), settings, filters) for item in media]
     # Of equal objects the first with a caption stands for all.
     first = dict(elsewhere)
-    for source in sorted(bound, key=lambda source: (not (source.caption_uri or source.caption), source.uri)):
+    for source in sorted(bound, key=lambda source: (not has_words(source), source.uri)):
         first.setdefault(identity_of(source), source.uri)
     for source in bound:
         original = first[identity_of(source)]
@@ -172,21 +172,22 @@ def _is_other(uri: str) -> bool:
     return PurePosixPath(name).suffix in _NOT_MEDIA or name in _NOT_MEDIA
 
 
-def _sidecar(item: ObjectInfo, by_uri: dict[str, ObjectInfo]) -> ObjectInfo | None:
-    return next((by_uri[uri] for uri in beside.sidecar_names(item.uri) if uri in by_uri), None)
+def has_words(source: Source) -> bool:
+    """Whether people may have said something of it."""
+    return bool(source.caption_uris or source.caption or source.said)
 
 
 def _source(
-    item: ObjectInfo, sidecar: ObjectInfo | None, caption: Caption | None, settings: dict[str, Any], filters: str
+    item: ObjectInfo, sidecars: Sequence[ObjectInfo], caption: Caption | None, settings: dict[str, Any], filters: str
 ) -> Source:
-    text, licence = (caption.text, caption.licence) if caption else (None, None)
-    key = short_hash(
-        item.uri, item.etag, item.size, [sidecar.uri, sidecar.etag] if sidecar else None, text, licence, settings
-    )
+    said = caption or Caption(None, None)
+    words = [*([sidecar.uri, sidecar.etag] for sidecar in sidecars), *map(astuple, said.spans)]
+    key = short_hash(item.uri, item.etag, item.size, words, said.text, said.licence, settings)
     examine_key = short_hash(item.uri, item.etag, item.size, filters)
-    captioner = "table" if text else "none"
+    captioner = TABLE if said.text or said.spans else "none"
+    uris = tuple(sidecar.uri for sidecar in sidecars)
     return Source(
-        item.uri, item.etag, item.size, key, examine_key, sidecar.uri if sidecar else None, text, licence, captioner
+        item.uri, item.etag, item.size, key, examine_key, uris, said.text, said.licence, said.spans, captioner
     )
 
 

@@ -9,13 +9,25 @@ from typing import Any, Literal
 import pyarrow as pa
 
 Status = Literal["kept", "dropped", "failed"]
+# The captioner of words from a table.
+TABLE = "table"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What somebody said of a span of a file."""
+
+    start_s: float
+    end_s: float
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """One stored object, and the caption that is bound to it.
 
-    ``caption_uri`` is a sidecar still to be read, ``captioner`` says whose words ``caption`` is. ``key`` names this
+    ``caption_uris`` are sidecars still to be read, ``captioner`` says whose words ``caption`` and ``said``, those of
+    spans of it, are. ``key`` names this
     object's content together with every setting that its rows depend on: while it stays the same, the work stays done.
     ``examine_key`` names the content and the settings of the measurement alone; ``previous`` is the part of the ledger
     that holds such a measurement already. ``same_as`` is the object that stands for this one; ``copies`` are those of
@@ -27,9 +39,10 @@ class Source:
     size: int
     key: str
     examine_key: str
-    caption_uri: str | None = None
+    caption_uris: tuple[str, ...] = ()
     caption: str | None = None
     licence: str | None = None
+    said: tuple[Words, ...] = ()
     captioner: str = "none"
     previous: str | None = None
     same_as: str | None = None
@@ -114,9 +127,10 @@ _SOURCE = pa.struct(
         ("size", pa.int64()),
         ("key", pa.string()),
         ("examine_key", pa.string()),
-        ("caption_uri", pa.string()),
+        ("caption_uris", pa.list_(pa.string())),
         ("caption", pa.string()),
         ("licence", pa.string()),
+        ("said", pa.list_(pa.struct([("start_s", pa.float64()), ("end_s", pa.float64()), ("text", pa.string())]))),
         ("captioner", pa.string()),
         ("previous", pa.string()),
         ("same_as", pa.string()),
@@ -158,7 +172,12 @@ def part_to_item(part: Sequence[Source]) -> dict[str, str]:
 
 
 def part_from_table(table: pa.Table) -> list[Source]:
-    return [Source(**source) for part in table.column("part").to_pylist() for source in json.loads(part)]
+    return [_source(source) for part in table.column("part").to_pylist() for source in json.loads(part)]
+
+
+def _source(values: dict[str, Any]) -> Source:
+    said = tuple(Words(**words) for words in values["said"])
+    return Source(**values | {"caption_uris": tuple(values["caption_uris"]), "said": said})
 
 
 def examined_to_table(rows: Sequence[Examined]) -> pa.Table:
@@ -170,7 +189,7 @@ def examined_from_table(table: pa.Table) -> list[Examined]:
         Examined(
             **row
             | {
-                "source": Source(**row["source"]),
+                "source": _source(row["source"]),
                 "clips": [Clip(**clip | {"scores": Scores(**clip["scores"])}) for clip in row["clips"]],
             }
         )

@@ -1,11 +1,11 @@
 """Verdicts from scores: pure, so that thresholds can change without looking at a pixel again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from jobs.curate.config import CurateConfig, Thresholds
 from jobs.curate.measure.describe import CAPTIONER
-from jobs.curate.rows import Clip, Examined, Scores, Source
+from jobs.curate.rows import TABLE, Clip, Examined, Scores, Source, Words
 
 # Reasons, each with the threshold whose name says the score and the way: ``min_luma`` drops what has less luma. In the
 # order of judgement: exposure first, since a black picture is also flat, blurred and still.
@@ -39,7 +39,10 @@ def judged(row: Examined, config: CurateConfig) -> Examined:
 
 
 def _captioned(clip: Clip, source: Source, config: CurateConfig) -> Clip:
-    """People's words go before the describer's."""
+    """People's words go before the describer's, and those of the clip's time before those of its file."""
+    words = words_on(clip, source.said)
+    if words:
+        return replace(clip, caption=words, captioner=TABLE)
     if source.caption or config.captioner == "none":
         return replace(clip, caption=source.caption, captioner=source.captioner)
     if config.caption_endpoint is None:
@@ -47,6 +50,16 @@ def _captioned(clip: Clip, source: Source, config: CurateConfig) -> Clip:
     # What the model said before still holds; else the clip waits for its words.
     said = clip.caption if clip.captioner == config.caption_endpoint.name else None
     return replace(clip, caption=said, captioner=config.caption_endpoint.name)
+
+
+def words_on(clip: Clip, said: Sequence[Words]) -> str | None:
+    """What was said of a clip's time: of each span that covers half of it, or half of which it covers."""
+    texts: dict[str, None] = {}
+    for words in said:
+        shared_s = min(words.end_s, clip.end_s) - max(words.start_s, clip.start_s)
+        if shared_s >= max(0.0, min(words.end_s - words.start_s, clip.end_s - clip.start_s) / 2):
+            texts[words.text] = None
+    return " ".join(texts) or None
 
 
 def _judged(clip: Clip, config: CurateConfig) -> Clip:

@@ -20,7 +20,7 @@ from jobs.curate.books import ledger
 from jobs.curate.books.parts import Part
 from jobs.curate.config import CurateConfig
 from jobs.curate.duplicates.likeness import DIM, MIRRORED, likeness, opened, vector
-from jobs.curate.listing import Plan
+from jobs.curate.listing import Plan, has_words
 from jobs.curate.rows import Clip, Examined, Source, short_hash
 from jobs.curate.verdicts import reason_measured
 
@@ -91,14 +91,14 @@ def _candidates(plan: Plan, config: CurateConfig, parts: Sequence[Part]) -> tupl
 
 
 def _of_row(row: Examined, source: Source, part: str, config: CurateConfig) -> Iterator[tuple[Candidate, np.ndarray]]:
-    has_words = bool(source.caption or source.caption_uri)
+    is_described = has_words(source)
     clips = [clip for clip in row.clips if clip.fingerprint and not reason_measured(clip, config)]
-    if not clips or not (has_words or config.caption_default or config.captioner != "none"):
+    if not clips or not (is_described or config.caption_default or config.captioner != "none"):
         return
     quality = _quality(clips)
     for clip in clips:
         is_still = clip.frames == 1
-        item = Candidate(clip.clip_id, source.uri, part, clip.start_s, is_still, has_words, quality)
+        item = Candidate(clip.clip_id, source.uri, part, clip.start_s, is_still, is_described, quality)
         yield item, vector(opened(clip.fingerprint))
 
 

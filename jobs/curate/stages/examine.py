@@ -21,7 +21,7 @@ from jobs.curate.measure.transnet import TransNet
 from jobs.curate.rows import Clip, Examined, Source, short_hash
 from jobs.curate.stages.pixels import fetched, reason_of
 from jobs.curate.verdicts import judged
-from jobs.curate.words.beside import Caption, read_sidecar
+from jobs.curate.words.beside import read_sidecars
 from sora_core import media
 from sora_core.errors import InputError, StorageError, UnreadableMedia
 from sora_core.media import Isolated, MediaInfo, ShotFinder, SourceFrame
@@ -71,11 +71,12 @@ def _unreadable(source: Source, reason: str) -> Examined:
 
 
 def bind_caption(source: Source, config: CurateConfig) -> Source:
-    """The source with the words of its sidecar, which go before a table's; the default where nobody said any."""
-    said = read_sidecar(source.caption_uri) if source.caption_uri else Caption(None, None)
+    """The source with the words of its sidecars, which go before a table's; the default where nobody said any."""
+    said = read_sidecars(source.caption_uris)
     words = (("sidecar", said.text), (source.captioner, source.caption), ("default", config.caption_default))
     captioner, caption = next(((who, text) for who, text in words if text), ("none", None))
-    return replace(source, caption=caption, captioner=captioner, licence=said.licence or source.licence)
+    spans = () if said.text else source.said
+    return replace(source, caption=caption, captioner=captioner, licence=said.licence or source.licence, said=spans)
 
 
 def measured(path: Path, source: Source, config: CurateConfig) -> Examined:

@@ -1,90 +1,65 @@
 """Captions that lie beside the footage, each bound to its file before any work begins.
 
-A sidecar ``clip.mp4.txt`` or ``clip.txt`` (the caption itself) or ``.json`` (``caption``, ``licence``) beside the
-file goes before a table ``captions.csv`` or ``manifest.csv`` in its folder (columns ``file, caption, licence``; file
-names are relative to the table).
+Sidecars ``clip.mp4.txt`` or ``clip.txt`` (the caption itself) and ``.json`` (``caption``, ``licence``) beside a file go
+before tables (`tables`). Of both kinds the JSON speaks first, and of what it doesn't say the text.
 """
 
-import csv
-import io
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from jobs.curate.rows import Words
 from sora_core import storage
-from sora_core.errors import ConfigError
-from sora_core.storage import ObjectInfo
 
 logger = logging.getLogger(__name__)
 
 # In order of precedence.
-TABLES = ("captions.csv", "manifest.csv")
 SIDECARS = (".json", ".txt")
 
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """Words for one file; None where nobody said."""
+    """Words for one file, and for ``spans`` of it; None where nobody said."""
 
     text: str | None
     licence: str | None
+    spans: tuple[Words, ...] = ()
 
 
-def read_tables(objects: Iterable[ObjectInfo]) -> tuple[dict[str, Caption], set[str]]:
-    """Captions by the URI of their file, and the URIs of the tables that they come from."""
-    tables = [item.uri for item in objects if storage.name(item.uri) in TABLES]
-    captions: dict[str, Caption] = {}
-    used: set[str] = set()
-    for uri in sorted(tables, key=lambda uri: (TABLES.index(storage.name(uri)), uri)):
-        rows = _table_rows(storage.read_bytes(uri), uri)
-        if rows is None:
-            logger.warning("%s has no columns 'file' and 'caption': not taken as a table of captions", uri)
-            continue
-        used.add(uri)
-        folder = uri.rpartition("/")[0]
-        for file, caption in rows:
-            captions.setdefault(storage.join(folder, file), caption)
-    return captions, used
+def caption_of(values: Mapping[str, Any]) -> Caption:
+    """What the columns of a row, or the keys of a sidecar, say."""
+    return Caption(_clean(values.get("caption")), _clean(values.get("licence") or values.get("license")))
 
 
-def _table_rows(data: bytes, uri: str) -> Iterator[tuple[str, Caption]] | None:
-    try:
-        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig")))
-        names = reader.fieldnames or []
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{uri}: no table in UTF-8 ({error}); save it as CSV in UTF-8") from error
-    if not {"file", "caption"} <= set(names):
-        return None
-    return ((row["file"].strip(), _caption(row)) for row in reader if row["file"])
-
-
-def _caption(values: dict[str, str | None]) -> Caption:
-    licence = values.get("licence") or values.get("license")
-    return Caption(_clean(values.get("caption")), _clean(licence))
-
-
-def _clean(text: str | None) -> str | None:
+def _clean(text: object) -> str | None:
     return " ".join(text.split()) or None if isinstance(text, str) else None
 
 
-def sidecar_names(uri: str) -> Iterator[str]:
-    """Where the sidecar of a media object may lie, the first found counts."""
+def sidecars_of(uri: str, known: Container[str]) -> Iterator[str]:
+    """The sidecars of a media object, of each kind the one with the fuller name."""
     folder, _, name = uri.rpartition("/")
     stem = name.rpartition(".")[0] or name
     for suffix in SIDECARS:
-        yield f"{uri}{suffix}"
-        yield f"{folder}/{stem}{suffix}" if folder else f"{stem}{suffix}"
+        places = f"{uri}{suffix}", f"{folder}/{stem}{suffix}" if folder else f"{stem}{suffix}"
+        yield from [place for place in places if place in known][:1]
 
 
-def read_sidecar(uri: str) -> Caption:
-    """The words of one sidecar. A damaged one says nothing, and the clip is dropped for want of a caption."""
+def read_sidecars(uris: Iterable[str]) -> Caption:
+    """The words of a file's sidecars. A damaged one says nothing, and without others its file waits for a caption."""
+    said = [_read(uri) for uri in uris]
+    texts, licences = (caption.text for caption in said), (caption.licence for caption in said)
+    return Caption(next(filter(None, texts), None), next(filter(None, licences), None))
+
+
+def _read(uri: str) -> Caption:
     text = storage.read_bytes(uri).decode("utf-8-sig", errors="replace")
     if not uri.endswith(".json"):
         return Caption(_clean(text), None)
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
-        logger.warning("%s: no valid JSON (%s); its clip has no caption", uri, error)
+        logger.warning("%s: no valid JSON (%s); it says nothing", uri, error)
         return Caption(None, None)
-    return _caption(values) if isinstance(values, dict) else Caption(None, None)
+    return caption_of(values) if isinstance(values, dict) else Caption(None, None)

@@ -50,7 +50,9 @@ def _landscape() -> np.ndarray:
     """A sun above a meadow."""
     height, width = TRIAL_SIZE
     rows, columns = np.mgrid[:height, :width]
-    picture = np.where((rows < height // 2)[..., None], np.uint8([110, 170, 240]), np.uint8([60, 140, 50]))
+    picture = np.where(
+        (rows < height // 2)[..., None], np.array([110, 170, 240], np.uint8), np.array([60, 140, 50], np.uint8)
+    )
     picture[np.hypot(rows - height // 4, columns - width // 4) < height // 8] = 250, 230, 90
     return picture
 

@@ -8,6 +8,7 @@ import pytest
 from jobs.curate.listing import Plan, bind, parts
 from jobs.curate.rows import Source
 from jobs.curate.words import beside
+from jobs.curate.words.tables import read_tables
 from sora_core.errors import ConfigError
 from sora_core.storage import ObjectInfo, list_objects
 
@@ -22,11 +23,11 @@ def put(folder: Path, files: dict[str, str]) -> list[ObjectInfo]:
 
 
 def plan_of(objects: list[ObjectInfo]) -> Plan:
-    return bind(objects, *beside.read_tables(objects), SETTINGS, "filters")
+    return bind(objects, *read_tables(objects), SETTINGS, "filters")
 
 
 def words(source: Source) -> str | None:
-    return beside.read_sidecar(source.caption_uri).text if source.caption_uri else source.caption
+    return beside.read_sidecars(source.caption_uris).text or source.caption
 
 
 def test_each_file_has_its_own_words(tmp_path: Path) -> None:
@@ -111,4 +112,4 @@ def test_parts_hold_every_source_once_within_their_bounds() -> None:
 def test_a_table_in_another_encoding_is_named(tmp_path: Path) -> None:
     (tmp_path / "captions.csv").write_bytes("file,caption\na.mp4,caf\xe9\n".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"captions\.csv"):
-        beside.read_tables(list_objects(str(tmp_path)))
+        read_tables(list_objects(str(tmp_path)))
