@@ -74,6 +74,10 @@ class Captioner:
             max_retries=max_retries,
         )
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
     def check(self) -> None:
         """ConfigError or AccessDenied, with the remedy, unless the endpoint answers and knows the model."""
         import openai

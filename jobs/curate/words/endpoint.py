@@ -36,14 +36,16 @@ def captioner_of(endpoint: CaptionEndpoint, api_key: str | None = None) -> Capti
 def check(endpoint: CaptionEndpoint) -> None:
     """ConfigError or AccessDenied, with the remedy, unless the endpoint serves the model and it captions a picture."""
     captioner = captioner_of(endpoint)
-    captioner.check()
     try:
+        captioner.check()
         captioner.caption([_jpeg(_landscape())])
     except NoCaption as error:
         raise ConfigError(
             f"no caption of a trial picture by {endpoint.model!r} ({error}): choose a model that sees pictures and "
             'answers in JSON as it is told, or captioner = "describer"'
         ) from error
+    finally:
+        captioner.close()
 
 
 def _landscape() -> np.ndarray:
@@ -76,6 +78,11 @@ class CaptionWriter:
         self._room = Semaphore(2 * endpoint.in_flight)
         self._captioner = captioner_of(endpoint, api_key)
         self._threads = ThreadPoolExecutor(endpoint.in_flight, thread_name_prefix="caption")
+
+    def close(self) -> None:
+        """Close the connections, once nothing is under way."""
+        self._threads.shutdown(cancel_futures=True)
+        self._captioner.close()
 
     def __call__(self, examined: Sequence[Examined]) -> list[Examined]:
         """The same rows with captions, or with clips that failed for want of one."""

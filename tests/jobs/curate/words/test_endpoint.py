@@ -138,6 +138,17 @@ def still(number: int, folder: Path) -> Examined:
     return Examined(Source(found.uri, found.etag, found.size, "k", "m"), "image", "kept", None, [clip])
 
 
+OPEN: list[CaptionWriter] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Writers that a test made are closed after it."""
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
 def red(_path: Path, _kind: str | None, clips: Sequence[Clip]) -> Iterator[np.ndarray]:
     yield from (np.full((1, 16, 16, 3), COLOURS["red"], np.uint8) for _ in clips)
 
@@ -145,7 +156,9 @@ def red(_path: Path, _kind: str | None, clips: Sequence[Clip]) -> Iterator[np.nd
 def writer(
     endpoint: Endpoint, decode: Decode = red, most: int = 8, key: str | None = None, **values: Any
 ) -> CaptionWriter:
-    return CaptionWriter(CaptionEndpoint(model=MODEL, **{"url": endpoint.url} | values), decode, most, key)
+    made = CaptionWriter(CaptionEndpoint(model=MODEL, **{"url": endpoint.url} | values), decode, most, key)
+    OPEN.append(made)
+    return made
 
 
 def test_an_endpoint_that_goes_away_stops_the_job_instead_of_failing_every_clip(tmp_path: Path) -> None:
