@@ -19,7 +19,7 @@ def benchmarks() -> dict[str, str]:
     for path in sorted(HERE.rglob("*.py")):
         text = path.read_text()
         if path != Path(__file__) and 'if __name__ == "__main__":' in text:
-            name = ".".join(path.relative_to(HERE).with_suffix("").parts)
+            name = ".".join(path.relative_to(HERE).with_suffix("").parts).removesuffix(".__main__")
             found[name] = ast.get_docstring(ast.parse(text)) or ""
     return found
 

@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sora_core import storage
 from sora_core.errors import CheckpointError
 
 DEFAULT = "default"
@@ -28,6 +27,8 @@ _LISTED = 5  # keys named in an error
 @contextmanager
 def opened(source: str) -> Iterator[Path]:
     """The local folder with the config.json and weights of "default", a folder, an s3:// URI, or a hub id."""
+    from sora_core import storage  # its clients are asked for by places alone: whitening does without
+
     with storage.scratch() as temporary:
         if source == DEFAULT:
             root = _SHIPPED

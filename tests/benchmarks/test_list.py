@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_benchmark_is_listed_with_what_it_takes() -> None:
-    assert {"plan", "scaling.sizes", "curation_cost.limit", "edits.cost"} <= benchmarks().keys()
+    assert {"plan", "gpu", "scaling.sizes", "curation_cost.limit", "edits.cost"} <= benchmarks().keys()
     for name, text in benchmarks().items():
         assert text, name
         assert f"\n\n{name}: " in listing()
