@@ -1,0 +1,1 @@
+"""What runs the house: set-up, images, Kubernetes, Prometheus, Grafana."""

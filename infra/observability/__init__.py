@@ -1,0 +1,1 @@
+"""What operators look at, from the catalogue of metrics: ``python -m infra.observability`` writes ``infra/grafana``."""

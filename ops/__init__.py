@@ -1,1 +1,0 @@
-"""What operators look at, made from the catalogue of metrics: ``python -m ops`` writes ``infra/grafana``."""
