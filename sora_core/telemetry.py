@@ -3,7 +3,7 @@
 A metric is declared here once, by a constant; code calls ``telemetry.TRAIN_LOSS.set(0.3)``. Nothing happens
 until a process calls `bind` with a backend: Ray's metrics inside a job or a service, ``prometheus_client``
 outside of Ray. Names are ``sora_<room>_<what>_<unit>``; counters get ``_total`` from the backend.
-Dashboards are generated from what is said here (``python -m infra.observability``), so a metric without a purpose can't
+Dashboards are generated from what is said here (``python -m jobs.dashboards``), so a metric without a purpose can't
 be declared.
 """
 

@@ -14,7 +14,7 @@ import ray
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from ray.autoscaler._private.prom_metrics import AutoscalerPrometheusMetrics
 
-from infra.observability.queries import series
+from jobs.dashboards.queries import series
 from services.video.metrics import PrometheusBackend
 from sora_core import telemetry
 from sora_core.telemetry import Holder, Kind, Metric

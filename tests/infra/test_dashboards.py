@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.observability.dashboards import DOORS, dashboards, expressions, is_tenants
-from infra.observability.queries import WINDOW, series
+from jobs.dashboards.dashboards import DOORS, dashboards, expressions, is_tenants
+from jobs.dashboards.queries import WINDOW, series
 from jobs.demo.s3 import free_port
 from sora_core import telemetry
 from sora_core.telemetry import Holder
@@ -26,7 +26,7 @@ WORD = re.compile(r"\b(?:ray_)?sora_\w+")
 
 def test_the_committed_dashboards_are_those_of_the_catalogue() -> None:
     stored = {path.name: path.read_text() for path in FOLDER.glob("*.json")}
-    assert stored == dashboards(), "run python -m infra.observability"
+    assert stored == dashboards(), "run python -m jobs.dashboards"
 
 
 @pytest.mark.parametrize("metric", telemetry.catalogue().values(), ids=lambda metric: metric.name)

@@ -10,7 +10,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.common import LegendDisplayMode, LegendPlacement, TooltipDisplayMode
 from grafana_foundation_sdk.models.dashboard import DataSourceRef
 
-from infra.observability.queries import WINDOW, Query, queries, series
+from jobs.dashboards.queries import WINDOW, Query, queries, series
 from sora_core import telemetry
 from sora_core.telemetry import Metric
 

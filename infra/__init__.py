@@ -1,1 +1,0 @@
-"""What runs the house: set-up, images, Kubernetes, Prometheus, Grafana."""

@@ -1,1 +1,0 @@
-"""What operators look at, from the catalogue of metrics: ``python -m infra.observability`` writes ``infra/grafana``."""

@@ -1,0 +1,1 @@
+"""What operators look at, from the catalogue of metrics: ``python -m jobs.dashboards`` writes ``infra/grafana``."""
