@@ -173,7 +173,12 @@ def test_frames_that_may_not_leave_end_their_job_without_a_file(
 
 def test_the_gate_is_served_in_the_shape_of_the_official_client(api: TestClient) -> None:
     said = [{"type": "text", "text": "a red ball"}, {"type": "image_url", "image_url": {"url": data_url()}}]
-    for given, flagged in ((BAD, [True]), (["a red ball", BAD], [False, True]), (said, [False])):
+    for given, flagged in (
+        (BAD, [True]),
+        (["[a red ball", BAD], [False, True]),
+        ("[a red ball", [False]),
+        (said, [False]),
+    ):
         answer = api.post("/v1/moderations", json={"input": given, "model": "omni-moderation-latest"}, headers=ANN)
         assert answer.status_code == 200, answer.text
         results = answer.json()["results"]

@@ -13,7 +13,7 @@ from services.video.intake.pictures import Pictures
 from services.video.limits import DataUrl, ModelName
 from services.video.moderation.setup import picture_judge, text_judge
 from services.video.routes.access import Service, TheService, keyed_router
-from services.video.routes.forms import read_body
+from services.video.routes.forms import Body, read_body
 from services.video.routes.parameters import body_schema, parse
 from services.video.schemas import ImageReference
 from sora_core.safety.gate.verdict import CATEGORIES, Finding, Picture, Shown, Stage
@@ -78,6 +78,9 @@ class Moderation(BaseModel):
 async def create_moderation(request: Request, service: TheService) -> Moderation:
     """What the local gate says of texts and pictures; it keeps nothing of them."""
     body = await read_body(request, service.config.api, service.config.api.max_upload_bytes)
+    said = body.values.get("input")
+    if isinstance(said, str):  # a text that begins like a list is a text
+        body = Body({**body.values, "input": [said]}, body.files)
     asked = parse(CreateModeration, body)
     results = await run_in_threadpool(_results, service, asked)
     return Moderation(id=f"modr-{secrets.token_hex(12)}", model=_MODEL, results=results)
