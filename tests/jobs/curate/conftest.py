@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,12 +21,17 @@ from sora_core.telemetry import Metric
 from .stripes import write_footage
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> CurateConfig:
+def in_folder(folder: Path) -> CurateConfig:
     """The laptop default, from one folder to another; only people's words count, no model looks."""
-    places = [f"source={tmp_path / 'in'}", f"output={tmp_path / 'out'}", "captioner=none"]
+    places = [f"source={folder / 'in'}", f"output={folder / 'out'}", "captioner=none"]
     no_models = ["models.text=", "models.indecency="]
     return load_config("curate", CurateConfig, ["--set", *places, *no_models])
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> CurateConfig:
+    """`in_folder` of the test's own."""
+    return in_folder(tmp_path)
 
 
 @pytest.fixture
@@ -70,8 +75,8 @@ def isolated() -> Iterator[Isolated]:
     process.close()
 
 
-@pytest.fixture
-def tally(monkeypatch: pytest.MonkeyPatch, isolated: Isolated) -> Iterator[Tally]:
+@contextmanager
+def counted(isolated: Isolated) -> Iterator[Tally]:
     """The job in this process: the real stages one after another, without a cluster."""
 
     def process(work: Sequence[Sequence[Source]], kinds: Sequence[type[Stage]], config: CurateConfig) -> None:
@@ -81,12 +86,20 @@ def tally(monkeypatch: pytest.MonkeyPatch, isolated: Isolated) -> Iterator[Tally
             for stage in stages:
                 table = stage(table)
 
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(pipeline, "process", process)
-    monkeypatch.setattr(actors, "Isolated", lambda _limits: isolated)
-    monkeypatch.setattr(pipeline, "ray_session", lambda num_cpus: nullcontext())
-    monkeypatch.setattr(actors, "bind_ray_metrics", lambda: None)
-    counting = Tally()
-    telemetry.bind(counting)
-    yield counting
-    telemetry.bind(None)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv("RAY_ADDRESS", raising=False)
+        patched.setattr(pipeline, "process", process)
+        patched.setattr(actors, "Isolated", lambda _limits: isolated)
+        patched.setattr(pipeline, "ray_session", lambda num_cpus: nullcontext())
+        patched.setattr(actors, "bind_ray_metrics", lambda: None)
+        counting = Tally()
+        telemetry.bind(counting)
+        yield counting
+        telemetry.bind(None)
+
+
+@pytest.fixture
+def tally(isolated: Isolated) -> Iterator[Tally]:
+    """What the job counts, in this process."""
+    with counted(isolated) as counting:
+        yield counting

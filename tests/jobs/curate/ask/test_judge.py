@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -26,20 +27,33 @@ from sora_core.errors import ConfigError, MissingObject
 from sora_core.media import Isolated, encode_mp4
 from sora_core.precision import EXACT, REDUCED
 from sora_core.shards import Row
-from tests.jobs.curate.conftest import Tally
+from tests.jobs.curate.conftest import Tally, counted, in_folder
 from tests.jobs.curate.stripes import COLOURS, stripes, write_footage
 
 
-@pytest.fixture
-def curated(tally: Tally, config: CurateConfig) -> CurateConfig:
-    """Footage curated once; what was counted is forgotten."""
-    Path(config.source).mkdir()
-    write_footage(Path(config.source))
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory, isolated: Isolated) -> tuple[CurateConfig, Path]:
+    """Footage curated once, and a copy of all of it."""
+    folder = tmp_path_factory.mktemp("judge")
+    here = folder / "here"
+    (here / "in").mkdir(parents=True)
+    write_footage(here / "in")
     changes = {"sources_per_part": 4, "max_removed": 1.0, "vae_dtype": EXACT}  # not what is fast while others compute
-    config = config.model_copy(update=changes)
-    curate(config)
-    assert tally.counts["frames"] > 0
-    tally.counts.clear()
+    config = in_folder(here).model_copy(update=changes)
+    with counted(isolated) as tally:
+        curate(config)
+        assert tally.counts["frames"] > 0
+    return config, Path(shutil.copytree(here, folder / "copy"))
+
+
+@pytest.fixture
+def curated(once: tuple[CurateConfig, Path], tally: Tally) -> CurateConfig:
+    """The footage as it was curated, whatever the test before did to it."""
+    config, copy = once
+    here = Path(config.source).parent
+    shutil.rmtree(here)
+    shutil.copytree(copy, here)
+    assert tally.counts.total() == 0
     return config
 
 
