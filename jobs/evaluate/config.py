@@ -31,6 +31,8 @@ class EvaluateConfig(JobConfig):
     """The model's own when left out."""
     ablation: bool
     """Whether the same seeds are sampled without text too."""
+    ceiling: bool = True
+    """Whether the truth through the autoencoder is read, too: the most that a model could reach."""
     pack_tokens: PositiveInt
     """Most tokens in one forward pass, guidance's second branch counted."""
     sheet_clips: int = Field(ge=0)

@@ -34,13 +34,14 @@ def measure(config: EvaluateConfig, pipeline: Pipeline, uri: str) -> Result:
     asked = questions(config)
     prompted = requests(config, asked, with_text=True)
     blind = requests(config, asked, with_text=False) if config.ablation else []
+    truths = asked if config.ceiling else []
     return Result(
         checkpoint=uri,
         step=checkpoint.read_meta(uri).step,
         questions=asked,
         prompted=_answers("prompted", asked, generate(pipeline, prompted, config.pack_tokens), config.sheet_clips),
         blind=_answers("no text", asked[: len(blind)], generate(pipeline, blind, config.pack_tokens)),
-        codec=_answers("codec", asked, (through_codec(pipeline, question) for question in asked)),
+        codec=_answers("codec", asked[: len(truths)], (through_codec(pipeline, question) for question in truths)),
     )
 
 

@@ -66,6 +66,8 @@ class Result:
         and of the truth through the autoencoder."""
         found: dict[str, dict[str, float]] = {}
         for title, answers in (("model", self.prompted), ("codec", self.codec)):
+            if not answers:
+                continue
             found.setdefault("whole", {})[title] = fmean(answer.whole for answer in answers)
             found.setdefault("speckle", {})[title] = fmean(answer.speckle for answer in answers)
         return found
@@ -90,7 +92,8 @@ class Result:
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         rows = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
         for name, values in self.looks().items():
-            rows.append(f"{name} {values['model']:.2f} (the autoencoder's own {values['codec']:.2f})")
+            ceiling = f" (the autoencoder's own {values['codec']:.2f})" if "codec" in values else ""
+            rows.append(f"{name} {values['model']:.2f}{ceiling}")
         return "\n".join(rows)
 
     def to_json(self) -> dict[str, Any]:
