@@ -102,7 +102,7 @@ def test_nonsense_costs_its_own_clips_until_the_next_run(tally: Tally, config: C
         endpoint.asked.clear()
         tally.counts.clear()
         curate(asked)
-        assert endpoint.asked == {"red": 2}
+        assert +endpoint.asked == {"red": 2}
         assert tally.counts["examine"] == 0
     assert {status for _, status, _ in captions(asked).values()} == {"kept"}
 
