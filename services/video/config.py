@@ -222,7 +222,10 @@ class ModerationEndpoint(Settings):
 class ModerationSettings(Settings):
     """The gate: what isn't asked for, and doesn't leave (docs/SAFETY.md). Each judge alone can refuse."""
 
-    text: bool = Field(default=True, description="judge texts here, by word rules and by their sense")
+    text: bool = Field(default=True, description="judge texts here by word rules")
+    text_sense: bool = Field(
+        default=False, description="and by their sense, which refuses many harmless short sentences (docs/SAFETY.md)"
+    )
     text_threshold: float = Field(default=0.7, ge=0, le=1)
     text_margin: float = Field(default=0.1, ge=0, le=1, description="so near the threshold it isn't sure")
     image_model: str = Field(

@@ -45,7 +45,7 @@ def kept(stage: LiveService, clip: bytes) -> Iterator[str]:
         data={"name": "Mira"},
         files={"video": ("a.mp4", clip)},
         headers=AUTH["ann"],
-    )
+    , timeout=60)
     assert answer.status_code == 200, answer.text
     assert set(answer.json()) == {"id", "created_at", "name"}
     yield answer.json()["id"]
@@ -76,7 +76,7 @@ def test_a_character_is_shown_to_the_videos_that_name_it_and_to_no_other(
     stage.work()
     for video_id in (with_it, without, looped):
         job = eventually(lambda video_id=video_id: (job := stage.ledger.get(video_id)) and job.result and job)
-        video = httpx.get(f"{stage.url}/v1/videos/{video_id}", headers=AUTH["ann"]).json()
+        video = httpx.get(f"{stage.url}/v1/videos/{video_id}", headers=AUTH["ann"], timeout=60).json()
         assert video["characters"] == ([] if video_id == without else [kept])
         eventually(lambda job=job: not Path(work_folder(stage.config.output, job.id)).exists())
     stage.rest()
@@ -139,7 +139,7 @@ def test_what_is_no_clip_makes_no_character(
     ]
     for files, data, param, code in cases:
         sent = {name: (name, content) for name, content in files.items()} or None
-        answer = httpx.post(f"{stage.url}/v1/videos{path}", data=data, files=sent, headers=AUTH["ann"])
+        answer = httpx.post(f"{stage.url}/v1/videos{path}", data=data, files=sent, headers=AUTH["ann"], timeout=60)
         error = answer.json()["error"]
         assert (answer.status_code, error["param"], error["code"]) == (400, param, code), error
     assert at(stage).json()["data"] == []
@@ -148,7 +148,7 @@ def test_what_is_no_clip_makes_no_character(
 def test_a_key_keeps_no_more_characters_than_it_may(stage: LiveService, clip: bytes) -> None:
     url = f"{stage.url}/v1/videos/characters"
     answers = [
-        httpx.post(url, data={"name": f"n{number}"}, files={"video": ("a", clip)}, headers=AUTH["bob"])
+        httpx.post(url, data={"name": f"n{number}"}, files={"video": ("a", clip)}, headers=AUTH["bob"], timeout=60)
         for number in range(4)
     ]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 400]

@@ -19,7 +19,7 @@ _PACKAGE = "package:"
 
 def text_judge(settings: ModerationSettings) -> TextJudge:
     """The local judge of texts."""
-    return TextJudge(settings.text_threshold, settings.text_margin)
+    return TextJudge(settings.text_threshold, settings.text_margin, settings.text_sense)
 
 
 def picture_judge(settings: ModerationSettings) -> PictureJudge | None:

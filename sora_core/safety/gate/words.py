@@ -48,15 +48,18 @@ class Classifier:
 class TextJudge:
     """Objects to texts whose words break a rule or whose sense scores at least ``threshold``. From ``margin`` below to
     ``margin`` above it isn't sure. Texts in other languages than English, and of a word or two, are judged by their
-    words alone, and it says that it doesn't cover them."""
+    words alone, and it says that it doesn't cover them; as are all texts without ``by_sense``."""
 
     threshold: float
     margin: float
+    by_sense: bool = True
 
     def warm(self) -> None:
         """Read what it needs. ConfigError where that isn't installed."""
-        for part in (WordRules, Classifier, Sentences):
-            part.load()
+        WordRules.load()
+        if self.by_sense:
+            Classifier.load()
+            Sentences.load()
 
     def judge(self, shown: Shown) -> Opinion:
         text = shown.text
@@ -66,7 +69,7 @@ class TextJudge:
         broken = next((found for way in ways if (found := WordRules.load().broken(way))), [])
         if broken:
             return Opinion(tuple(broken))
-        if not is_english(ways[-1]) or len(ways[-1].split()) < _FEWEST_WORDS:
+        if not self.by_sense or not is_english(ways[-1]) or len(ways[-1].split()) < _FEWEST_WORDS:
             return Opinion(covers=False)
         likely, category = max(max(_likely(piece) for piece in _pieces(way)) for way in ways)
         if likely < self.threshold - self.margin:

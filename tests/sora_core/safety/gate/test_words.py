@@ -11,7 +11,7 @@ from sora_core.safety.gate.sentences import Sentences
 from sora_core.safety.gate.spelling import is_english, plain, undisguised
 from sora_core.safety.gate.verdict import CATEGORIES, Opinion, Shown, Stage
 from sora_core.safety.gate.words import TextJudge
-from sora_core.text import _default_folder
+from sora_core.vocabulary import default_folder
 from sora_core.world.scene import Mix, draw_attributes
 from sora_core.world.words import caption
 
@@ -26,7 +26,7 @@ def judged(text: str, stage: Stage = Stage.PROMPT) -> Opinion:
 def test_vectors_are_those_of_the_model_that_they_come_from(text: str) -> None:
     import transformers
 
-    folder = _default_folder()
+    folder = default_folder()
     model = transformers.AutoModel.from_pretrained(folder)
     tokens = transformers.AutoTokenizer.from_pretrained(folder)(
         text, return_tensors="pt", truncation=True, max_length=256
