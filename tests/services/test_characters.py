@@ -45,7 +45,8 @@ def kept(stage: LiveService, clip: bytes) -> Iterator[str]:
         data={"name": "Mira"},
         files={"video": ("a.mp4", clip)},
         headers=AUTH["ann"],
-    , timeout=60)
+        timeout=60,
+    )
     assert answer.status_code == 200, answer.text
     assert set(answer.json()) == {"id", "created_at", "name"}
     yield answer.json()["id"]
