@@ -25,8 +25,8 @@ def timed(seconds: dict[str, float], phase: str, title: str) -> Iterator[None]:
 
 
 def time_table(seconds: Mapping[str, float], older: Mapping[str, float]) -> str:
-    """Where the time went, by phase, beside what each took on an older machine."""
-    rows = [("", "here", "older machine")]
+    """Where the time went, by phase, beside what each took on an older machine where that is known."""
+    rows = [("", "here", "older machine" if older else "")]
     for phase, took in [*seconds.items(), ("together", sum(seconds.values()))]:
         other = sum(older.values()) if phase == "together" else older.get(phase)
         rows.append((phase, f"{took:.0f} s", f"{other:.0f} s" if other else ""))
