@@ -1,6 +1,7 @@
 """Every alert fires when it shall, is silent when it shall be, and says what to do."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,10 @@ PAGES = (ROOT / "docs" / "RUNBOOKS.md").read_text()
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["promtool", *arguments], cwd=RULES, capture_output=True, text=True, check=False)
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("no promtool here, the alerts are not tried: apt-get install prometheus")
+    return subprocess.run([program, *arguments], cwd=RULES, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.slow
