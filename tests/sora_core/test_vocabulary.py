@@ -57,6 +57,14 @@ def test_a_vocabulary_of_ideographs_reads_them(tmp_path: Path) -> None:
     assert found.read("红").unread == 0
 
 
+def test_a_vocabulary_without_english_says_so(known: vocabulary.Vocabulary, tmp_path: Path) -> None:
+    assert known.reads_english
+    Tokenizer(models.WordPiece({"[UNK]": 0}, unk_token="[UNK]")).save(str(tmp_path / "tokenizer.json"))
+    empty = vocabulary.find(str(tmp_path))
+    assert empty is not None
+    assert not empty.reads_english
+
+
 def test_without_a_local_tokenizer_nothing_is_told(tmp_path: Path) -> None:
     assert vocabulary.find(str(tmp_path)) is None
     assert vocabulary.find("somebody/on-the-hub") is None
