@@ -110,8 +110,7 @@ class Captioner:
 
     def expand(self, prompt: str, language: str = AS_ASKED) -> Words:
         """A prompt as a caption of the clip that it asks for. NoCaption after the client's own retries."""
-        system = EXPANSION.replace("%s", language)
-        return self._ask([{"role": "system", "content": system}, {"role": "user", "content": prompt}])
+        return self._ask([{"role": "system", "content": EXPANSION % language}, {"role": "user", "content": prompt}])
 
     def _ask(self, messages: list[Any]) -> Words:
         try:

@@ -29,16 +29,12 @@ def draw_sheet(questions: Sequence[Question], answers: Sequence[Answer]) -> byte
 
 def draw_moving(questions: Sequence[Question], answers: Sequence[Answer], fps: float) -> bytes:
     """The clips side by side as an animated WebP; a shorter one stays on its last frame."""
-    length = max(1 if answer.moving is None else len(answer.moving) for answer in answers)
-    pages = []
-    for time in range(length):
-        pairs = zip(questions, answers, strict=True)
-        cells = [
-            _moment(question, answer.moving[min(time, len(answer.moving) - 1)])
-            for question, answer in pairs
-            if answer.moving is not None
-        ]
-        pages.append(_laid_out(cells))
+    pairs = zip(questions, answers, strict=True)
+    films = [(question, answer.moving) for question, answer in pairs if answer.moving is not None]
+    pages = [
+        _laid_out([_moment(question, film[min(time, len(film) - 1)]) for question, film in films])
+        for time in range(max(len(film) for _, film in films))
+    ]
     data = io.BytesIO()
     pages[0].save(
         data, "WEBP", save_all=True, append_images=pages[1:], duration=round(1000 / fps), loop=0, quality=80, method=4

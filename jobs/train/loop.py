@@ -73,7 +73,7 @@ def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int
     config = agree.agreed(settled(config, start), before, device)
     capacity.check_device(config, dataset, start.dit, layout, device)
     with first_weights(config, start, before, sharded=workers.weights is not None) as first:
-        trainer = build(config, dataset, first, start.whitening, device, workers)
+        trainer = build(config, torch.tensor(dataset.manifest.null_text), first, start.whitening, device, workers)
     position = state.restore(newest, trainer) if newest else Position()
     judges = rows.rows(dataset.judges(config.validation.clips))
     validation = Validation.of(config, judges, dataset.manifest.text_encoder.source)
@@ -109,12 +109,16 @@ def train_steps(config: TrainConfig, device: torch.device, report: Callable[[int
 
 
 def build(
-    config: TrainConfig, dataset: Dataset, first: First, whitening: Whitening, device: torch.device, workers: Workers
+    config: TrainConfig,
+    null_text: torch.Tensor,
+    first: First,
+    whitening: Whitening,
+    device: torch.device,
+    workers: Workers,
 ) -> Trainer:
-    """A trainer of this model for this data."""
+    """A trainer of this model; ``null_text`` ``(m, d)`` are the states of the empty caption."""
     dit = first.dit
     dit.activation_checkpointing = config.model.activation_checkpointing
-    null_text = torch.tensor(dataset.manifest.null_text)
     objective = Objective(
         dit.config.patch, whitening, config.shift_law, null_text, config.sigma_spread, config.clean_share
     )

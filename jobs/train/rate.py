@@ -16,14 +16,16 @@ import torch
 
 from jobs.launch import load_config
 from jobs.train.config import TrainConfig
+from jobs.train.loop import build
+from jobs.train.start import First
 from sora_core import checkpoint, precision
 from sora_core.dit.config import DiTConfig
 from sora_core.dit.model import DiT
 from sora_core.shapes import LatentShape
 from sora_core.training.draws import draw_step
+from sora_core.training.parallel import ALONE
 from sora_core.training.plan import Plan
-from sora_core.training.step import Example, Objective
-from sora_core.training.trainer import Trainer
+from sora_core.training.step import Example
 from sora_core.vae.whitening import Whitening
 
 _CPU = torch.device("cpu")
@@ -47,12 +49,7 @@ def trial(config: TrainConfig, dit: DiTConfig, whitening: Whitening) -> Callable
     """Makes one step of training after another, on packs of random clips."""
     numbers = torch.Generator().manual_seed(config.seed)
     clips = [_example(index, dit, numbers) for index in range(16 * len(_SHAPES))]
-    null_text = torch.zeros(2, dit.text_dim)
-    objective = Objective(dit.patch, whitening, config.shift_law, null_text, config.sigma_spread, config.clean_share)
-    trainer = Trainer(
-        DiT(dit), objective, config.optimizer.rules(), num_steps=config.steps, ema_decay=config.optimizer.ema_decay,
-        precision=config.dtype, device=_CPU,
-    )  # fmt: skip
+    trainer = build(config, torch.zeros(2, dit.text_dim), First(DiT(dit), None), whitening, _CPU, ALONE)
     tokens = [dit.patch.grid(LatentShape(*clip.latent_mean.shape)).num_tokens for clip in clips]
     steps = Plan(np.array(tokens), config.plan_rules(dit)).steps()
 

@@ -34,8 +34,8 @@ class Prompts:
         one whose sender asks for it. ApiError 400 where there is none, 503 while it is away or talks nonsense.
         """
         known = vocabulary.find(card.text_encoder) if card.text_encoder else None
-        foreign = known is not None and _is_foreign(known, request.prompt)
-        if known is not None and _is_foreign(known, request.negative_prompt or ""):
+        foreign = _is_foreign(known, request.prompt)
+        if _is_foreign(known, request.negative_prompt or ""):
             raise _foreign("negative_prompt", card)
         if foreign and self._writer is None:
             raise _foreign("prompt", card)
@@ -56,8 +56,8 @@ class Prompts:
             raise unavailable(message, retry_after_s=_RETRY_S) from error
 
 
-def _is_foreign(known: vocabulary.Vocabulary, text: str) -> bool:
-    return known.reads_english and known.read(text).unread > _MOST_UNREAD
+def _is_foreign(known: vocabulary.Vocabulary | None, text: str) -> bool:
+    return known is not None and known.reads_english and known.read(text).unread > _MOST_UNREAD
 
 
 def _foreign(field: str, card: ModelCard) -> ApiError:
