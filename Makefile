@@ -1,6 +1,8 @@
 # demo (KEEP=1, then stop) | test | check | fmt | bench are the whole manual.
 BIN := .venv/bin
 export PYTHON TORCH_INDEX ANYWAY
+# Images of Python often set it: every process of a cluster would then compile the house again.
+unexport PYTHONDONTWRITEBYTECODE
 KEEP ?=
 
 .NOTPARALLEL:
@@ -20,14 +22,15 @@ demo: room .venv/ready
 stop: .venv/ready
 	@$(BIN)/python -m jobs.demo --set stop=true
 
-# One pool for all, types too: what waits for clusters and what computes fill each other's gaps.
+# One pool for all, types too: what waits for clusters and what computes fill each other's gaps. A group is a file, but for
+# those that need Ray, which are one (tests/conftest.py).
 test: .venv/ready
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 quick: .venv/ready
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
 
 check: .venv/ready
 	@$(BIN)/ruff check .

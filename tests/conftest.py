@@ -25,10 +25,13 @@ from jobs.demo.s3 import Credentials, EmbeddedS3
 from sora_core import storage
 
 ROOT = Path(__file__).parents[1]
+_DEMO = "tests/test_demo.py"
 
 
+@pytest.hookimpl(tryfirst=True)  # before the workers of a parallel run read the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without CUDA there are no tests of it. The demo takes longest, so it goes first: two workers are done sooner."""
+    """Without CUDA there are no tests of it. What needs Ray is one group, and first: a cluster at rest takes a third of
+    a core, so with two at a time everything would wait. All others stay together by file."""
     if any(item.get_closest_marker("gpu") for item in items):
         import torch
 
@@ -36,7 +39,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             without = [item for item in items if item.get_closest_marker("gpu")]
             items[0].config.hook.pytest_deselected(items=without)
             items[:] = [item for item in items if item not in without]
-    items.sort(key=lambda item: item.path.name != "test_demo.py")
+    on_ray = {item.path for item in items if "ray_cluster" in getattr(item, "fixturenames", ())} | {ROOT / _DEMO}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("ray" if item.path in on_ray else str(item.path)))
+    items.sort(key=lambda item: (item.path != ROOT / _DEMO, item.path not in on_ray))
 
 
 @pytest.fixture(scope="session")

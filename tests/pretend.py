@@ -31,6 +31,9 @@ class _Module(backend_registration._DummyBackendModule):
     def is_available(self) -> bool:
         return False
 
+    def device_count(self) -> int:
+        return 0
+
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return []
 

@@ -60,6 +60,7 @@ class LocalCluster:
                 "RAY_DATA_PARQUET_FOOTER_NUM_ACTORS": "1",
                 "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
                 "RAY_metrics_report_interval_ms": "2000",
+                "RAY_prestart_worker_first_driver": "0",  # eight idle processes otherwise
                 "PYTHONPATH": str(Path(__file__).parents[2]),
                 "OMP_NUM_THREADS": "1",
                 "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "services.video.proxy:middlewares",

@@ -23,20 +23,26 @@ class ProxyFailures:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        own = False
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        own = begun = False
 
         async def send_told(message: Message) -> None:
-            nonlocal own
+            nonlocal own, begun
             if message["type"] == "http.response.start":
-                own = _is_the_proxys(message)
+                own, begun = _is_the_proxys(message), True
                 if own:
-                    log.warning("%s %s: the proxy answers %d", scope["method"], scope["path"], message["status"])
-                    await send(_start())
-                    await send({"type": "http.response.body", "body": _body(message["status"])})
+                    await _tell(scope, send, message["status"])
             if not own:
                 await send(message)
 
-        await self._app(scope, receive, send_told if scope["type"] == "http" else send)
+        try:
+            await self._app(scope, receive, send_told)
+        except BaseException:  # else the web server answers for the proxy, in plain text; cancelled is one of them
+            if not begun:
+                await _tell(scope, send, 500)
+            raise
 
 
 def middlewares() -> list[Middleware]:
@@ -47,6 +53,12 @@ def middlewares() -> list[Middleware]:
 def _is_the_proxys(start: Message) -> bool:
     kind = Headers(raw=start.get("headers", ())).get("content-type", "")
     return start["status"] in _STATUSES and not kind.startswith("application/json")
+
+
+async def _tell(scope: Scope, send: Send, status: int) -> None:
+    log.warning("%s %s: the proxy answers %d", scope["method"], scope["path"], status)
+    await send(_start())
+    await send({"type": "http.response.body", "body": _body(status)})
 
 
 def _body(status: int) -> bytes:

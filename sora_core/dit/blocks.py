@@ -84,6 +84,10 @@ class KeyValues:
         )
 
 
+def _extended(join: Join, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Segments]:
+    return join(key, value)
+
+
 class Attention(nn.Module):
     """Projections of an attention; query and key are normalised across all heads at once."""
 
@@ -92,6 +96,7 @@ class Attention(nn.Module):
         dim = config.dim
         self.num_heads = config.num_attention_heads
         self.attend: Callable[..., Tensor] = attention
+        self.extend: Callable[[Join, Tensor, Tensor], tuple[Tensor, Tensor, Segments]] = _extended
         self.to_q = nn.Linear(dim, dim)
         self.to_k = nn.Linear(dim, dim)
         self.to_v = nn.Linear(dim, dim)
@@ -115,7 +120,7 @@ class SelfAttention(Attention):
         key = rotate(self.heads(self.norm_k(key)), turns).to(value.dtype)
         keys = segments
         if join is not None:
-            key, value, keys = join(key, value)
+            key, value, keys = self.extend(join, key, value)
         mixed = self.attend(query, key, value, segments, keys)
         out: Tensor = self.to_out[0](mixed.flatten(1))
         return out
@@ -188,7 +193,7 @@ class Block(nn.Module):
     def compile_for_all_shapes(self, backend: str) -> None:
         """Compile everything but attention, which branches on lengths: a pack of new ones compiles nothing again."""
         for layer in (self.attn1, self.attn2):  # each attends as it did, across workers too
-            layer.attend = torch.compiler.disable(layer.attend)
+            layer.attend, layer.extend = torch.compiler.disable(layer.attend), torch.compiler.disable(layer.extend)
         self.compile(dynamic=True, backend=backend)
 
     def forward(

@@ -89,7 +89,6 @@ class Recall:
         chosen = tuple(self.clips[index] for index in clips)
         return replace(self, clips=chosen, queries=queries, keys=_keys(chosen, queries))
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def join(
         self, layer: int, key: Float[Tensor, "l heads e"], value: Float[Tensor, "l heads e"]
     ) -> tuple[Float[Tensor, "m heads e"], Float[Tensor, "m heads e"], Segments]:

@@ -27,12 +27,14 @@ KEYS = {"ann": "sk-ann", "bob": "sk-bob"}
 def config_in(folder: Path, run_uri: str, **changes: Any) -> ServiceConfig:
     """A config whose ledger and output lie in a folder; ``api`` and ``sampler`` take further settings.
 
-    Nothing is marked or signed unless ``provenance`` says so: most tests compare pixels.
+    Nothing is marked or signed and no picture is judged unless ``provenance`` and ``moderation`` say so: most tests
+    compare pixels, and what a model without training makes may look like anything.
     """
     api = {"keys": {owner: hash_key(key) for owner, key in KEYS.items()}} | changes.pop("api", {})
     sampler = {"idle_poll_s": 0.02, "look_every_s": 0.0, "lease_s": 5.0, "outage_patience_s": 20.0}
     sampler |= changes.pop("sampler", {})
     changes.setdefault("provenance", {"watermark": False, "credentials": False})
+    changes["moderation"] = {"image_model": ""} | changes.get("moderation", {})
     values = {"ledger": f"sqlite:///{folder}/ledger.db", "output": str(folder / "out"), "checkpoint": run_uri}
     return ServiceConfig.model_validate({**values, "api": api, "sampler": sampler, **changes})
 

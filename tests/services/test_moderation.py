@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from services.video import admin
 from services.video.api import create_app
+from services.video.config import ModerationSettings
 from services.video.job import Status
 from services.video.ledger import Ledger
 from services.video.moderation.guard import BLOCKED
@@ -27,7 +28,8 @@ from .live import KEYS, config_in
 ANN, BOB = ({"authorization": f"Bearer {KEYS[owner]}"} for owner in ("ann", "bob"))
 WISH = {"size": "48x32", "num_frames": 5, "num_inference_steps": 4}
 BAD = "a masked man executes a kneeling hostage"
-ALL_PICTURES = {"image_threshold": 0.0, "image_margin": 0.0}
+NSFW = {"image_model": ModerationSettings().image_model}
+ALL_PICTURES = NSFW | {"image_threshold": 0.0, "image_margin": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def open_api(tmp_path_factory: pytest.TempPathFactory, tiny_run: str, tiny_pipel
 
     def build(**moderation: Any) -> TestClient:
         folder = tmp_path_factory.mktemp("gate")
-        config = config_in(folder, tiny_run, api={"admins": ["bob"]}, moderation=moderation)
+        config = config_in(folder, tiny_run, api={"admins": ["bob"]}, moderation=NSFW | moderation)
         ledger = Ledger.open(config.ledger)
         card = model_card(tiny_pipeline, config)
         ledger.roster.publish_model(card.id, card.model_dump(mode="json"))

@@ -36,14 +36,14 @@ async def until(condition: Callable[[], bool]) -> None:
 def test_keys_take_turns_and_none_has_more_than_its_share() -> None:
     begun: list[str] = []
     running: list[str] = []
-    gate = threading.Event()
+    gate = threading.Semaphore(0)
 
     def work(owner: str) -> None:
         running.append(owner)
         begun.append(owner)
         assert len(running) <= 3
         assert running.count("ann") <= 2
-        gate.wait(60)
+        gate.acquire(timeout=60)
         running.remove(owner)
 
     async def main() -> None:
@@ -54,9 +54,12 @@ def test_keys_take_turns_and_none_has_more_than_its_share() -> None:
         tasks += [asyncio.create_task(turns.run(owner, lambda owner=owner: work(owner))) for owner in ("bob", "cid")]
         await until(lambda: len(begun) == 3)
         assert begun == ["ann", "ann", "bob"]  # at once, although four of the other key wait
-        gate.set()
+        for number in (4, 5):
+            gate.release()
+            await until(lambda number=number: len(begun) == number)
+        assert "cid" in begun  # the key that waited less has its turn between those of the other
+        gate.release(6)
         await asyncio.gather(*tasks)
-        assert begun.index("cid") < 5  # the key that waited less has its turn between those of the other
 
     asyncio.run(main())
     assert begun.count("ann") == 6

@@ -61,7 +61,6 @@ def test_encoders_on_gpus_are_asked_and_not_the_driver(config: CurateConfig, mon
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("ray")
 def test_every_node_of_a_cluster_is_asked(ray_cluster: LocalCluster, caplog: pytest.LogCaptureFixture) -> None:
     """The second one's units are masked, as plain cores have none."""
     command = [str(Path(sys.executable).with_name("ray")), "start", f"--address={ray_cluster.address}"]

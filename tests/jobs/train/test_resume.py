@@ -80,7 +80,7 @@ def test_a_caption_of_the_world_is_judged_with_each_of_its_words_swapped(small_r
 
 
 def train_until(config: TrainConfig, last: int) -> None:
-    """The loop, left after a step; its checkpoints up to there are written."""
+    """The loop, left after a step; its checkpoints before that one are written."""
 
     def report(step: int, _loss: float) -> None:
         if step >= last:
@@ -100,7 +100,7 @@ def test_workers_may_change_in_number_and_in_what_they_hold_and_follow_the_curve
     run(2, train_until, moved, 4)
     run(2, train_until, at(moved, moved.output, parallel="fsdp"), 7)
     train_until(moved, 10)
-    run(2, train_until, at(moved, moved.output, context_parallel=2), 12)
+    run(2, train_until, at(moved, moved.output, context_parallel=2), 13)  # to its end
     assert [found.step for found in checkpoint.list_checkpoints(moved.output)] == [3, 6, 9, 12]
     alone, together = losses(one.output), losses(moved.output)
     assert together.keys() == alone.keys()
