@@ -22,15 +22,14 @@ demo: room .venv/ready
 stop: .venv/ready
 	@$(BIN)/python -m jobs.demo --set stop=true
 
-# One pool for all, types too: what waits for clusters and what computes fill each other's gaps. A group is a file, but for
-# those that need Ray, which are one (tests/conftest.py).
+# One pool for all, types too: what waits for clusters and what computes fill each other's gaps (tests/conftest.py).
 test: .venv/ready
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 quick: .venv/ready
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	@$(BIN)/python -m pytest -n 2 -m "not slow"
 
 check: .venv/ready
 	@$(BIN)/ruff check .

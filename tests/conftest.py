@@ -4,9 +4,12 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 # Set before anything imports torch or ray: tests share two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -28,10 +31,26 @@ ROOT = Path(__file__).parents[1]
 _DEMO = "tests/test_demo.py"
 
 
-@pytest.hookimpl(tryfirst=True)  # before the workers of a parallel run read the groups
+class ByFile(LoadFileScheduling):
+    """A worker gets whole files, and one of them all files that need Ray: a cluster at rest takes a third of a core, so
+    with two at a time everything would wait."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "Ray" if _needs_ray(file) else file
+
+
+@lru_cache
+def _needs_ray(file: str) -> bool:
+    return file == _DEMO or "ray_cluster: LocalCluster" in (ROOT / file).read_text()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without CUDA there are no tests of it. What needs Ray is one group, and first: a cluster at rest takes a third of
-    a core, so with two at a time everything would wait. All others stay together by file."""
+    """Without CUDA there are no tests of it. What needs Ray takes longest, so it goes first: two are done sooner."""
     if any(item.get_closest_marker("gpu") for item in items):
         import torch
 
@@ -39,10 +58,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             without = [item for item in items if item.get_closest_marker("gpu")]
             items[0].config.hook.pytest_deselected(items=without)
             items[:] = [item for item in items if item not in without]
-    on_ray = {item.path for item in items if "ray_cluster" in getattr(item, "fixturenames", ())} | {ROOT / _DEMO}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("ray" if item.path in on_ray else str(item.path)))
-    items.sort(key=lambda item: (item.path != ROOT / _DEMO, item.path not in on_ray))
+    files = {item: item.path.relative_to(ROOT).as_posix() for item in items}
+    items.sort(key=lambda item: (files[item] != _DEMO, not _needs_ray(files[item])))
 
 
 @pytest.fixture(scope="session")
