@@ -1,19 +1,18 @@
-"""Tables of captions that lie among the footage: ``captions.csv`` or ``manifest.csv``, in UTF-8.
+"""Tables of captions that lie among the footage: ``captions`` or ``manifest``, as CSV, JSON lines or Parquet.
 
 Columns are ``file`` (relative to the table's folder, or a whole URI), ``caption``, ``licence`` and, where a row speaks
 of a span of its file, ``start`` and ``end`` (seconds, or ``h:mm:ss.s``). What can't be understood is never guessed: all
 such rows are named, and nothing is curated until they are corrected.
 """
 
-import csv
-import io
 import logging
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from jobs.curate.rows import Words
 from jobs.curate.words.beside import Caption, caption_of
+from jobs.curate.words.formats import KINDS, Line, read_lines
 from sora_core import storage
 from sora_core.errors import ConfigError
 from sora_core.storage import ObjectInfo
@@ -21,7 +20,7 @@ from sora_core.storage import ObjectInfo
 logger = logging.getLogger(__name__)
 
 # In order of precedence.
-TABLES = ("captions.csv", "manifest.csv")
+TABLES = tuple(name + kind for name in ("captions", "manifest") for kind in KINDS)
 _SHOWN = 5
 _STARTS, _ENDS = ("start", "start_s"), ("end", "end_s")
 
@@ -96,64 +95,44 @@ def read_tables(objects: Iterable[ObjectInfo]) -> tuple[dict[str, Caption], set[
     captions: dict[str, Caption] = {}
     used: set[str] = set()
     for uri in sorted(tables, key=lambda uri: (TABLES.index(storage.name(uri)), uri)):
-        lines = _lines(storage.read_bytes(uri), uri)
-        if lines is None:
-            logger.warning("%s has no columns 'file' and 'caption': not taken as a table of captions", uri)
-            continue
-        used.add(uri)
-        captions = _together(_rows(lines, uri, names, faults), faults) | captions
+        with storage.local_file(uri) as path:
+            lines = read_lines(path, uri)
+            if lines is None:
+                logger.warning("%s has no columns 'file' and 'caption': not taken as a table of captions", uri)
+                continue
+            used.add(uri)
+            captions = _together(_rows(lines, uri, names, faults), faults) | captions
     faults.check()
     return captions, used
 
 
-def _lines(data: bytes, uri: str) -> Iterator[tuple[str, dict[str, str]]] | None:
-    """Place and values by column of each row; None of another table."""
-    try:
-        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
-        columns = [name.strip().lower() for name in next(reader, [])]
-        if not {"file", "caption"} <= set(columns):
-            return None
-        numbered = [(reader.line_num, values) for values in reader if any(values)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{uri}: no table in UTF-8 ({error}); save it as CSV in UTF-8") from error
-    return ((f"{uri}, line {number}", _by_column(columns, values)) for number, values in numbered)
-
-
-def _by_column(columns: Sequence[str], values: Sequence[str]) -> dict[str, str]:
-    """Values by column. One too many is a comma that nobody quoted, which is understood where the caption comes last;
-    elsewhere they stand under the name of no column."""
-    if len(values) > len(columns) and columns[-1] == "caption":
-        values = [*values[: len(columns) - 1], ",".join(values[len(columns) - 1 :])]
-    found = dict(zip(columns, (value.strip() for value in values), strict=False))
-    return found | ({"": ",".join(values[len(columns) :])} if len(values) > len(columns) else {})
-
-
-def _rows(lines: Iterable[tuple[str, dict[str, str]]], table: str, names: _Names, faults: _Faults) -> Iterator[_Row]:
+def _rows(lines: Iterable[Line], table: str, names: _Names, faults: _Faults) -> Iterator[_Row]:
     """Rows whose file is there."""
     absent: list[str] = []
-    num_found = 0
-    for place, values in lines:
+    num_absent = num_found = 0
+    for line in lines:
+        place = f"{table}, {line.place}"
         try:
-            row = _row(place, values, names, table.rpartition("/")[0])
+            row = _row(place, line, names, table.rpartition("/")[0])
         except _Fault as error:
             faults.add(place, error)
             continue
         if row is None:
-            absent.append(values["file"])
+            num_absent += 1
+            absent = [*absent, line.values["file"]][:_SHOWN]
             continue
         num_found += 1
         yield row
-    if absent and not num_found and not faults.count:
-        faults.add(table, f"none of its files is there ({', '.join(absent[:_SHOWN])})")
-    elif absent:
-        logger.warning("%s: %d files aren't there (%s, ...)", table, len(absent), ", ".join(absent[:_SHOWN]))
+    if num_absent and not num_found and not faults.count:
+        faults.add(table, f"none of its files is there ({', '.join(absent)})")
+    elif num_absent:
+        logger.warning("%s: %d files aren't there (%s, ...)", table, num_absent, ", ".join(absent))
 
 
-def _row(place: str, values: Mapping[str, str], names: _Names, folder: str) -> _Row | None:
-    if "" in values:
-        raise _Fault(
-            f"more values than columns; put quotes around the caption if it holds a comma ({values['caption']!r})"
-        )
+def _row(place: str, line: Line, names: _Names, folder: str) -> _Row | None:
+    values = line.values
+    if line.fault:
+        raise _Fault(line.fault)
     if not values.get("file"):
         raise _Fault("it names no file")
     start, end = (next((values[name] for name in known if values.get(name)), None) for known in (_STARTS, _ENDS))

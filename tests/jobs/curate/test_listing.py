@@ -1,5 +1,6 @@
 """A caption is bound to its file and no other; a key changes when its own object or words do, and only then."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from sora_core.storage import ObjectInfo, list_objects
 SETTINGS: dict[str, Any] = {"fps": 8}
 
 
-def put(folder: Path, files: dict[str, str]) -> list[ObjectInfo]:
-    for name, text in files.items():
+def put(folder: Path, files: Mapping[str, str | bytes]) -> list[ObjectInfo]:
+    for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
+        (folder / name).write_bytes(data.encode() if isinstance(data, str) else data)
     return list(list_objects(str(folder)))
 
 

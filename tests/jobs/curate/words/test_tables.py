@@ -1,8 +1,15 @@
 """No caption is lost, and none slips to another file or time, however people write their tables."""
 
+import io
+import json
 import logging
+import tracemalloc
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jobs.curate.config import CurateConfig
@@ -54,9 +61,10 @@ def test_files_are_named_by_whole_uris_in_other_case_or_from_a_folder(tmp_path: 
     }  # fmt: skip
 
 
-def test_uris_of_a_bucket_are_taken_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = b"file,caption\ns3://b/deep/a.mp4,one\ns3://other/a.mp4,elsewhere\n"
-    monkeypatch.setattr("jobs.curate.words.tables.storage.read_bytes", lambda _uri: table)
+def test_uris_of_a_bucket_are_taken_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "captions.csv"
+    table.write_text("file,caption\ns3://b/deep/a.mp4,one\ns3://other/a.mp4,elsewhere\n")
+    monkeypatch.setattr("jobs.curate.words.tables.storage.local_file", lambda _uri: nullcontext(table))
     objects = [ObjectInfo(f"s3://b/{key}", "e", 1, 0.0) for key in ("captions.csv", "deep/a.mp4", "a.mp4")]
     captions, _ = read_tables(objects)
     assert {uri: caption.text for uri, caption in captions.items()} == {"s3://b/deep/a.mp4": "one"}
@@ -85,6 +93,63 @@ def test_a_comma_without_quotes_is_part_of_the_last_column(tmp_path: Path) -> No
 def test_what_can_not_be_understood_is_named_with_its_row(rows: str, match: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=match):
         read(tmp_path, f"file,caption,licence,start,end\n{rows}\n", "a.mp4", "c.mp4", "c.MP4")
+
+
+ROWS = [
+    {"file": "a.mp4", "caption": "a dog barks, twice", "start": 0, "end": 10.5, "licence": "CC0"},
+    {"file": "b.mp4", "caption": "two\nlines", "start": None, "end": None, "licence": None},
+]
+
+
+def as_parquet(rows: list[dict[str, object]]) -> bytes:
+    pq.write_table(pa.Table.from_pylist([row | {"tags": ["x"]} for row in rows]), made := io.BytesIO())
+    return made.getvalue()
+
+
+def as_json_lines(rows: list[dict[str, object]]) -> bytes:
+    return "\n".join(["", *(json.dumps(row | {"tags": ["x"]}) for row in rows), ""]).encode()
+
+
+@pytest.mark.parametrize(("name", "write"), [("captions.parquet", as_parquet), ("manifest.jsonl", as_json_lines)])
+def test_parquet_and_json_lines_say_the_same(name: str, write: Any, tmp_path: Path) -> None:
+    objects = put(tmp_path, {"a.mp4": "x", "b.mp4": "x", name: write(ROWS)})
+    captions, used = read_tables(objects)
+    assert {Path(uri).name: caption for uri, caption in captions.items()} == {
+        "a.mp4": Caption(None, "CC0", (Words(0, 10.5, "a dog barks, twice"),)),
+        "b.mp4": Caption("two lines", None),
+    }
+    assert [Path(uri).name for uri in used] == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "match"),
+    [
+        ("captions.jsonl", b'{"file": "a.mp4", "caption": "one"}\n{"file": "a', "line 2: no JSON"),
+        ("captions.jsonl", b'["a.mp4", "one"]\n', "line 1: no object of file and caption, but list"),
+        ("captions.jsonl", b'{"file": "a.mp4", "caption": ["one", "two"]}', "line 1: caption is no text, but list"),
+        ("captions.parquet", b"PAR1 and then something else", "no table in UTF-8"),
+    ],
+)
+def test_damage_in_them_is_named_too(name: str, table: bytes, match: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=match):
+        read_tables(put(tmp_path, {"a.mp4": "x", name: table}))
+
+
+@pytest.mark.parametrize("name", ["captions.csv", "captions.parquet", "captions.jsonl"])
+def test_a_table_of_much_else_takes_no_memory(name: str, tmp_path: Path) -> None:
+    """Twenty thousand rows of two megabytes, of which one speaks of a file that is there."""
+    rows: list[dict[str, object]] = [
+        {"file": f"{n}.mp4", "caption": "a dog barks at the sea " * 5} for n in range(20_000)
+    ]
+    as_csv = "\n".join(["file,caption", *(f"{row['file']},{row['caption']}" for row in rows)]).encode()
+    table = {".csv": as_csv, ".parquet": as_parquet(rows), ".jsonl": as_json_lines(rows)}[Path(name).suffix]
+    objects = put(tmp_path, {"7.mp4": "x", name: table})
+    tracemalloc.start()
+    captions, _ = read_tables(objects)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(captions) == 1
+    assert peak < 12e6 if name.endswith("parquet") else peak < 5e5
 
 
 def test_many_such_rows_are_counted(tmp_path: Path) -> None:
