@@ -1,0 +1,1 @@
+"""What a corpus, a training run and its videos cost, before anything is rented."""
