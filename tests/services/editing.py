@@ -4,12 +4,12 @@ import io
 import json
 from typing import Any
 
-import httpx
 import numpy as np
 from PIL import Image
 
 from sora_core import media
 
+from .http import HTTP
 from .live import KEYS, LiveService
 
 AUTH = {owner: {"authorization": f"Bearer {key}"} for owner, key in KEYS.items()}
@@ -42,7 +42,7 @@ def post(service: LiveService, path: str, files: dict[str, Any] | None = None, o
     sent = {name: (name, content) for name, content in (files or {}).items()}
     values = {name: value if isinstance(value, str) else json.dumps(value) for name, value in data.items()}
     address = f"{service.url}/v1/videos{path}"
-    return httpx.post(address, data=FEW | values, files=sent or None, headers=AUTH[owner], timeout=60)
+    return HTTP.post(address, data=FEW | values, files=sent or None, headers=AUTH[owner], timeout=60)
 
 
 def ask(service: LiveService, path: str, files: dict[str, Any] | None = None, **data: Any) -> str:

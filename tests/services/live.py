@@ -110,5 +110,5 @@ def eventually(condition: Callable[[], Any], within_s: float = 60.0) -> Any:
         value = condition()
         if value:
             return value
-        time.sleep(0.02)
+        time.sleep(0.05)
     raise AssertionError(f"not within {within_s} s")

@@ -17,6 +17,7 @@ from services.video.ledger.tables import LedgerUnavailable
 from sora_core import storage
 from sora_core.pipeline import Pipeline
 
+from .http import HTTP
 from .live import KEYS, LiveService, config_in, eventually
 
 # The client marks its own video calls as deprecated.
@@ -73,7 +74,7 @@ def test_a_seed_that_is_not_given_is_chosen_and_told(door: LiveService) -> None:
 
 def test_a_client_of_the_first_days_sends_json(door: LiveService) -> None:
     body = {"prompt": "a red ball", "seconds": "0.5", "size": "48x32", "model": None}
-    answer = httpx.post(f"{door.url}/v1/videos", json=body, headers=AUTH)
+    answer = HTTP.post(f"{door.url}/v1/videos", json=body, headers=AUTH)
     assert answer.status_code == 200
     assert answer.json()["seconds"] == "0.625"  # the true length of what 4k + 1 frames allow
     assert answer.json()["num_frames"] == 5
@@ -106,15 +107,15 @@ def test_several_outputs_are_several_videos_from_consecutive_seeds(idle: LiveSer
 
 def test_parameters_go_by_the_names_that_peers_give_them(door: LiveService) -> None:
     body = {"prompt": "x", "width": 48, "height": 32, "num_frames": 5, "num_outputs_per_prompt": 2, "flow_shift": 5.0}
-    answer = httpx.post(f"{door.url}/v1/videos", json=body, headers=AUTH)
+    answer = HTTP.post(f"{door.url}/v1/videos", json=body, headers=AUTH)
     assert answer.status_code == 200, answer.text
     made = answer.json()
     assert (made["size"], len(made["siblings"])) == ("48x32", 1)
     assert answer.headers["x-ignored-parameters"] == "flow_shift"
     form = {"prompt": "x", "num_frames": "5", "extra_body": json.dumps({"seed": 3, "size": "48x32"})}
-    assert httpx.post(f"{door.url}/v1/videos", data=form, headers=AUTH).json()["seed"] == 3
+    assert HTTP.post(f"{door.url}/v1/videos", data=form, headers=AUTH).json()["seed"] == 3
     for wrong, param in (({"width": 48}, "height"), ({"width": 48, "height": 32, "size": "32x32"}, "size")):
-        answer = httpx.post(f"{door.url}/v1/videos", json={"prompt": "x", **wrong}, headers=AUTH)
+        answer = HTTP.post(f"{door.url}/v1/videos", json={"prompt": "x", **wrong}, headers=AUTH)
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
@@ -159,7 +160,7 @@ def test_what_cannot_be_done_is_refused_with_the_numbers_and_the_remedy(
     before = len(door.ledger.page("ann", limit=1000).jobs)
     winner = {"seconds": "num_frames", "aspect_ratio": "size"}.get(param)
     extra.pop(winner or "", None)
-    answer = httpx.post(f"{door.url}/v1/videos", json={"prompt": "x", **extra}, headers=AUTH)
+    answer = HTTP.post(f"{door.url}/v1/videos", json={"prompt": "x", **extra}, headers=AUTH)
     error = answer.json()["error"]
     assert (answer.status_code, error["param"]) == (400, param), error
     assert remedy in error["message"]
@@ -191,7 +192,7 @@ def test_guidance_counts_a_clip_twice_against_the_token_budget(
 def test_a_body_that_cannot_be_understood_is_the_callers_error(
     door: LiveService, content_type: str, body: bytes, status: int, code: str | None
 ) -> None:
-    answer = httpx.post(f"{door.url}/v1/videos", content=body, headers=AUTH | {"content-type": content_type})
+    answer = HTTP.post(f"{door.url}/v1/videos", content=body, headers=AUTH | {"content-type": content_type})
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
@@ -215,7 +216,7 @@ def test_an_upload_is_bounded_before_it_is_read(
                 yield bytes(100_000)
 
         headers = AUTH | {"content-type": "application/json"}
-        assert httpx.post(f"{service.url}/v1/videos", content=endless(), headers=headers).status_code == 413
+        assert HTTP.post(f"{service.url}/v1/videos", content=endless(), headers=headers).status_code == 413
 
 
 def test_a_model_that_starts_from_text_alone_refuses_a_picture(idle: LiveService) -> None:
@@ -256,7 +257,7 @@ def test_a_data_url_beyond_a_megabyte_arrives(idle: LiveService) -> None:
 def test_every_error_has_the_envelope_and_a_request_id(
     door: LiveService, method: str, path: str, status: int, code: str
 ) -> None:
-    answer = httpx.request(method, door.url + path, headers=AUTH)
+    answer = HTTP.request(method, door.url + path, headers=AUTH)
     assert answer.status_code == status
     error = answer.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
@@ -265,7 +266,7 @@ def test_every_error_has_the_envelope_and_a_request_id(
 
 
 def test_a_request_keeps_the_name_that_its_caller_gave_it(door: LiveService) -> None:
-    answer = httpx.get(f"{door.url}/v1/models", headers=AUTH | {"x-request-id": "mine-1"})
+    answer = HTTP.get(f"{door.url}/v1/models", headers=AUTH | {"x-request-id": "mine-1"})
     assert answer.headers["x-request-id"] == "mine-1"
 
 
@@ -275,7 +276,7 @@ def test_a_request_keeps_the_name_that_its_caller_gave_it(door: LiveService) -> 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer sk-eve"}, {"authorization": "Basic abc"}])
 @pytest.mark.parametrize("path", ["/v1/videos", "/v1/models", "/v1/videos/models", "/v1/videos/video_x/content"])
 def test_nothing_is_told_without_a_key(door: LiveService, headers: dict[str, str], path: str) -> None:
-    answer = httpx.get(door.url + path, headers=headers)
+    answer = HTTP.get(door.url + path, headers=headers)
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
 
 
@@ -286,7 +287,7 @@ def test_a_video_does_not_exist_for_another_key(idle: LiveService) -> None:
     for call in (bob.videos.retrieve, bob.videos.delete, bob.videos.download_content):
         with pytest.raises(openai.NotFoundError):
             call(video.id)
-    assert httpx.post(f"{idle.url}/v1/videos/{video.id}/cancel", headers=AUTH).status_code == 200
+    assert HTTP.post(f"{idle.url}/v1/videos/{video.id}/cancel", headers=AUTH).status_code == 200
 
 
 # --- lists, polling, idempotency
@@ -463,7 +464,7 @@ def test_the_models_and_what_they_can_do(door: LiveService) -> None:
 
 
 def test_the_openapi_schema_knows_every_parameter(door: LiveService) -> None:
-    schema = httpx.get(f"{door.url}/openapi.json").json()
+    schema = HTTP.get(f"{door.url}/openapi.json").json()
     body = schema["paths"]["/v1/videos"]["post"]["requestBody"]["content"]
     for kind in ("multipart/form-data", "application/json"):
         assert {"prompt", "size", "seed", "n", "input_reference"} <= set(body[kind]["schema"]["properties"])

@@ -12,6 +12,7 @@ from services.video.files import work_folder
 from sora_core.pipeline import Generation, Pipeline
 
 from .editing import AUTH, ask, moving, post
+from .http import HTTP
 from .live import LiveService, config_in, eventually
 from .postgres import free_port
 
@@ -34,13 +35,13 @@ def clip(films: Callable[..., Path]) -> bytes:
 
 
 def at(service: LiveService, path: str = "", method: str = "GET", owner: str = "ann") -> httpx.Response:
-    return httpx.request(method, f"{service.url}/v1/videos/characters{path}", headers=AUTH[owner])
+    return HTTP.request(method, f"{service.url}/v1/videos/characters{path}", headers=AUTH[owner])
 
 
 @pytest.fixture
 def kept(stage: LiveService, clip: bytes) -> Iterator[str]:
     """A character of ann's called Mira."""
-    answer = httpx.post(
+    answer = HTTP.post(
         f"{stage.url}/v1/videos/characters",
         data={"name": "Mira"},
         files={"video": ("a.mp4", clip)},
@@ -77,7 +78,7 @@ def test_a_character_is_shown_to_the_videos_that_name_it_and_to_no_other(
     stage.work()
     for video_id in (with_it, without, looped):
         job = eventually(lambda video_id=video_id: (job := stage.ledger.get(video_id)) and job.result and job)
-        video = httpx.get(f"{stage.url}/v1/videos/{video_id}", headers=AUTH["ann"], timeout=60).json()
+        video = HTTP.get(f"{stage.url}/v1/videos/{video_id}", headers=AUTH["ann"], timeout=60).json()
         assert video["characters"] == ([] if video_id == without else [kept])
         eventually(lambda job=job: not Path(work_folder(stage.config.output, job.id)).exists())
     stage.rest()
@@ -140,7 +141,7 @@ def test_what_is_no_clip_makes_no_character(
     ]
     for files, data, param, code in cases:
         sent = {name: (name, content) for name, content in files.items()} or None
-        answer = httpx.post(f"{stage.url}/v1/videos{path}", data=data, files=sent, headers=AUTH["ann"], timeout=60)
+        answer = HTTP.post(f"{stage.url}/v1/videos{path}", data=data, files=sent, headers=AUTH["ann"], timeout=60)
         error = answer.json()["error"]
         assert (answer.status_code, error["param"], error["code"]) == (400, param, code), error
     assert at(stage).json()["data"] == []
@@ -149,7 +150,7 @@ def test_what_is_no_clip_makes_no_character(
 def test_a_key_keeps_no_more_characters_than_it_may(stage: LiveService, clip: bytes) -> None:
     url = f"{stage.url}/v1/videos/characters"
     answers = [
-        httpx.post(url, data={"name": f"n{number}"}, files={"video": ("a", clip)}, headers=AUTH["bob"], timeout=60)
+        HTTP.post(url, data={"name": f"n{number}"}, files={"video": ("a", clip)}, headers=AUTH["bob"], timeout=60)
         for number in range(4)
     ]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 400]

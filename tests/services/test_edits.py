@@ -16,6 +16,7 @@ from sora_core import media
 from sora_core.pipeline import Generation, Pipeline
 
 from .editing import AUTH, NUM_FRAMES, SIZE, ask, moving, png, post
+from .http import HTTP
 from .live import LiveService, config_in, eventually
 from .postgres import free_port
 from .tiny_model import FPS
@@ -37,7 +38,7 @@ def done(service: LiveService, video_id: str) -> dict[str, Any]:
     """The video, once it has ended well."""
 
     def ended() -> Any:
-        video = httpx.get(f"{service.url}/v1/videos/{video_id}", headers=AUTH["ann"]).json()
+        video = HTTP.get(f"{service.url}/v1/videos/{video_id}", headers=AUTH["ann"]).json()
         return video if video["status"] in ("completed", "failed") else None
 
     video: dict[str, Any] = eventually(ended)
@@ -51,7 +52,7 @@ def frames_of(service: LiveService, video_id: str, folder: Path) -> np.ndarray:
 
 def film_of(service: LiveService, video_id: str, folder: Path) -> Path:
     path = folder / f"{video_id}.mp4"
-    path.write_bytes(httpx.get(f"{service.url}/v1/videos/{video_id}/content", headers=AUTH["ann"]).content)
+    path.write_bytes(HTTP.get(f"{service.url}/v1/videos/{video_id}/content", headers=AUTH["ann"]).content)
     return path
 
 
@@ -183,7 +184,7 @@ def test_a_video_is_edited_after_it_was_deleted(editor: LiveService, tmp_path: P
     remixed = remix().json()
     assert (remixed["remixed_from_video_id"], remixed["seed"], remixed["num_inference_steps"]) == (made, 5, 2)
     extended = ask(editor, "/extensions", video=made, num_frames=4)
-    httpx.delete(f"{editor.url}/v1/videos/{made}", headers=AUTH["ann"])
+    HTTP.delete(f"{editor.url}/v1/videos/{made}", headers=AUTH["ann"])
     assert remix().json()["id"] == remixed["id"], "a repetition finds it, although its source is gone"
     done(editor, remixed["id"])
     done(editor, extended)

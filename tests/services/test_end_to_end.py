@@ -5,7 +5,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import openai
 import pytest
@@ -14,6 +13,7 @@ from PIL import Image
 from sora_core import media
 from sora_core.pipeline import Pipeline
 
+from .http import HTTP
 from .live import KEYS, LiveService, eventually
 
 # The client marks its own video calls as deprecated.
@@ -98,7 +98,7 @@ def test_ranges_and_headers_of_a_download(live: LiveService) -> None:
     video_id = finished(client, create(client).id).id
     whole = client.videos.download_content(video_id).read()
     url, auth = f"{live.url}/v1/videos/{video_id}/content", {"authorization": f"Bearer {KEYS['ann']}"}
-    head = httpx.head(url, headers=auth)
+    head = HTTP.head(url, headers=auth)
     assert (head.status_code, head.headers["content-length"], head.content) == (200, str(len(whole)), b"")
     assert head.headers["accept-ranges"] == "bytes"
     assert head.headers["content-type"] == "video/mp4"
@@ -107,13 +107,13 @@ def test_ranges_and_headers_of_a_download(live: LiveService) -> None:
         ("bytes=100-", 100, len(whole)),
         ("bytes=-7", len(whole) - 7, len(whole)),
     ):
-        part = httpx.get(url, headers={**auth, "range": asked})
+        part = HTTP.get(url, headers={**auth, "range": asked})
         assert part.status_code == 206
         assert part.content == whole[first:end]
         assert part.headers["content-range"] == f"bytes {first}-{end - 1}/{len(whole)}"
-    outdated = httpx.get(url, headers={**auth, "range": "bytes=0-9", "if-range": '"another"'})
+    outdated = HTTP.get(url, headers={**auth, "range": "bytes=0-9", "if-range": '"another"'})
     assert (outdated.status_code, outdated.content) == (200, whole)
-    beyond = httpx.get(url, headers={**auth, "range": f"bytes={len(whole)}-"})
+    beyond = HTTP.get(url, headers={**auth, "range": f"bytes={len(whole)}-"})
     assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{len(whole)}")
     assert beyond.json()["error"]["code"] == "invalid_range"
 
@@ -135,7 +135,7 @@ def test_the_metrics_of_api_and_sampler_are_scraped(live: LiveService) -> None:
     finished(client, create(client).id)
     with pytest.raises(openai.BadRequestError):
         create(client, guidence=1)
-    text = httpx.get(f"{live.url}/metrics").text
+    text = HTTP.get(f"{live.url}/metrics").text
     assert 'sora_video_queue_jobs{status="completed"}' in text
     assert "sora_video_predicted_wait_seconds" in text
     assert 'sora_video_jobs_finished_total{status="completed"}' in text

@@ -18,6 +18,7 @@ from sora_core.edits import Restyle
 from sora_core.pipeline import Pipeline, edit
 
 from .editing import SIZE, moving, png
+from .http import HTTP
 from .live import KEYS, LiveService, config_in, eventually
 from .postgres import free_port
 
@@ -64,12 +65,12 @@ def test_a_link_needs_no_key_and_gives_the_format_that_was_asked_for(live: LiveS
         prompt="x", size="48x32", response_format="url", output_format=kind, output_compression=80, extra_body=FEW
     )
     url = str((answer.data or [])[0].url)
-    fetched = httpx.get(url)
+    fetched = HTTP.get(url)
     assert fetched.headers["content-type"] == f"image/{kind}"
     assert opened(fetched.content).format == kind.upper()
     parts = httpx.URL(url)
     for change in ({"expires": 2_000_000_000}, {"signature": "0" * 64}):
-        assert httpx.get(parts.copy_merge_params(change)).status_code == 404
+        assert HTTP.get(parts.copy_merge_params(change)).status_code == 404
 
 
 def test_an_image_is_no_video_and_goes_after_a_while(
@@ -83,7 +84,7 @@ def test_an_image_is_no_video_and_goes_after_a_while(
         keyed: dict[str, Any] = {"extra_body": FEW, "extra_headers": {"Idempotency-Key": "once"}}
         answer = client.images.generate(prompt="x", size="48x32", response_format="url", **keyed)
         assert list(client.videos.list()) == []
-        eventually(lambda: httpx.get(str((answer.data or [])[0].url)).status_code == 404, within_s=10)
+        eventually(lambda: HTTP.get(str((answer.data or [])[0].url)).status_code == 404, within_s=10)
         eventually(lambda: not list(storage.list_objects(config.output)), within_s=15)
         with pytest.raises(openai.APIStatusError) as raised:
             client.images.generate(prompt="x", size="48x32", response_format="url", **keyed)
@@ -93,7 +94,7 @@ def test_an_image_is_no_video_and_goes_after_a_while(
 def test_a_client_that_hangs_up_cancels_its_images(idle: LiveService) -> None:
     body = {"prompt": "x", "size": "48x32"}
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{idle.url}/v1/images/generations", json=body, headers=AUTH, timeout=0.5)
+        HTTP.post(f"{idle.url}/v1/images/generations", json=body, headers=AUTH, timeout=0.5)
     eventually(lambda: not any(idle.ledger.roster.counts().values()), within_s=5)
 
 
@@ -136,14 +137,14 @@ def test_images_that_take_too_long_are_cancelled(
     ],
 )
 def test_what_the_model_cannot_honour_is_refused_by_name(door: LiveService, param: str, value: Any) -> None:
-    answer = httpx.post(f"{door.url}/v1/images/generations", json={"prompt": "x", param: value}, headers=AUTH)
+    answer = HTTP.post(f"{door.url}/v1/images/generations", json={"prompt": "x", param: value}, headers=AUTH)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
 
 
 def test_nulls_and_auto_mean_the_models_defaults(live: LiveService) -> None:
     body = {"prompt": "x", "size": "auto", "n": None, "quality": "auto", "response_format": None, "user": "u", **FEW}
-    answer = httpx.post(f"{live.url}/v1/images/generations", json=body, headers=AUTH, timeout=60)
-    card = httpx.get(f"{live.url}/v1/videos/models", headers=AUTH).json()["data"][0]
+    answer = HTTP.post(f"{live.url}/v1/images/generations", json=body, headers=AUTH, timeout=60)
+    card = HTTP.get(f"{live.url}/v1/videos/models", headers=AUTH).json()["data"][0]
     assert (answer.status_code, answer.json()["size"]) == (200, card["default_size"])
 
 
@@ -201,7 +202,7 @@ def test_an_edit_of_an_image_that_cannot_be_made_is_refused_by_name(
     door: LiveService, files: dict[str, np.ndarray], data: dict[str, str], param: str, says: str
 ) -> None:
     uploads = {name: sent(pixels) for name, pixels in files.items()}
-    answer = httpx.post(
+    answer = HTTP.post(
         f"{door.url}/v1/images/edits", data={"prompt": "x"} | data, files=uploads or {"user": (None, "u")}, headers=AUTH
     )
     error = answer.json()["error"]

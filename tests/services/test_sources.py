@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import httpx
 import numpy as np
 import pytest
 
@@ -16,6 +15,7 @@ from sora_core import media
 from sora_core.pipeline import Pipeline
 
 from .editing import AUTH, FEW, ask
+from .http import HTTP
 from .live import LiveService, config_in, eventually
 from .postgres import free_port
 from .tiny_model import FPS
@@ -149,7 +149,7 @@ def test_a_large_upload_takes_no_memory(service: LiveService) -> None:
 
     headers = AUTH["ann"] | {"content-type": "multipart/form-data; boundary=x"}
     tracemalloc.start()
-    answer = httpx.post(f"{service.url}/v1/videos/edits", content=pieces(), headers=headers, timeout=60)
+    answer = HTTP.post(f"{service.url}/v1/videos/edits", content=pieces(), headers=headers, timeout=60)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_video")

@@ -19,6 +19,7 @@ from services.video.routes.watch import Watch
 from sora_core.pipeline import Pipeline
 
 from .editing import AUTH, png
+from .http import HTTP
 from .live import KEYS, LiveService, config_in
 from .postgres import free_port
 
@@ -126,7 +127,7 @@ def test_a_question_is_answered_at_once_while_many_uploads_are_read(strict: Live
 
     def upload() -> None:
         files = {"input_reference": ("a.png", picture)}
-        httpx.post(f"{strict.url}/v1/videos", data={"prompt": "x"}, files=files, headers=AUTH["ann"], timeout=60)
+        HTTP.post(f"{strict.url}/v1/videos", data={"prompt": "x"}, files=files, headers=AUTH["ann"], timeout=60)
 
     uploads = [threading.Thread(target=upload) for _ in range(40)]
     for thread in uploads:
@@ -174,7 +175,7 @@ def test_limits_are_asked_before_anything_is_decoded(strict: LiveService, monkey
     statuses = []
     for _ in range(3):
         files = {"input_reference": ("a.png", picture)}
-        answer = httpx.post(f"{strict.url}/v1/videos", data={"prompt": "x"}, files=files, headers=AUTH["bob"])
+        answer = HTTP.post(f"{strict.url}/v1/videos", data={"prompt": "x"}, files=files, headers=AUTH["bob"])
         statuses.append(answer.status_code)
     assert statuses == [200, 200, 429]
     assert len(decoded) == 2

@@ -17,6 +17,7 @@ from services.video.webhooks.store import Endpoint, WebhookStore
 from sora_core.pipeline import Pipeline
 
 from .conftest import Clock
+from .http import HTTP
 from .live import KEYS, LiveService, config_in
 from .receiver import Receiver
 
@@ -122,7 +123,7 @@ def test_what_no_event_may_go_to_is_refused_when_it_is_registered(
 ) -> None:
     body = {"name": "n", "url": "https://8.8.8.8/hook", "event_types": BOTH, **change}
     headers = {"authorization": f"Bearer {KEYS['ann']}"}
-    answer = httpx.post(f"{door.url}/v1/webhook_endpoints", json=body, headers=headers)
+    answer = HTTP.post(f"{door.url}/v1/webhook_endpoints", json=body, headers=headers)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
 
 

@@ -27,6 +27,7 @@ from sora_core import media
 from sora_core.errors import ConfigError, MissingObject
 from sora_core.pipeline import Pipeline
 from sora_core.safety.credentials import read_credentials
+from tests.services.http import HTTP
 from tests.services.live import LiveService, config_in, eventually
 from tests.services.postgres import free_port
 
@@ -47,7 +48,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, learned: str) -> Iterator[
 
 def check(service: LiveService, file: bytes, headers: dict[str, str] | None = ANN) -> httpx.Response:
     url = f"{service.url}/v1/content_provenance_checks"
-    return httpx.post(url, files={"file": ("film.mp4", file)}, headers=headers, timeout=60)
+    return HTTP.post(url, files={"file": ("film.mp4", file)}, headers=headers, timeout=60)
 
 
 def results(service: LiveService, file: bytes) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def made(service: LiveService, path: str = "/videos", **wish: Any) -> str:
 
 def content(service: LiveService, video_id: str, variant: str = "video") -> bytes:
     url = f"{service.url}/v1/videos/{video_id}/content"
-    return httpx.get(url, params={"variant": variant}, headers=ANN).content
+    return HTTP.get(url, params={"variant": variant}, headers=ANN).content
 
 
 def anchors(service: LiveService) -> str:

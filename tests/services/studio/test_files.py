@@ -4,12 +4,12 @@ import gzip
 import re
 from pathlib import Path
 
-import httpx
 import pytest
 
 from services.video.api import create_app
 from services.video.config import ServiceConfig, StudioSettings
 from services.video.studio import security_policy
+from tests.services.http import HTTP
 from tests.services.live import LiveService
 from tests.services.studio import typedefs
 
@@ -23,7 +23,7 @@ FIRST_VIEW_BYTES = 200 * 1000
 def test_every_file_has_its_content_type_and_the_strict_policy(door: LiveService) -> None:
     kinds = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
     for path in OWN:
-        answer = httpx.get(f"{door.url}/studio/{path.relative_to(STUDIO)}")
+        answer = HTTP.get(f"{door.url}/studio/{path.relative_to(STUDIO)}")
         assert answer.status_code == 200, path
         assert answer.headers["content-type"].split(";")[0] == kinds[path.suffix]
         policy = answer.headers["content-security-policy"]
@@ -33,10 +33,10 @@ def test_every_file_has_its_content_type_and_the_strict_policy(door: LiveService
 
 
 def test_the_page_opens_at_its_address_with_and_without_the_slash(door: LiveService) -> None:
-    page = httpx.get(f"{door.url}/studio", follow_redirects=True)
+    page = HTTP.get(f"{door.url}/studio", follow_redirects=True)
     assert (page.status_code, page.url.path) == (200, "/studio/")
     assert "<title>Studio</title>" in page.text
-    again = httpx.get(page.url, headers={"if-none-match": page.headers["etag"]})
+    again = HTTP.get(page.url, headers={"if-none-match": page.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
@@ -44,7 +44,7 @@ def test_the_page_opens_at_its_address_with_and_without_the_slash(door: LiveServ
     "path", ["vendor/htm.LICENSE", "../video/api.py", "%2e%2e/video/api.py", "README.md", "absent.js"]
 )
 def test_nothing_else_is_served(door: LiveService, path: str) -> None:
-    answer = httpx.get(f"{door.url}/studio/{path}")
+    answer = HTTP.get(f"{door.url}/studio/{path}")
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] == "not_found"
 
