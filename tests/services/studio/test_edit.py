@@ -107,7 +107,7 @@ def test_a_painted_mask_is_repainted_also_one_that_moves(desk: Open, service: Li
 
 def test_boxes_are_given_by_numbers_and_a_frame_is_pulled_larger(desk: Open, service: LiveService, clip: str) -> None:
     page = editing(desk, clip, "Repaint")
-    page.get_by_text("Box", exact=True).click()
+    page.get_by_role("radio", name="Box").check()
     page.get_by_role("button", name="Add a box").click()
     page.get_by_label("Left", exact=True).fill("8")
     page.get_by_label("Left", exact=True).blur()

@@ -44,8 +44,8 @@ export function Strip({ video, card }) {
         <div class="strip-off" style=${{ insetInlineStart: 0, inlineSize: `${(cut.start / length) * 100}%` }}></div>
         <div class="strip-off" style=${{ insetInlineEnd: 0, inlineSize: `${(1 - cut.end / length) * 100}%` }}></div>
         <div class="strip-now" style=${{ insetInlineStart: `${((value.frame + 0.5) / video.num_frames) * 100}%` }}></div>
-        ${(card.edits.includes("extend_backward") || tool !== "extend") && html`<${Edge} edge="start" at=${cut.start / length} pull=${pull} scale=${scale} shown=${edgeText(cut.start, before)} />`}
-        <${Edge} edge="end" at=${cut.end / length} pull=${pull} scale=${scale} shown=${edgeText(length - cut.end, before ? 0 : after)} />
+        ${(card.edits.includes("extend_backward") || tool !== "extend") && html`<${Edge} edge="start" at=${cut.start / length} pull=${pull} scale=${scale} step=${1 / video.fps} shown=${edgeText(cut.start, before)} />`}
+        <${Edge} edge="end" at=${cut.end / length} pull=${pull} scale=${scale} step=${1 / video.fps} shown=${edgeText(length - cut.end, before ? 0 : after)} />
       </div>
       ${tool === "blend" ? html`<${Gap} value=${value} scale=${scale} share=${share} />` : ""}
       ${tool === "blend" && other ? html`<div class="strip-clip" style=${{ inlineSize: share(other.num_frames / other.fps) }}><${Frames} video=${other} /></div>` : ""}
@@ -70,8 +70,8 @@ function pulled(/** @type {"start" | "end"} */ edge, /** @type {number} */ reach
   else edit.set({ tool, before: extra, from: Math.min(value.until - 1, inside), ...(reach > 0 ? { after: 0 } : {}) });
 }
 
-/** A handle that the pointer drags and arrow keys move by a frame or, with shift, by a second. */
-function Edge({ edge, at, pull, scale, shown }) {
+/** A handle that the pointer drags and arrow keys move by a step or, with shift, by a second. */
+function Edge({ edge, at, pull, scale, shown, step }) {
   const [from, setFrom] = useState(/** @type {number | null} */ (null));
   const rtl = document.documentElement.dir === "rtl" ? -1 : 1;
   const down = (/** @type {any} */ event) => {
@@ -80,16 +80,16 @@ function Edge({ edge, at, pull, scale, shown }) {
   };
   const move = (/** @type {any} */ event) => {
     if (from === null) return;
-    const by = ((event.clientX - from) * rtl) / scale();
-    if (Math.abs(by) < 0.02) return;
-    pull(edge, by);
-    setFrom(event.clientX);
+    const steps = Math.trunc(((event.clientX - from) * rtl) / scale() / step);
+    if (!steps) return; // what is less than a step waits for the rest of it
+    pull(edge, steps * step);
+    setFrom(from + steps * step * scale() * rtl);
   };
   const key = (/** @type {KeyboardEvent} */ event) => {
     const way = { ArrowRight: rtl, ArrowLeft: -rtl, ArrowUp: 1, ArrowDown: -1 }[event.key];
     if (!way) return;
     event.preventDefault();
-    pull(edge, way * (event.shiftKey ? 1 : 0.25));
+    pull(edge, way * (event.shiftKey ? 1 : step));
   };
   return html`<div class=${`edge ${edge}`} role="slider" tabindex="0" aria-label=${say(`strip.${edge}`)} aria-valuemin="0" aria-valuemax="1" aria-valuenow=${at}
     aria-valuetext=${shown} title=${shown} style=${{ insetInlineStart: `${at * 100}%` }} onPointerDown=${down} onPointerMove=${move} onPointerUp=${() => setFrom(null)} onKeyDown=${key}></div>`;
@@ -99,7 +99,7 @@ function Edge({ edge, at, pull, scale, shown }) {
 function Gap({ value, scale, share }) {
   const pull = (/** @type {string} */ _, /** @type {number} */ by) => edit.set({ blendS: Math.max(0.25, Math.min(8, Math.round((edit.get().blendS + by) * 20) / 20)) });
   return html`<div class="strip-new gap" style=${{ inlineSize: share(value.blendS) }}>${seconds(value.blendS)}
-    <${Edge} edge="gap" at=${1} pull=${pull} scale=${scale} shown=${seconds(value.blendS)} /></div>`;
+    <${Edge} edge="gap" at=${1} pull=${pull} scale=${scale} step=${0.05} shown=${seconds(value.blendS)} /></div>`;
 }
 
 /** The film's frames side by side, out of its sprite sheet: as many as there is room for in their own shape. */
