@@ -10,7 +10,7 @@ import { announce } from "../../state/notices.js";
 import { go, to } from "../../state/route.js";
 import { session } from "../../state/session.js";
 import { useStore } from "../../state/store.js";
-import { say } from "../../text/i18n.js";
+import { say, sayIf } from "../../text/i18n.js";
 import { Stage } from "./stage.js";
 import { Strip } from "./strip.js";
 import { ToolOptions } from "./tools.js";
@@ -91,6 +91,6 @@ function Order({ video, card }) {
       ${(attributes) => html`<input ...${attributes} type="number" min="0" value=${value.seed} placeholder=${say("make.random")} onInput=${(event) => edit.set({ seed: event.currentTarget.value })} />`}
     <//>
     ${error && !wrong("prompt") && !wrong("seed") && html`<p class="error" role="alert">${error.unreachable ? say("offline") : error.message}</p>`}
-    <${Button} type="submit" kind="primary" icon="make" busy=${busy}>${say(`tool.${value.tool}.send`)}<//>
+    <${Button} type="submit" kind="primary" icon="make" busy=${busy}>${sayIf(`tool.${value.tool}.send`) ?? say(`tool.${value.tool}`)}<//>
   </form>`;
 }
