@@ -117,6 +117,10 @@ export class Client {
   join(wish) {
     return this.make("/videos/transitions", wish);
   }
+  /** @param {Record<string, any>} wish */
+  cut(wish) {
+    return this.make("/videos/cuts", wish);
+  }
   /** @param {string} id @param {Record<string, any>} wish */
   remix(id, wish) {
     return this.make(`/videos/${encodeURIComponent(id)}/remix`, wish);

@@ -99,7 +99,6 @@ export const TEXTS = {
   "queue.waiting": ["waiting", "wartet", "等待中"],
   "queue.place": ["No. {place}", "Nr. {place}", "第 {place} 位"],
   "queue.left": ["{time} left", "noch {time}", "剩余 {time}"],
-  "queue.progress": ["Progress", "Fortschritt", "进度"],
   "queue.progress_of": ["Progress of: {prompt}", "Fortschritt von: {prompt}", "进度：{prompt}"],
   "queue.cancel": ["Cancel", "Abbrechen", "取消"],
   "queue.cancel_of": ["Cancel: {prompt}", "Abbrechen: {prompt}", "取消：{prompt}"],
@@ -292,4 +291,10 @@ export const TEXTS = {
   "cast.until": ["Until second", "Bis Sekunde", "结束秒"],
   "cast.of_video": ["Make a character", "Figur daraus machen", "创建角色"],
   "cast.another": ["Another clip", "Anderer Clip", "换一个片段"],
+  "edit.join": ["cut", "Schnitt", "剪辑"],
+  "edit.missing_cut": ["Pull an edge inwards, or choose a second clip.", "Ziehe einen Rand nach innen oder wähle einen zweiten Clip.", "请向内拖动边缘，或选择第二个片段。"],
+  "tool.cut": ["Cut and join", "Schneiden und fügen", "剪切与拼接"],
+  "tool.cut.hint": ["Pull the edges inwards to trim; drop a clip behind to join it. Nothing is made anew.", "Ziehe die Ränder nach innen, um zu kürzen; lege einen Clip dahinter, um ihn anzufügen. Nichts entsteht neu.", "向内拖动边缘以裁剪，将片段拖到其后以拼接，不生成新内容。"],
+  "tool.cut.prompt": ["What it is called", "Wie es heißt", "名称"],
+  "strip.join_with": ["Join with: {prompt}", "Anfügen: {prompt}", "拼接：{prompt}"],
 };

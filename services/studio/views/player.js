@@ -40,7 +40,7 @@ function Stage({ video }) {
     const end = predictedEnd(video);
     return html`<div class="stage-note making" style=${box}>
       <p class="stage-percent">${stateOf(video)}</p>
-      <${Progress} value=${video.progress} label=${say("queue.progress")} />
+      <${Progress} value=${video.progress} label=${say("queue.progress_of", { prompt: video.prompt ?? "" })} />
       <p class="hint">${end ? say("queue.left", { time: end }) : say("queue.waiting")}</p>
       <${Button} icon="close" onClick=${() => cancel(video)}>${say("queue.cancel")}<//>
     </div>`;

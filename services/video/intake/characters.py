@@ -115,9 +115,7 @@ class Characters:
         self._sources.check_bytes(file, VIDEO)
         return file
 
-    def _beginning(
-        self, file: Path, wanted: CreateCharacter, card: ModelCard, folder: Path
-    ) -> tuple[Path, PixelShape]:
+    def _beginning(self, file: Path, wanted: CreateCharacter, card: ModelCard, folder: Path) -> tuple[Path, PixelShape]:
         """The first frames of a file, or of its part, as many as a reference may have, as a local file."""
         compression = Compression(card.frame_multiple)
         most = compression.pixel_frames(MAX_REFERENCE_FRAMES)

@@ -17,7 +17,9 @@ export function Strip({ video, card }) {
   const length = video.num_frames / video.fps;
   const other = useStore(library, (state) => (value.other ? state.byId.get(value.other) : undefined));
   const { tool, before, after } = value;
-  const added = { extend: after, loop: value.loopS, blend: value.blendS + (other ? other.num_frames / other.fps : length) }[tool] ?? 0;
+  const behind = other ? other.num_frames / other.fps : length;
+  const added = { extend: after, loop: value.loopS, blend: value.blendS + behind, cut: behind }[tool] ?? 0;
+  const joins = tool === "blend" || tool === "cut";
   const ahead = tool === "extend" ? before : 0;
   const whole = Math.max(length * 1.6, ahead + length + (before > 0 && tool === "extend" ? 0 : added));
   const scale = () => /** @type {any} */ (ref.current).clientWidth / whole; // px a second
@@ -32,9 +34,9 @@ export function Strip({ video, card }) {
   };
   const drop = (/** @type {DragEvent} */ event) => {
     const id = event.dataTransfer?.getData("text/x-sora-video");
-    if (!id || !card.edits.includes("transition")) return;
+    if (!id) return;
     event.preventDefault();
-    edit.set({ tool: "blend", other: id });
+    choose(card, id);
   };
   return html`<section class="strip" aria-label=${say("strip.label")} onDrop=${drop} onDragOver=${(event) => event.preventDefault()}>
     <div class="strip-track" ref=${ref}>
@@ -48,14 +50,18 @@ export function Strip({ video, card }) {
         <${Edge} edge="end" at=${cut.end / length} pull=${pull} scale=${scale} step=${1 / video.fps} shown=${edgeText(length - cut.end, before ? 0 : after)} />
       </div>
       ${tool === "blend" ? html`<${Gap} value=${value} scale=${scale} share=${share} />` : ""}
-      ${tool === "blend" && other ? html`<div class="strip-clip" style=${{ inlineSize: share(other.num_frames / other.fps) }}><${Frames} video=${other} /></div>` : ""}
-      ${tool === "blend" && !other ? html`<div class="strip-empty" style=${{ inlineSize: share(length) }}>${say("strip.drop")}</div>` : ""}
+      ${joins && other ? html`<div class="strip-clip" style=${{ inlineSize: share(other.num_frames / other.fps) }}><${Frames} video=${other} /></div>` : ""}
+      ${joins && !other ? html`<div class="strip-empty" style=${{ inlineSize: share(length) }}>${say("strip.drop")}</div>` : ""}
       ${tool === "extend" && !before && after > 0 ? html`<div class="strip-new" style=${{ inlineSize: share(after) }}>+${seconds(after)}</div>` : ""}
       ${tool === "loop" ? html`<div class="strip-new" style=${{ inlineSize: share(value.loopS) }}>↺ ${seconds(value.loopS)}</div>` : ""}
     </div>
-    ${card.edits.includes("transition") && html`<${Bin} video=${video} chosen=${value.other} />`}
+    ${["transition", "join"].some((name) => card.edits.includes(name)) && html`<${Bin} video=${video} card=${card} chosen=${value.other} tool=${tool} />`}
   </section>`;
 }
+
+/** @param {any} card @param {string} id the clip behind: joined while one cuts, blended with otherwise where the model can */
+const choose = (card, id) =>
+  edit.set((value) => ({ ...value, other: id, tool: value.tool === "cut" || !card.edits.includes("transition") ? "cut" : "blend" }));
 
 /** @param {number} off @param {number} on */
 const edgeText = (off, on) => (off > 0.001 ? say("strip.cut", { time: seconds(off) }) : say("strip.added", { time: seconds(on) }));
@@ -121,13 +127,13 @@ function Frames({ video }) {
 }
 
 /** Other clips, to drag onto the film's end or to choose. */
-function Bin({ video, chosen }) {
+function Bin({ video, card, chosen, tool }) {
   const clips = useStore(library, shownClips);
   const others = clips.filter((one) => one.id !== video.id).slice(0, BIN);
   if (!others.length) return null;
   return html`<ul class="bin" aria-label=${say("strip.bin")}>
     ${others.map((one) => html`<li key=${one.id}><button type="button" draggable=${true} aria-pressed=${one.id === chosen} title=${one.prompt}
-      aria-label=${say("strip.blend_with", { prompt: one.prompt ?? "" })} onClick=${() => edit.set({ tool: "blend", other: one.id })}
+      aria-label=${say(tool === "cut" ? "strip.join_with" : "strip.blend_with", { prompt: one.prompt ?? "" })} onClick=${() => choose(card, one.id)}
       onDragStart=${(event) => event.dataTransfer.setData("text/x-sora-video", one.id)}><${Thumb} video=${one} playing=${false} /></button></li>`)}
   </ul>`;
 }

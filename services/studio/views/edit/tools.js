@@ -9,7 +9,7 @@ const MOST_S = 30;
 
 /** @param {{ value: import("../../state/edit.js").Edit, video: any, card: any }} props */
 export function ToolOptions(props) {
-  const Options = { extend: Extend, loop: Loop, blend: Blend, repaint: Repaint, outpaint: Outpaint, restyle: Restyle, rate: Rate }[props.value.tool];
+  const Options = { extend: Extend, loop: Loop, blend: Blend, repaint: Repaint, outpaint: Outpaint, restyle: Restyle, rate: Rate, cut: Part }[props.value.tool];
   return html`<${Options} ...${props} />`;
 }
 
