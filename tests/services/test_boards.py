@@ -64,7 +64,7 @@ def test_clips_come_page_by_page_each_once(api: TestClient) -> None:
         ({"status": "dropped"}, 2),
         ({"reason": "too_dark"}, 2),
         ({"reason": "no_such"}, 0),
-        ({"words": "BLOCK 1"}, 2),
+        ({"words": "BLOCK 2"}, 2),
         ({"words": "1.mp4", "status": "kept"}, 2),
     ],
 )

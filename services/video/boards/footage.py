@@ -107,7 +107,7 @@ class Footage:
                 rows = [row for row in rows if row > after.row]
             rows = rows[: limit + 1 - len(found)]
             scores = [name for name in table.column_names if _is_score(table.schema.field(name))]
-            for row, values in zip(rows, table.take(rows).to_pylist(), strict=True):
+            for row, values in zip(rows, table.take(pa.array(rows, pa.int64())).to_pylist(), strict=True):
                 facts = {name: values.get(name) for name in FACTS}
                 known = {name: values[name] for name in scores if values[name] is not None}
                 shown = values.get("preview") is not None

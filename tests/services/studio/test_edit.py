@@ -121,6 +121,21 @@ def test_boxes_are_given_by_numbers_and_a_frame_is_pulled_larger(desk: Open, ser
     assert (newest(service).params["width"], newest(service).params["height"]) == (64, 32)
 
 
+def test_a_film_is_trimmed_and_another_joined_without_the_model(desk: Open, service: LiveService, clip: str) -> None:
+    page = editing(desk, clip, "Cut and join")
+    order_button = page.locator(".editor-side").get_by_role("button", name="Cut and join")
+    order_button.click()
+    expect(page.get_by_role("alert")).to_contain_text("Pull an edge inwards")
+    x, y = middle(page, ".edge.end")
+    drag(page, (x, y), (x - 120, y))
+    page.get_by_role("button", name="Join with: a red block 1").click()
+    order(page, "Cut and join")
+    made = newest(service)
+    assert edit_of(service)["kind"] == "join"
+    assert 9 < made.params["num_frames"] < 18
+    assert len(made.params["sources"]) == 2
+
+
 def test_clips_are_blended_and_closed_to_a_loop_and_the_tree_knows_it(
     desk: Open, service: LiveService, clip: str
 ) -> None:
@@ -180,6 +195,23 @@ def test_a_character_is_made_and_offered_after_an_at(
     page.keyboard.press("Control+Enter")
     eventually(lambda: newest(service).params["prompt"] == "see Bo")
     assert len(newest(service).params["characters"]) == 1
+
+
+def test_a_character_is_made_of_a_span_of_a_video(desk: Open, service: LiveService, clip: str) -> None:
+    page = desk().enter(f"video/{clip}")
+    page.get_by_role("link", name="Make a character").click()
+    page.get_by_label("Name").fill("Lu")
+    page.locator(".film").focus()
+    page.keyboard.press("End")
+    expect(page.locator(".film-frame")).to_have_text("9 / 9")
+    page.keyboard.press("Home")
+    page.keyboard.press(".")
+    expect(page.locator(".film-frame")).to_have_text("2 / 9")
+    page.get_by_role("button", name="From second").click()
+    expect(page.get_by_label("From second")).to_have_value("0.13")
+    page.get_by_role("button", name="Add").click()
+    expect(page.get_by_text("@Lu")).to_be_visible()
+    assert "Lu" in {one.name for one in service.ledger.cast.characters("ann")}
 
 
 def test_a_server_that_was_killed_and_comes_back_finishes_what_was_asked(

@@ -23,7 +23,10 @@ RULES = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
     "resultTypes": ["violations"],
 }
-VIEWS = ("make", "queue", "gallery", "story", "characters", "video/{id}", "edit/{id}", "tree/{id}", "compare/{id}")
+VIEWS = (
+    "make", "queue", "gallery", "story", "characters", "footage", "training",
+    "characters/{id}", "video/{id}", "edit/{id}", "tree/{id}", "compare/{id}",
+)  # fmt: skip
 MANY = 5000
 
 
@@ -41,7 +44,9 @@ def shown(page: Page, view: str, clip: str) -> None:
     """Wait until a view has what it shows."""
     page.evaluate("address => { location.hash = address }", "#/" + view.format(id=clip))
     page.locator(f"main.view-{view.split('/')[0]} > *").first.wait_for()
-    if view not in ("queue", "story", "characters"):
+    if view == "training":
+        page.locator(".curve path").wait_for()
+    elif view not in ("queue", "story", "characters"):
         page.locator("video, .thumb img").first.wait_for()
 
 
