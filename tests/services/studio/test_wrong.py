@@ -1,4 +1,4 @@
-"""What may go wrong, as people meet it: keys, full queues, refusals, files, models that can't, servers that don't know."""
+"""What may go wrong, as people meet it: keys, full queues, refusals, files, models that lack edits, old servers."""
 
 import json
 from collections.abc import Callable
