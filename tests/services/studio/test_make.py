@@ -11,6 +11,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from services.video.job import Status
+from sora_core.shapes import PixelShape
 from tests.services.live import LiveService, eventually
 
 from .conftest import READY, Desk, until
@@ -158,6 +159,9 @@ def test_markup_in_a_prompt_stays_text(desk: Open, service: LiveService) -> None
     for view in ("queue", "gallery"):
         page.get_by_role("link", name=re.compile(view, re.I)).first.click()
         expect(page.get_by_text(evil).first).to_be_visible()
+    service.ledger.cast.keep_character(service.ledger.cast.new_character("ann", evil, PixelShape(5, 32, 48)), 100)
+    page.get_by_role("link", name="Characters").click()
+    expect(page.get_by_text(f"@{evil}")).to_be_visible()
     assert page.locator("img[src=x]").count() == 0
 
 

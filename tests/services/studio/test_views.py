@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from services.video.job import NewJob, Status, new_id
 from services.video.ledger.tables import jobs
 from tests.services.editing import ask
-from tests.services.live import LiveService, eventually
+from tests.services.live import KEYS, LiveService, eventually
 
 from .conftest import Desk
 
@@ -83,6 +83,36 @@ def test_it_speaks_chinese_and_runs_from_right_to_left(desk: Open, clip: str) ->
     for view in VIEWS:
         shown(page, view, clip)
         assert page.evaluate("Math.max(0, document.documentElement.scrollWidth - innerWidth)") == 0, view
+    page.set_viewport_size({"width": 3840, "height": 2160})
+    for view in VIEWS:
+        shown(page, view, clip)
+        assert page.evaluate("Math.max(0, document.documentElement.scrollWidth - innerWidth)") == 0, view
+
+
+def test_the_first_view_is_one_that_stands_still(desk: Open, clip: str) -> None:
+    """Layout shifts as the browser counts them; what it took is printed, a busy machine may take longer."""
+    tab = desk()
+    page = tab.page
+    page.add_init_script("""
+        self.shifts = [];
+        new PerformanceObserver((list) => {
+            for (const entry of list.getEntries()) if (!entry.hadRecentInput) self.shifts.push(entry.value);
+        }).observe({ type: "layout-shift", buffered: true });
+    """)
+    page.goto(f"{tab.url}#/?key={KEYS['ann']}")
+    page.locator(".composer").wait_for()
+    page.locator(".card img").first.wait_for()
+    told = page.evaluate(
+        """() => {
+            const files = performance.getEntriesByType("resource").filter((entry) => entry.name.includes("/studio/"));
+            const paint = performance.getEntriesByName("first-contentful-paint")[0];
+            const bytes = files.reduce((sum, entry) => sum + entry.transferSize, 0);
+            return { files: files.length, bytes, paint_ms: paint.startTime, shifts: self.shifts };
+        }"""
+    )
+    print(f"the first view: {told}")
+    assert told["bytes"] < 200_000
+    assert sum(told["shifts"]) < 0.1  # what counts as good
 
 
 def test_five_thousand_videos_scroll(desk: Open, service: LiveService, clip: str) -> None:
