@@ -114,6 +114,17 @@ def test_boxes_are_given_by_numbers_and_a_frame_is_pulled_larger(desk: Open, ser
     order(page, "Repaint")
     [region] = edit_of(service)["regions"]
     assert (region["left"], region["width"], region["start"], region["stop"]) == (8, 24, 0, 9)
+    page = editing(desk, clip, "Repaint")
+    page.get_by_role("radio", name="Box").check()
+    page.get_by_role("button", name="Add a box").click()
+    page.get_by_label("Left", exact=True).fill("0")
+    page.get_by_label("Left", exact=True).blur()
+    page.locator(".stage").get_by_label("Position").fill("8")
+    page.get_by_label("Left", exact=True).fill("24")
+    page.get_by_label("Left", exact=True).blur()
+    expect(page.get_by_text("2 places in time")).to_be_visible()
+    order(page, "Repaint")
+    assert edit_of(service)["masked"]  # a film of masks: the box moves evenly from one place to the other
     page = editing(desk, clip, "Enlarge")
     page.locator(".grip.width").focus()
     page.keyboard.press("ArrowRight")
