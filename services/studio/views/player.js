@@ -8,6 +8,7 @@ import { Origin } from "../parts/origin.js";
 import { Button, Empty, IconButton, Progress } from "../parts/ui.js";
 import { cancel, find, isOpen, library, predictedEnd, remove } from "../state/library.js";
 import { recall } from "../state/draft.js";
+import { toolsOf } from "../state/edit.js";
 import { notify } from "../state/notices.js";
 import { prefs, toggleFavourite } from "../state/prefs.js";
 import { go, to } from "../state/route.js";
@@ -66,7 +67,7 @@ function About({ video }) {
 function Actions({ video }) {
   const favourite = useStore(prefs, (value) => value.favourites.includes(video.id));
   const { url } = useMedia(video, "video");
-  const extended = useStore(session, (value) => value.extended);
+  const edits = useStore(session, ({ cards }) => cards.some((card) => toolsOf(card).length > 0));
   const casts = useStore(session, ({ cards }) => cards.some((card) => card.characters));
   const done = video.status === "completed";
   const again = () => {
@@ -82,7 +83,7 @@ function Actions({ video }) {
     go("gallery");
   };
   return html`<div class="actions">
-    ${done && extended && html`<${Button} icon="cut" kind="primary" href=${to("edit", video.id)}>${say("video.edit")}<//>`}
+    ${done && edits && html`<${Button} icon="cut" kind="primary" href=${to("edit", video.id)}>${say("video.edit")}<//>`}
     <${Button} icon="remix" onClick=${again}>${say("video.recall")}<//>
     <${Button} icon="tree" href=${to("tree", video.id)}>${say("video.tree")}<//>
     ${done && casts && html`<${Button} icon="cast" href=${to("characters", video.id)}>${say("cast.of_video")}<//>`}
@@ -122,12 +123,12 @@ function Siblings({ video }) {
 const SAME = /** @type {const} */ (["prompt", "model", "size", "num_frames", "negative_prompt", "guidance_scale", "num_inference_steps", "edit"]);
 const MOST_SEEDS = 8;
 
-/** @param {Video} video @param {Video[]} videos itself and the nearest of its kind, oldest first, a seed once */
+/** @param {Video} video @param {Video[]} videos itself and the nearest in time of its kind, a seed once */
 export function seedsOf(video, videos) {
   if (video.status !== "completed" || video.edit) return [];
   const alike = videos.filter((other) => other.status === "completed" && SAME.every((name) => other[name] === video[name]));
   alike.sort((a, b) => Math.abs(a.created_at - video.created_at) - Math.abs(b.created_at - video.created_at));
-  const bySeed = new Map([video, ...alike].map((one) => [one.seed, one]));
-  bySeed.set(video.seed, video);
-  return [...bySeed.values()].slice(0, MOST_SEEDS).sort((a, b) => a.created_at - b.created_at || a.seed - b.seed);
+  const bySeed = new Map([[video.seed, video]]);
+  for (const one of alike) if (!bySeed.has(one.seed)) bySeed.set(one.seed, one);
+  return [...bySeed.values()].slice(0, MOST_SEEDS).sort((a, b) => a.seed - b.seed);
 }

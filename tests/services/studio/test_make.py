@@ -196,3 +196,23 @@ def test_what_is_deleted_comes_back_by_undo(desk: Open, service: LiveService) ->
     expect(page.get_by_role("article").filter(has_text="do not go")).to_have_count(0)
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_role("article").filter(has_text="do not go")).to_be_visible()
+
+
+def test_seeds_play_side_by_side_in_lock_step(desk: Open, service: LiveService) -> None:
+    page = desk().enter()
+    page.get_by_label("How many").fill("2")
+    ask(page, "twice")
+    service.work()
+    page.get_by_role("article").get_by_role("link", name="twice").nth(1).wait_for()
+    page.get_by_role("article").get_by_role("link", name="twice").first.click()
+    page.get_by_role("link", name="Compare 2 seeds").click()
+    films = "[...document.querySelectorAll('.compare video')]"
+    until(page, f"{films}.length === 2 && {films}.every((film) => film.readyState >= 2)")
+    page.get_by_role("button", name="Next frame").click()
+    until(page, f"{films}.every((film) => Math.floor(film.currentTime * 8) === 1)")
+    page.get_by_role("button", name="Play").click()
+    until(page, f"{films}.every((film) => film.currentTime > 0.4)")
+    page.get_by_role("button", name="Pause").click()
+    assert page.evaluate(f"{films}.every((film) => film.paused)")
+    page.get_by_role("button", name="Previous frame").click()
+    until(page, f"new Set({films}.map((film) => film.currentTime)).size === 1")
