@@ -78,11 +78,12 @@ function NewCharacter({ id }) {
     ${(attributes) => html`<input ...${attributes} type="number" min="0" step="any" value=${span[end]} onInput=${(event) => setSpan({ ...span, [end]: event.currentTarget.value })} />`}
   <//>`;
   return html`<form class="cast-new" novalidate onSubmit=${make}>
+    ${id && html`<${Shown} id=${id} wrong=${wrong("video")} onSpan=${(/** @type {Partial<typeof span>} */ change) => setSpan({ ...span, ...change })} />`}
     <${Field} id="cast-name" label=${say("cast.name")} error=${wrong("name")}>
       ${(attributes) => html`<input ...${attributes} type="text" maxlength="80" dir="auto" value=${name} onInput=${(event) => setName(event.currentTarget.value)} />`}
     <//>
     ${id
-      ? html`<${Shown} id=${id} wrong=${wrong("video")} onSpan=${(/** @type {Partial<typeof span>} */ change) => setSpan({ ...span, ...change })} />`
+      ? ""
       : html`<${Field} id="cast-clip" label=${say("cast.clip")} hint=${say("cast.clip_hint")} error=${wrong("video")}>
           ${(attributes) => html`<input ...${attributes} type="file" accept="video/*" onChange=${choose} />`}
         <//>`}

@@ -21,6 +21,7 @@ export function Strip({ video, card }) {
   const added = { extend: after, loop: value.loopS, blend: value.blendS + behind, cut: behind }[tool] ?? 0;
   const joins = tool === "blend" || tool === "cut";
   const ahead = tool === "extend" ? before : 0;
+  const beyond = tool === "extend" && !before ? after : 0;
   const whole = Math.max(length * 1.6, ahead + length + (before > 0 && tool === "extend" ? 0 : added));
   const scale = () => /** @type {any} */ (ref.current).clientWidth / whole; // px a second
   const share = (/** @type {number} */ time) => `${(time / whole) * 100}%`;
@@ -28,9 +29,9 @@ export function Strip({ video, card }) {
   const pull = (/** @type {"start" | "end"} */ edge, /** @type {number} */ by) => {
     const frames = Math.round(by * video.fps);
     if (edge === "end") {
-      const reach = value.until - (video.num_frames - 1) + Math.round((before ? 0 : after) * video.fps) + frames;
+      const reach = value.until - (video.num_frames - 1) + Math.round(beyond * video.fps) + frames;
       pulled("end", reach, video);
-    } else pulled("start", -value.from + Math.round(before * video.fps) - frames, video);
+    } else pulled("start", -value.from + Math.round(ahead * video.fps) - frames, video);
   };
   const drop = (/** @type {DragEvent} */ event) => {
     const id = event.dataTransfer?.getData("text/x-sora-video");
@@ -46,13 +47,13 @@ export function Strip({ video, card }) {
         <div class="strip-off" style=${{ insetInlineStart: 0, inlineSize: `${(cut.start / length) * 100}%` }}></div>
         <div class="strip-off" style=${{ insetInlineEnd: 0, inlineSize: `${(1 - cut.end / length) * 100}%` }}></div>
         <div class="strip-now" style=${{ insetInlineStart: `${((value.frame + 0.5) / video.num_frames) * 100}%` }}></div>
-        ${(card.edits.includes("extend_backward") || tool !== "extend") && html`<${Edge} edge="start" at=${cut.start / length} pull=${pull} scale=${scale} step=${1 / video.fps} shown=${edgeText(cut.start, before)} />`}
-        <${Edge} edge="end" at=${cut.end / length} pull=${pull} scale=${scale} step=${1 / video.fps} shown=${edgeText(length - cut.end, before ? 0 : after)} />
+        ${(card.edits.includes("extend_backward") || tool !== "extend") && html`<${Edge} edge="start" at=${cut.start / length} pull=${pull} scale=${scale} step=${1 / video.fps} shown=${edgeText(cut.start, ahead)} />`}
+        <${Edge} edge="end" at=${cut.end / length} pull=${pull} scale=${scale} step=${1 / video.fps} shown=${edgeText(length - cut.end, beyond)} />
       </div>
       ${tool === "blend" ? html`<${Gap} value=${value} scale=${scale} share=${share} />` : ""}
       ${joins && other ? html`<div class="strip-clip" style=${{ inlineSize: share(other.num_frames / other.fps) }}><${Frames} video=${other} /></div>` : ""}
       ${joins && !other ? html`<div class="strip-empty" style=${{ inlineSize: share(length) }}>${say("strip.drop")}</div>` : ""}
-      ${tool === "extend" && !before && after > 0 ? html`<div class="strip-new" style=${{ inlineSize: share(after) }}>+${seconds(after)}</div>` : ""}
+      ${beyond > 0 ? html`<div class="strip-new" style=${{ inlineSize: share(beyond) }}>+${seconds(beyond)}</div>` : ""}
       ${tool === "loop" ? html`<div class="strip-new" style=${{ inlineSize: share(value.loopS) }}>↺ ${seconds(value.loopS)}</div>` : ""}
     </div>
     ${["transition", "join"].some((name) => card.edits.includes(name)) && html`<${Bin} video=${video} card=${card} chosen=${value.other} tool=${tool} />`}
