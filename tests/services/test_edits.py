@@ -142,7 +142,7 @@ def test_parts_of_videos_are_joined_without_the_model(
     [
         ([], 400, "clips"),
         (["video_" + "0" * 32], 404, None),
-        ([{"id": "video_" + "0" * 32, "start_s": 2, "end_s": 1}], 400, "end_s"),
+        ([{"id": "video_" + "0" * 32, "start_s": 2, "end_s": 1}], 400, "clips.0.end_s"),
         ([{"id": "video_" + "0" * 32, "until": 1}], 400, None),
     ],
 )

@@ -40,7 +40,7 @@ def test_a_run_shows_its_curve_and_what_its_checkpoints_make(desk: Open) -> None
     expect(page.locator(".samples video")).to_have_count(1)
     page.get_by_text("Card", exact=True).click()
     expect(page.locator("pre")).to_have_text("# step 20")
-    page.get_by_label("Step").fill("0")
+    page.get_by_role("slider", name="Step").fill("0")
     expect(page.get_by_text("At step 10: 0 samples")).to_be_visible()
     page.get_by_role("radio", name="Gradient norm").check()
     expect(page.get_by_role("img", name="Gradient norm")).to_be_visible()

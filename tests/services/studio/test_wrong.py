@@ -30,11 +30,13 @@ def clip(service: LiveService, films: Callable[..., Any]) -> str:
 def answer(page: Page, path: str, status: int, error: dict[str, Any], **headers: str) -> None:
     """Let the next POST to a path be refused, as the service refuses."""
 
+    left = ["once"]
+
     def refuse(route: Route) -> None:
-        if route.request.method != "POST":
+        if route.request.method != "POST" or not left:
             route.fallback()
             return
-        page.unroute(path)
+        left.clear()
         body = json.dumps({"error": {"type": "invalid_request_error", "param": None} | error})
         route.fulfill(status=status, body=body, headers={"content-type": "application/json", **headers})
 
