@@ -28,7 +28,7 @@ export const TEXTS = {
   signout: ["Sign out", "Abmelden", "退出"],
   "nav.label": ["Studio", "Studio", "工作室"],
   "nav.make": ["Make", "Erstellen", "创作"],
-  "nav.queue": ["Queue", "Warteschlange", "队列"],
+  "nav.queue": ["Queue", "Aufträge", "队列"],
   "nav.gallery": ["Gallery", "Galerie", "作品"],
   "nav.video": ["Video", "Video", "视频"],
   "nav.characters": ["Characters", "Figuren", "角色"],
