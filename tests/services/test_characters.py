@@ -62,7 +62,7 @@ def test_a_character_is_kept_of_a_part_of_a_video_of_the_same_key(stage: LiveSer
     address = f"{stage.url}/v1/videos/characters"
 
     def create(owner: str = "ann", **values: Any) -> httpx.Response:
-        return httpx.post(address, json={"name": "Lu", "video": made} | values, headers=AUTH[owner], timeout=60)
+        return HTTP.post(address, json={"name": "Lu", "video": made} | values, headers=AUTH[owner], timeout=60)
 
     answer = create(start_s=1.0, end_s=1.6)
     assert answer.status_code == 200, answer.text

@@ -127,7 +127,7 @@ def test_parts_of_videos_are_joined_without_the_model(
     monkeypatch.setattr(editor.pipeline, "start", None)  # nothing is to be sampled
     whole = {"id": sources[1], "end_s": NUM_FRAMES / FPS}
     cuts: dict[str, Any] = {"clips": [{"id": sources[0], "start_s": 2 / FPS, "end_s": 6 / FPS}, whole]}
-    answer = httpx.post(f"{editor.url}/v1/videos/cuts", json=cuts, headers=AUTH["ann"])
+    answer = HTTP.post(f"{editor.url}/v1/videos/cuts", json=cuts, headers=AUTH["ann"])
     assert answer.status_code == 200, answer.text
     video = done(editor, answer.json()["id"])
     assert (video["edit"], video["num_frames"], video["prompt"]) == ("join", 4 + NUM_FRAMES, "60")
@@ -147,7 +147,7 @@ def test_parts_of_videos_are_joined_without_the_model(
     ],
 )
 def test_a_cut_of_nothing_is_refused(editor: LiveService, clips: list[Any], status: int, param: str | None) -> None:
-    answer = httpx.post(f"{editor.url}/v1/videos/cuts", json={"clips": clips}, headers=AUTH["ann"])
+    answer = HTTP.post(f"{editor.url}/v1/videos/cuts", json={"clips": clips}, headers=AUTH["ann"])
     assert answer.status_code == status, answer.text
     assert param is None or answer.json()["error"]["param"] == param
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
 from services.video.job import OPEN, Job, Status
 from tests.services.editing import AUTH, ask, moving, png
+from tests.services.http import HTTP
 from tests.services.live import LiveService, eventually
 
 from .conftest import Desk
@@ -159,7 +159,7 @@ def test_clips_are_blended_and_closed_to_a_loop_and_the_tree_knows_it(
     assert edit_of(service)["kind"] == "loop"
     page.get_by_role("link", name="Family tree").click()
     expect(page.locator(".tree-node[aria-current]")).to_contain_text("loop")
-    answered = httpx.get(f"{service.url}/v1/videos/{newest(service).id}", headers=AUTH["ann"]).json()
+    answered = HTTP.get(f"{service.url}/v1/videos/{newest(service).id}", headers=AUTH["ann"]).json()
     expect(page.locator(".tree-node")).to_have_count(service_family(service) if answered.get("sources") else 1)
 
 
