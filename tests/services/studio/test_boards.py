@@ -26,7 +26,7 @@ def test_a_curated_set_is_looked_through_by_verdict_and_words(desk: Open) -> Non
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     page.get_by_role("radio", name="All").check()
-    page.get_by_label("Search in captions").fill("block 3")
+    page.get_by_label("Search in captions").fill("block 5")
     expect(page.locator(".card")).to_have_count(2)
     with page.expect_download() as download:
         page.get_by_role("button", name="Report").click()
