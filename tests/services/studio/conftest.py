@@ -56,7 +56,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, able_run: str, able: Pipel
     defaults = {"num_inference_steps": 4, "guidance_scale": 1.0, "size": "48x32", "num_frames": 9}
     folder = tmp_path_factory.mktemp("studio")
     shown = {"footage": {"set": curated(folder / "set", clips=6)}, "training": {"run": trained(folder / "run")}}
-    api = {"viewers": ["ann"], "limits_by_owner": {"bob": {"max_waiting": 1}}}
+    api = {"viewers": ["ann"], "limits_by_owner": {"bob": {"max_waiting": 1}}, "max_upload_bytes": 2**20}
     config = config_in(folder, able_run, defaults=defaults, studio=shown, api=api)
     with LiveService(config, able, free_port()) as live:
         live.publish()
