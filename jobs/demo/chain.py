@@ -10,7 +10,7 @@ from typing import Any
 from openai import OpenAI
 from tqdm import tqdm
 
-from jobs.demo.client import make_video
+from jobs.demo.client import make_video, sign_in_secret
 from jobs.demo.cluster import LocalCluster
 from jobs.demo.config import DemoConfig
 from jobs.demo.processes import ProcessBook
@@ -80,7 +80,9 @@ def _chain(config: DemoConfig, folder: Path, s3: EmbeddedS3, cluster: LocalClust
             for name in ("sheet.png", "sheet.webp", "evaluation.json"):
                 storage.download(f"{output}/{name}", folder / when / name)
     with timed(seconds, "deploy", "serve deploy"):
-        api_url = deploy(cluster, folder, port=config.api_port, checkpoint_uri=newest, output=VIDEOS)
+        api_url = deploy(
+            cluster, folder, port=config.api_port, checkpoint_uri=newest, output=VIDEOS, data_uri=CURATED, run_uri=RUN
+        )
     with timed(seconds, "generate", f"POST {api_url}/videos: {config.prompt!r}"):
         with OpenAI(base_url=api_url, api_key=api_key) as client:
             make_video(
@@ -96,8 +98,12 @@ def _chain(config: DemoConfig, folder: Path, s3: EmbeddedS3, cluster: LocalClust
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(about, indent=1))
     _summary(about, folder, config.older_machine)
-    if config.keep:  # the key stands behind #, which no browser sends, and the page wipes it from the address
-        say(f"\nThe studio, signed in: {studio_url}#/?key={api_key}")
+    if config.keep:  # what stands behind # is sent by no browser, and the page wipes it from the address
+        with OpenAI(base_url=api_url, api_key=api_key) as client:
+            say(f"\nThe studio, signed in once within 15 minutes: {studio_url}#/?once={sign_in_secret(client)}")
+            say(f"afterwards {studio_url} asks for a key: {folder / 'api_key'} holds one")
+    else:
+        say(f"\nThe studio was at {studio_url}: make demo KEEP=1 leaves the servers up and signs in")
 
 
 def _api_key(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import cast
 
 from openai import OpenAI
 from openai.types import Video
@@ -29,3 +30,9 @@ def make_video(client: OpenAI, path: Path, *, prompt: str, size: str, num_frames
         raise SoraError(f"{video.id} {video.status}: {video.error.message if video.error else 'no reason given'}")
     client.videos.download_content(video.id).write_to_file(path)
     return video
+
+
+def sign_in_secret(client: OpenAI) -> str:
+    """What signs a browser in once, as the client's owner."""
+    answer = cast(dict[str, str], client.post("/sign_ins", cast_to=object))
+    return answer["secret"]

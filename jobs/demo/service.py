@@ -14,12 +14,16 @@ from sora_core.errors import SoraError
 ROOT = Path(__file__).parents[2]
 
 
-def deploy(cluster: LocalCluster, folder: Path, *, port: int, checkpoint_uri: str, output: str) -> str:
-    """``serve deploy`` of the service's own file with this machine's places filled in; returns the API's URL."""
+def deploy(
+    cluster: LocalCluster, folder: Path, *, port: int, checkpoint_uri: str, output: str, data_uri: str, run_uri: str
+) -> str:
+    """``serve deploy`` of the service's own file with this machine's places filled in; returns the API's URL. The
+    studio shows the curated set and the run to the demo's key."""
     settings = yaml.safe_load((ROOT / "services" / "video" / "serve.yaml").read_text())
     settings["http_options"] |= {"host": "127.0.0.1", "port": port}
     settings["applications"][0]["args"] |= {
         "checkpoint": checkpoint_uri, "output": output, "ledger": f"sqlite:///{folder / 'ledger.sqlite'}",
+        "api": {"viewers": ["demo"]}, "studio": {"footage": {"demo": data_uri}, "training": {"demo": run_uri}},
         "webhooks": {"outbound": {"allowed_networks": ["127.0.0.0/8"]}},  # so that they can be tried on this machine
     }  # fmt: skip
     path = folder / "serve.yaml"

@@ -14,6 +14,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from services.video import asgi, studio
 from services.video.accounts.keys import Keyring, KeyStore
 from services.video.accounts.routes import router as admin
+from services.video.accounts.sign_ins import router as sign_ins
+from services.video.boards.routes import Boards
+from services.video.boards.routes import router as boards
 from services.video.cached import Cached, CachedEach
 from services.video.config import ServiceConfig, hash_key
 from services.video.errors import ApiError
@@ -74,6 +77,7 @@ def create_app(
     turns = Turns(config.api.max_intakes, config.api.max_intakes_per_key, _WAITING_INTAKES)
     watch = Watch(partial(jobs_of, ledger))
     app.state.service = Service(config, ledger, Intake(config, ledger), numbers, keyring, backlog, line, turns, watch)
+    app.state.boards = Boards(config.studio)
     app.state.asking = provenance.Asking(app.state.service)
     # Names under /videos come before /videos/{video_id}, which would take them for ids.
     for router in (
@@ -89,6 +93,8 @@ def create_app(
         moderations.router,
         webhooks,
         admin,
+        sign_ins,
+        boards,
         status.router,
         scraped,
     ):

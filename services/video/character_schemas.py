@@ -1,18 +1,30 @@
 """Characters as they go over the wire: kept from a clip, and named by the prompts of videos."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from services.video.edit_schemas import SourceVideo
 from services.video.ledger.cast import Character as KnownCharacter
+from services.video.limits import Moment
+from services.video.schemas import wrong
 
 
 class CreateCharacter(BaseModel):
-    """The body of ``POST /v1/videos/characters``, beside its file."""
+    """The body of ``POST /v1/videos/characters``; ``video`` is a file, or a video of the same key by id."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: str = Field(min_length=1, max_length=80, description="how prompts call it")
+    video: SourceVideo | None = Field(default=None, description="what shows it: a file, or a video of this key by id")
+    start_s: Moment = Field(default=0, description="where in it the subject is seen, in seconds")
+    end_s: Moment | None = Field(default=None, description="until when")
+
+    @model_validator(mode="after")
+    def _check_span(self) -> Self:
+        if self.end_s is not None and self.end_s <= self.start_s:
+            raise wrong("end_s", f"{self.end_s:g} must be after start_s = {self.start_s:g}")
+        return self
 
 
 class Character(BaseModel):

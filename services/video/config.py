@@ -11,6 +11,8 @@ from sora_core.errors import ConfigError
 from sora_core.shipped import TINY
 
 KEYS_VARIABLE = "SORA_API_KEYS"
+BOARD_NAME = r"^[\w.-]{1,100}$"
+BoardName = Annotated[str, Field(pattern=BOARD_NAME)]
 
 
 class Settings(BaseModel):
@@ -55,6 +57,7 @@ class ApiSettings(Settings):
     keys: dict[str, str] = {}
     metrics_key: str | None = Field(default=None, description="SHA-256 (hex) of a key without which /metrics is closed")
     admins: tuple[str, ...] = Field(default=(), description="owners whose keys above may also administer")
+    viewers: tuple[str, ...] = Field(default=(), description="owners whose keys above may see footage and training")
     aliases: tuple[str, ...] = ()
     max_intakes: int = Field(
         default=8, ge=1, description="requests that a replica reads pictures and videos of at once"
@@ -116,10 +119,15 @@ class WebhookSettings(Settings):
 
 class StudioSettings(Settings):
     """The page at ``/studio/``. ``servers`` are origins of further servers that it may speak with, such as
-    https://other.example; they must allow this one's origin."""
+    https://other.example; they must allow this one's origin. ``footage`` and ``training`` name outputs of curation and
+    of training runs by their URIs, which keys with the scope ``data`` may look at."""
 
     enabled: bool = True
     servers: tuple[Annotated[str, Field(pattern=r"^https?://[\w.\[\]:-]+$")], ...] = ()
+    footage: dict[BoardName, str] = {}
+    training: dict[BoardName, str] = {}
+    link_s: float = Field(default=900.0, gt=0, description="how long a link that signs in once may be used")
+    session_s: float = Field(default=12 * 3600.0, gt=0, description="how long whom it signed in stays so")
 
 
 class Defaults(Settings):

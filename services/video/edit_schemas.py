@@ -4,7 +4,21 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from services.video.limits import AspectRatio, Fps, Id, Moment, NumFrames, Pixels, Prompt, Seconds, Size, Strength
+from services.video.limits import (
+    AspectRatio,
+    Fps,
+    Id,
+    ModelName,
+    Moment,
+    MorePrompt,
+    NumFrames,
+    Pixels,
+    Priority,
+    Prompt,
+    Seconds,
+    Size,
+    Strength,
+)
 from services.video.schemas import ImageReference, Wish, as_reference, wrong
 
 DEFAULT_STRENGTH = 0.7
@@ -108,6 +122,50 @@ class JoinVideos(Wish):
     @property
     def source_ids(self) -> list[str]:
         return [video.id for video in self.videos]
+
+
+class Cut(BaseModel):
+    """A video of the same key, or the part of it between two times."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    id: Id
+    start_s: Moment = Field(default=0, description="where it begins, in seconds")
+    end_s: Moment | None = Field(default=None, description="where it ends")
+
+    @model_validator(mode="after")
+    def _check_span(self) -> Self:
+        if self.end_s is not None and self.end_s <= self.start_s:
+            raise wrong("end_s", f"{self.end_s:g} must be after start_s = {self.start_s:g}")
+        return self
+
+
+def _as_cut(value: Any) -> Any:
+    """A bare id means the whole video."""
+    return {"id": value} if isinstance(value, str) else value
+
+
+class CutVideos(BaseModel):
+    """The body of ``POST /v1/videos/cuts``: parts of videos one after another, at the first one's rate and size. One
+    alone is a video made shorter. No model is run."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    clips: tuple[Annotated[Cut, BeforeValidator(_as_cut)], ...] = Field(min_length=1, max_length=16)
+    prompt: MorePrompt = Field(default="", description="what the new video is called by; the first one's otherwise")
+    model: ModelName | None = None
+    priority: Priority = 0
+
+
+class CutWish(Wish):
+    """A cut as a wish: its words are those of its first clip unless it has some of its own."""
+
+    prompt: MorePrompt
+    clips: tuple[Cut, ...]
+
+    @property
+    def source_ids(self) -> list[str]:
+        return list(dict.fromkeys(clip.id for clip in self.clips))
 
 
 class EditStill(Wish):

@@ -57,6 +57,7 @@ class NewJob:
     priority: int
     queued_as: float
     made: list[str] | None = None
+    stage: Stage = Stage.SAMPLE
     expires_at: float | None = None
     deadline_at: float | None = None
     predicted_s: float | None = None

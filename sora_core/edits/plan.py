@@ -1,12 +1,14 @@
 """From an edit to the windows that make it: each a clip that the model can hold, all of them known before any work."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from sora_core.edits.spec import (
     Edit,
     Extend,
     Interpolate,
+    Join,
     Keyframes,
     Loop,
     Outpaint,
@@ -86,6 +88,8 @@ def plan_windows(edit: Edit, sources: Sequence[PixelShape], room: Room) -> Plan:
             return _repaint(edit, sources, room)
         case Outpaint():
             return _outpaint(edit, _one(sources), room)
+        case Join():
+            return _join(sources)
 
 
 def _keyframes(edit: Keyframes, sources: Sequence[PixelShape], room: Room) -> Plan:
@@ -141,6 +145,14 @@ def _transition(edit: Transition, sources: Sequence[PixelShape], room: Room) -> 
     film = PixelShape(a.frames + new + b.frames, a.height, a.width)
     windows = tuple(forward(a.frames, new, a.frames, b.frames, film, room))
     return Plan(film, (Layer(a), Layer(b, at=a.frames + new)), windows)
+
+
+def _join(sources: Sequence[PixelShape]) -> Plan:
+    if not sources or len({(source.height, source.width) for source in sources}) > 1:
+        raise InputError(f"clips of {[str(source) for source in sources]}: give one or more of one size")
+    starts = accumulate((source.frames for source in sources), initial=0)
+    layers = tuple(Layer(source, at=at) for source, at in zip(sources, starts, strict=False))
+    return Plan(replace(sources[0], frames=sum(source.frames for source in sources)), layers, ())
 
 
 def _interpolate(edit: Interpolate, source: PixelShape, room: Room) -> Plan:

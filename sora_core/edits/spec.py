@@ -96,7 +96,12 @@ class Outpaint:
     left: int
 
 
-Edit = Keyframes | Extend | Loop | Transition | Interpolate | Restyle | Repaint | Outpaint
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Sources of one size, one after another. Nothing is made, so any model will do, and none is run."""
+
+
+Edit = Keyframes | Extend | Loop | Transition | Interpolate | Restyle | Repaint | Outpaint | Join
 
 _KINDS: Mapping[str, type[Edit]] = MappingProxyType(
     {
@@ -108,6 +113,7 @@ _KINDS: Mapping[str, type[Edit]] = MappingProxyType(
         "restyle": Restyle,
         "repaint": Repaint,
         "outpaint": Outpaint,
+        "join": Join,
     }
 )
 
@@ -133,7 +139,10 @@ LEARNED_FROM: Mapping[str, frozenset[str]] = MappingProxyType(
 
 
 def ability(edit: Edit) -> str | None:
-    """The name, among those of `LEARNED_FROM`, of what an edit asks of a model; None for one of words alone."""
+    """The name, among those of `LEARNED_FROM`, of what an edit asks of a model; None for one of words alone, or of
+    sources alone."""
+    if isinstance(edit, Join):
+        return None
     if isinstance(edit, Keyframes):
         if not edit.indices:
             return None

@@ -54,6 +54,28 @@ def kept(stage: LiveService, clip: bytes) -> Iterator[str]:
     at(stage, f"/{answer.json()['id']}", "DELETE")
 
 
+def test_a_character_is_kept_of_a_part_of_a_video_of_the_same_key(stage: LiveService, clip: bytes) -> None:
+    stage.work()
+    made = ask(stage, "/edits", {"video": clip}, prompt="x", strength=0.1)
+    eventually(lambda: (job := stage.ledger.get(made)) and job.result is not None)
+    stage.rest()
+    address = f"{stage.url}/v1/videos/characters"
+
+    def create(owner: str = "ann", **values: Any) -> httpx.Response:
+        return HTTP.post(address, json={"name": "Lu", "video": made} | values, headers=AUTH[owner], timeout=60)
+
+    answer = create(start_s=1.0, end_s=1.6)
+    assert answer.status_code == 200, answer.text
+    character = stage.ledger.cast.character(answer.json()["id"], "ann")
+    assert character is not None
+    assert character.shape.frames == 5  # 0.6 s at 8 a second, as many as whole latents hold
+    at(stage, f"/{character.id}", "DELETE")
+    assert create(owner="bob").status_code == 404
+    assert create(start_s=2, end_s=1).json()["error"]["param"] == "end_s"
+    assert create(start_s=99).json()["error"]["param"] == "start_s"
+    assert create(video=None).json()["error"]["code"] == "missing_parameter"
+
+
 def test_a_character_is_shown_to_the_videos_that_name_it_and_to_no_other(
     stage: LiveService, kept: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,44 @@ def test_every_edit_and_plain_prompts_run_in_one_batch(
     assert not any(Path(work_folder(editor.config.output, video_id)).exists() for video_id in ids)
 
 
+def test_parts_of_videos_are_joined_without_the_model(
+    editor: LiveService, films: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colours = [np.full((NUM_FRAMES, *SIZE, 3), value, np.uint8) for value in (60, 200)]
+    sources = [
+        ask(editor, "/extensions", {"video": films(colour).read_bytes()}, num_frames=4, prompt=f"{colour[0, 0, 0, 0]}")
+        for colour in colours
+    ]
+    for source in sources:
+        done(editor, source)
+    monkeypatch.setattr(editor.pipeline, "start", None)  # nothing is to be sampled
+    whole = {"id": sources[1], "end_s": NUM_FRAMES / FPS}
+    cuts: dict[str, Any] = {"clips": [{"id": sources[0], "start_s": 2 / FPS, "end_s": 6 / FPS}, whole]}
+    answer = HTTP.post(f"{editor.url}/v1/videos/cuts", json=cuts, headers=AUTH["ann"])
+    assert answer.status_code == 200, answer.text
+    video = done(editor, answer.json()["id"])
+    assert (video["edit"], video["num_frames"], video["prompt"]) == ("join", 4 + NUM_FRAMES, "60")
+    assert sorted(video["sources"]) == sorted(sources)
+    seen = frames_of(editor, video["id"], tmp_path).mean((1, 2, 3))
+    assert (seen[:4] < 70).all()
+    assert (seen[4:] > 190).all()
+
+
+@pytest.mark.parametrize(
+    ("clips", "status", "param"),
+    [
+        ([], 400, "clips"),
+        (["video_" + "0" * 32], 404, None),
+        ([{"id": "video_" + "0" * 32, "start_s": 2, "end_s": 1}], 400, "clips.0.end_s"),
+        ([{"id": "video_" + "0" * 32, "until": 1}], 400, None),
+    ],
+)
+def test_a_cut_of_nothing_is_refused(editor: LiveService, clips: list[Any], status: int, param: str | None) -> None:
+    answer = HTTP.post(f"{editor.url}/v1/videos/cuts", json={"clips": clips}, headers=AUTH["ann"])
+    assert answer.status_code == status, answer.text
+    assert param is None or answer.json()["error"]["param"] == param
+
+
 def test_what_is_kept_is_the_sources_own_and_sounds_at_its_time(
     editor: LiveService, films: Callable[..., Path], tmp_path: Path
 ) -> None:

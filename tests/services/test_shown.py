@@ -19,7 +19,7 @@ def test_a_model_that_starts_from_pictures_says_so_and_is_served(tmp_path: Path,
     with LiveService(config, Pipeline.load(folder, "cpu"), unused_port) as service:
         service.publish()
         (card,) = service.ledger.roster.model_cards()
-        assert (card["inputs"], card["edits"]) == (["image"], ["first_frame", "extend_forward", "interpolate"])
+        assert (card["inputs"], card["edits"]) == (["image"], ["first_frame", "extend_forward", "interpolate", "join"])
         small: dict[str, Any] = {"size": "48x32", "num_frames": 5}
         error = post(service, "", **small).json()["error"]
         assert (error["code"], error["param"]) == ("unsupported", "input_reference")

@@ -4,6 +4,9 @@
 /** @typedef {import("./types.js").ModelCard} ModelCard */
 /** @typedef {import("./types.js").Character} Character */
 /** @typedef {import("./types.js").ServiceStatus} ServiceStatus */
+/** @typedef {import("./types.js").FootageTotals} FootageTotals */
+/** @typedef {import("./types.js").FootageClipList} FootageClipList */
+/** @typedef {import("./types.js").TrainingRunDetails} TrainingRunDetails */
 
 /** What the server says when it refuses, or that it can't be reached (status 0). */
 export class ApiError extends Error {
@@ -114,6 +117,10 @@ export class Client {
   join(wish) {
     return this.make("/videos/transitions", wish);
   }
+  /** @param {Record<string, any>} wish */
+  cut(wish) {
+    return this.make("/videos/cuts", wish);
+  }
   /** @param {string} id @param {Record<string, any>} wish */
   remix(id, wish) {
     return this.make(`/videos/${encodeURIComponent(id)}/remix`, wish);
@@ -150,13 +157,41 @@ export class Client {
   characters() {
     return this.json("GET", "/videos/characters");
   }
-  /** @param {string} name @param {Blob} video @returns {Promise<Character>} */
-  createCharacter(name, video) {
-    return this.json("POST", "/videos/characters", { values: { name, video } });
+  /** @param {{ name: string, video: Blob | { id: string }, start_s?: number, end_s?: number }} wish @returns {Promise<Character>} */
+  createCharacter(wish) {
+    return this.json("POST", "/videos/characters", { values: wish });
   }
   /** @param {string} id */
   removeCharacter(id) {
     return this.json("DELETE", `/videos/characters/${encodeURIComponent(id)}`);
+  }
+  /** @returns {Promise<{ secret: string }>} the key of a session, for one that signs in once */
+  redeem() {
+    return this.json("POST", "/sign_ins/redeem");
+  }
+  /** @param {string} path @param {Record<string, any>} [query] @param {AbortSignal} [signal] @returns {Promise<Blob>} */
+  async file(path, query, signal) {
+    return (await this.send("GET", path, { query, signal })).blob();
+  }
+  /** @returns {Promise<{ data: { id: string, uri: string }[] }>} curated sets */
+  footage() {
+    return this.json("GET", "/footage");
+  }
+  /** @param {string} name @returns {Promise<FootageTotals>} */
+  footageTotals(name) {
+    return this.json("GET", `/footage/${encodeURIComponent(name)}`);
+  }
+  /** @param {string} name @param {Record<string, any>} query @returns {Promise<FootageClipList>} */
+  footageClips(name, query) {
+    return this.json("GET", `/footage/${encodeURIComponent(name)}/clips`, { query });
+  }
+  /** @returns {Promise<{ data: { id: string, uri: string }[] }>} training runs */
+  runs() {
+    return this.json("GET", "/training");
+  }
+  /** @param {string} name @returns {Promise<TrainingRunDetails>} */
+  run(name) {
+    return this.json("GET", `/training/${encodeURIComponent(name)}`);
   }
 }
 

@@ -19,14 +19,14 @@ export function link(video, variant) {
   return address.href;
 }
 
-/** @param {string} id @param {string} variant @returns {Fetched} */
-function take(id, variant) {
-  const name = `${client().base} ${id} ${variant}`;
+/** @param {string} path @param {Record<string, any>} query @returns {Fetched} a file that needs the key */
+function take(path, query) {
+  const name = `${client().base} ${path} ${JSON.stringify(query)}`;
   let entry = fetched.get(name);
   if (entry) fetched.delete(name); // comes back as the newest
   else {
     const abort = new AbortController();
-    const url = client().content(id, variant, abort.signal).then((blob) => URL.createObjectURL(blob));
+    const url = client().file(path, query, abort.signal).then((blob) => URL.createObjectURL(blob));
     entry = { url, users: 0, abort };
     url.catch(() => fetched.delete(name));
   }
@@ -46,20 +46,22 @@ function give(entry) {
   }
 }
 
+/** @typedef {{ url: string | null, failed: boolean }} Loaded */
+
 /**
  * The address of a file, once there is one; it stays valid while the view is shown.
- * @param {Video | null | undefined} video @param {"video" | "thumbnail" | "spritesheet"} variant @param {boolean} [wanted]
- * @returns {{ url: string | null, failed: boolean }}
+ * @param {string | null} path null while none is wanted
+ * @param {Record<string, any>} query
+ * @param {string | null} [direct] a link that needs no key
+ * @returns {Loaded}
  */
-export function useMedia(video, variant, wanted = true) {
+function useLoaded(path, query, direct = null) {
+  const name = `${path} ${JSON.stringify(query)}`;
   const [got, setGot] = useState({ name: "", url: /** @type {string | null} */ (null), failed: false });
-  const ready = Boolean(wanted && video?.status === "completed");
-  const name = `${video?.id} ${variant}`;
   useEffect(() => {
-    if (!ready || !video) return;
-    const direct = link(video, variant);
+    if (!path) return;
     if (direct) return setGot({ name, url: direct, failed: false });
-    const entry = take(video.id, variant);
+    const entry = take(path, query);
     let here = true;
     entry.url.then(
       (url) => here && setGot({ name, url, failed: false }),
@@ -69,6 +71,27 @@ export function useMedia(video, variant, wanted = true) {
       here = false;
       give(entry);
     };
-  }, [name, ready]);
-  return ready && got.name === name ? got : { url: null, failed: false };
+  }, [name]);
+  return path && got.name === name ? got : { url: null, failed: false };
+}
+
+/**
+ * A file of a video.
+ * @param {Video | null | undefined} video @param {"video" | "thumbnail" | "spritesheet"} variant @param {boolean} [wanted]
+ * @returns {Loaded}
+ */
+export function useMedia(video, variant, wanted = true) {
+  const ready = wanted && video?.status === "completed" ? video : null;
+  const path = ready && `/videos/${encodeURIComponent(ready.id)}/content`;
+  return useLoaded(path, { variant }, ready && link(ready, variant));
+}
+
+/** Any other file of the API. @param {string | null} path @param {Record<string, any>} [query] @returns {Loaded} */
+export const useFile = (path, query = {}) => useLoaded(path, query);
+
+/** @param {string} path @param {string} name keep a file that needs the key, under a name */
+export async function download(path, name) {
+  const url = URL.createObjectURL(await client().file(path));
+  Object.assign(document.createElement("a"), { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
 }

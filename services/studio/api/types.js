@@ -5,6 +5,40 @@
  * @property {number} created_at
  * @property {string} name
  */
+/** @typedef {Object} FootageClip
+ * @property {string} place
+ * @property {"footage.clip"} object
+ * @property {string} clip_id
+ * @property {string} uri
+ * @property {number | null} start_s
+ * @property {number | null} end_s
+ * @property {string} status
+ * @property {string | null} reason
+ * @property {string | null} caption
+ * @property {string | null} licence
+ * @property {number | null} fps
+ * @property {number | null} frames
+ * @property {number | null} width
+ * @property {number | null} height
+ * @property {Record<string, any>} scores
+ * @property {boolean} preview
+ */
+/** @typedef {Object} FootageClipList
+ * @property {"list"} object
+ * @property {(FootageClip)[]} data
+ * @property {boolean} has_more
+ * @property {string | null} first_id
+ * @property {string | null} last_id
+ */
+/** @typedef {Object} FootageTotals
+ * @property {string} id
+ * @property {"footage.totals"} object
+ * @property {string} uri
+ * @property {(Reason)[]} objects
+ * @property {(Reason)[]} clips
+ * @property {number} seconds
+ * @property {boolean} has_report
+ */
 /** @typedef {Object} ModelCard
  * @property {string} id
  * @property {"video.model"} object
@@ -22,6 +56,8 @@
  * @property {number} max_tokens
  * @property {number} max_side_tokens
  * @property {number} token_budget
+ * @property {string} text_encoder
+ * @property {number | null} max_prompt_tokens
  * @property {string} default_size
  * @property {number} default_num_frames
  * @property {number} default_num_inference_steps
@@ -31,6 +67,11 @@
  * @property {number} waiting
  * @property {number | null} wait_s
  * @property {number} token_steps_per_s
+ */
+/** @typedef {Object} Reason
+ * @property {string} status
+ * @property {string | null} reason
+ * @property {number} count
  */
 /** @typedef {Object} ServiceLimits
  * @property {number} max_outputs
@@ -44,9 +85,25 @@
  * @property {string} object
  * @property {QueueState} queue
  * @property {ServiceLimits} limits
+ * @property {(string)[]} scopes
  * @property {boolean} enhance_prompt
  */
 /** @typedef {"queued" | "in_progress" | "completed" | "failed"} Status */
+/** @typedef {Object} TrainingCheckpoint
+ * @property {number} step
+ * @property {(string)[]} files
+ */
+/** @typedef {Object} TrainingCurves
+ * @property {(number)[]} step
+ * @property {Record<string, any>} values
+ */
+/** @typedef {Object} TrainingRunDetails
+ * @property {string} id
+ * @property {"training.run"} object
+ * @property {string} uri
+ * @property {TrainingCurves} curves
+ * @property {(TrainingCheckpoint)[]} checkpoints
+ */
 /** @typedef {Object} Video
  * @property {string} id
  * @property {"video"} object
@@ -71,16 +128,26 @@
  * @property {number} num_inference_steps
  * @property {number} priority
  * @property {string | null} revised_prompt
+ * @property {boolean} truncated
  * @property {string | null} edit
  * @property {number | null} started_at
  * @property {number | null} queue_position
  * @property {number | null} predicted_end_at
+ * @property {number | null} inference_time_s
  * @property {(string)[]} siblings
  * @property {(string)[]} characters
+ * @property {(string)[]} sources
+ * @property {VideoLinks | null} links
  */
 /** @typedef {Object} VideoError
  * @property {string} code
  * @property {string} message
+ */
+/** @typedef {Object} VideoLinks
+ * @property {string} video
+ * @property {string} thumbnail
+ * @property {string} spritesheet
+ * @property {number} expires_at
  */
 /** @typedef {Object} VideoList
  * @property {"list"} object

@@ -19,7 +19,7 @@ export function Card({ video }) {
   return html`<article class="card" onPointerEnter=${() => setPointed(true)} onPointerLeave=${() => setPointed(false)}>
     <a class="card-picture" href=${to("video", video.id)} aria-label=${name} onFocus=${() => setPointed(true)} onBlur=${() => setPointed(false)}>
       <${Thumb} video=${video} playing=${pointed} />
-      ${isOpen(video) && html`<div class="card-making"><span>${stateOf(video)}</span><${Progress} value=${video.progress} label=${say("queue.progress")} /></div>`}
+      ${isOpen(video) && html`<div class="card-making"><span>${stateOf(video)}</span><${Progress} value=${video.progress} label=${say("queue.progress_of", { prompt: name })} /></div>`}
       ${video.status === "failed" && html`<div class="card-failed">${failure(video)}</div>`}
       <span class="card-length">${lengthOf(video)}</span>
     </a>

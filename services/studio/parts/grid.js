@@ -17,8 +17,8 @@ export function layoutOf(width) {
   return { columns, row: Math.round((cell * 9) / 16) + WORDS + GAP };
 }
 
-/** @param {{ videos: import("../api/types.js").Video[], onEnd?: () => void, label: string }} props */
-export function Grid({ videos, onEnd, label }) {
+/** @param {{ videos: { id: string }[], onEnd?: () => void, label: string, Item?: any }} props ``Item`` draws one, a Card unless told */
+export function Grid({ videos, onEnd, label, Item = Card }) {
   const ref = useRef(null);
   const [size, setSize] = useState({ width: 0, top: 0, height: 800 });
   useLayoutEffect(() => {
@@ -60,7 +60,7 @@ export function Grid({ videos, onEnd, label }) {
         insetInlineStart: `calc((100% + ${GAP}px) / ${columns} * ${place % columns})`,
         inlineSize: `calc((100% + ${GAP}px) / ${columns} - ${GAP}px)`,
       };
-      return html`<li key=${video.id} style=${style} aria-setsize=${videos.length} aria-posinset=${place + 1}><${Card} video=${video} /></li>`;
+      return html`<li key=${video.id} style=${style} aria-setsize=${videos.length} aria-posinset=${place + 1}><${Item} video=${video} /></li>`;
     })}
   </ul>`;
 }

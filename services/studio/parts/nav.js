@@ -18,8 +18,8 @@ export function Nav({ view }) {
   const [settings, setSettings] = useState(false);
   const open = useStore(library, (value) => shown(value).filter(isOpen).length);
   const online = useStore(library, (value) => value.online);
-  const cards = useStore(session, (value) => value.cards);
-  const offered = Object.entries(VIEWS).filter(([, entry]) => entry.icon && (!entry.needs || entry.needs(cards)));
+  const known = useStore(session);
+  const offered = Object.entries(VIEWS).filter(([, entry]) => entry.icon && (!entry.needs || entry.needs(known)));
   return html`<nav class="nav" aria-label=${say("nav.label")}>
     <a class="nav-mark" href=${to("make")} aria-label="Studio"><img src="icon.svg" alt="" width="32" height="32" /></a>
     <ul>

@@ -1,5 +1,5 @@
 // Small parts that every view is made of. Each names what it does to a screen reader.
-import { html, useEffect, useRef } from "../vendor/preact-htm.js";
+import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
 import { dismiss, notices } from "../state/notices.js";
 import { useStore } from "../state/store.js";
 import { say } from "../text/i18n.js";
@@ -55,6 +55,17 @@ export function Slider({ id, label, value, min, max, step, shown, onInput, disab
     <input id=${id} type="range" min=${min} max=${max} step=${step} value=${value} disabled=${disabled}
       aria-valuetext=${String(shown)} onInput=${(event) => onInput(Number(event.currentTarget.value))} />
   </div>`;
+}
+
+/** A number that counts when its field is left: what is being typed stays, however often the view is drawn meanwhile. */
+export function NumberInput({ value, onCommit, ...attributes }) {
+  const [typed, setTyped] = useState(/** @type {string | null} */ (null));
+  const commit = (/** @type {any} */ event) => {
+    setTyped(null);
+    onCommit(Number(event.currentTarget.value));
+  };
+  return html`<input ...${attributes} type="number" value=${typed ?? value} onInput=${(/** @type {any} */ event) => setTyped(event.currentTarget.value)}
+    onChange=${commit} onBlur=${() => setTyped(null)} />`;
 }
 
 export function Switch({ id, label, checked, onChange, hint }) {

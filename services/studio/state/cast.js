@@ -15,9 +15,9 @@ export async function loadCast() {
   }
 }
 
-/** @param {string} name @param {Blob} clip */
-export async function addCharacter(name, clip) {
-  const made = await client().createCharacter(name, clip);
+/** @param {{ name: string, video: Blob | { id: string }, start_s?: number, end_s?: number }} wish */
+export async function addCharacter(wish) {
+  const made = await client().createCharacter(wish);
   cast.set((value) => ({ ...value, list: [made, ...value.list] }));
   return made;
 }

@@ -5,7 +5,7 @@ import { createStore } from "./store.js";
 
 /** @typedef {import("../api/types.js").Video} Video */
 /** @typedef {import("../api/types.js").ModelCard} ModelCard */
-/** @typedef {"extend" | "loop" | "blend" | "repaint" | "outpaint" | "restyle" | "rate"} Tool */
+/** @typedef {"extend" | "loop" | "blend" | "repaint" | "outpaint" | "restyle" | "rate" | "cut"} Tool */
 /**
  * ``before``, ``after``: seconds to add. ``from``, ``until``: the frames of the source that are used. ``other``: the
  * second clip of a blend. ``brush``: its width in pixels of the film; ``span``: the frames that a new shape is for.
@@ -18,7 +18,7 @@ import { createStore } from "./store.js";
 /** What each tool asks of a model: one of these among its edits. @type {Record<Tool, string[]>} */
 const NEEDS = {
   extend: ["extend_forward", "extend_backward"], loop: ["loop"], blend: ["transition"], repaint: ["repaint"],
-  outpaint: ["outpaint"], restyle: ["restyle"], rate: ["interpolate"],
+  outpaint: ["outpaint"], restyle: ["restyle"], rate: ["interpolate"], cut: ["join"],
 };
 
 /** @param {ModelCard} card @returns {Tool[]} */
@@ -77,6 +77,11 @@ export async function send(value, video) {
   const api = client();
   if (value.tool === "blend")
     return value.other ? api.join({ ...common, videos: [video.id, value.other], seconds: value.blendS }) : null;
+  if (value.tool === "cut") {
+    const cut = { id: video.id, ...part(value, video) };
+    const others = value.other ? [{ id: value.other }] : [];
+    return others.length || Object.keys(cut).length > 1 ? api.cut({ clips: [cut, ...others], prompt: common.prompt || undefined }) : null;
+  }
   if (value.tool === "loop") return api.extend({ ...source, ...part(value, video), seconds: value.loopS, loop: true });
   if (value.tool === "extend") {
     const backward = value.before > 0;

@@ -49,8 +49,19 @@ export function signOut(error = null) {
 /** Go on with the session of this tab, or with the link that opened it. */
 export async function resume() {
   const linked = fromLink();
+  if (linked?.once) return redeem(linked.once);
   const { key, server } = linked ?? JSON.parse(stored() ?? "{}");
   if (key) await signIn(key, server);
+}
+
+/** @param {string} once a secret that signs in one time */
+async function redeem(once) {
+  session.set({ phase: "looking", error: null });
+  try {
+    await signIn((await new Client(OWN, once).redeem()).secret);
+  } catch (error) {
+    session.set({ phase: "out", error: asError(error) });
+  }
 }
 
 /** Ask the server again: its queue and its limits, and models that came since. */
@@ -90,15 +101,20 @@ function plainCard({ id }) {
 }
 
 /** Whether the address is a link that signs in. */
-export const hasKey = () => keyInAddress() !== null;
-const keyInAddress = () => new URLSearchParams(location.hash.replace(/^#\/?\??/, "")).get("key");
+export const hasKey = () => Object.values(inAddress()).some(Boolean);
 
-/** @returns {{ key: string, server: string } | null} */
+/** What a link brings: a key, or a secret that is changed for one once. */
+function inAddress() {
+  const values = new URLSearchParams(location.hash.replace(/^#\/?\??/, ""));
+  return { key: values.get("key"), once: values.get("once") };
+}
+
+/** @returns {{ key: string | null, once: string | null, server: string } | null} */
 function fromLink() {
-  const key = keyInAddress();
-  if (!key) return null;
+  if (!hasKey()) return null;
+  const brought = inAddress();
   history.replaceState(null, "", location.pathname + "#/"); // the address bar and the history forget it
-  return { key, server: OWN };
+  return { ...brought, server: OWN };
 }
 
 const stored = () => {

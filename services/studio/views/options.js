@@ -1,6 +1,6 @@
 // The options of a request: those that everybody sets, and the others behind one word.
 import { html } from "../vendor/preact-htm.js";
-import { Choice, Field, Slider, Switch } from "../parts/ui.js";
+import { Choice, Field, NumberInput, Slider, Switch } from "../parts/ui.js";
 import { ASPECTS, draft, framesOf, lengthOf, longest, sizeOf } from "../state/draft.js";
 import { session } from "../state/session.js";
 import { number, say, seconds } from "../text/i18n.js";
@@ -44,8 +44,8 @@ export function ShapeOptions({ value, card, wrong, extended }) {
 function FreeSize({ value, card }) {
   const { width, height } = sizeOf(value, card);
   const side = (/** @type {"width" | "height"} */ name, /** @type {number} */ now) => html`<${Field} id=${name} label=${say(`make.${name}`)}>
-    ${(attributes) => html`<input ...${attributes} type="number" min=${card.size_multiple} step=${card.size_multiple} value=${now}
-      onChange=${(event) => draft.set({ [name]: Number(event.currentTarget.value) })} />`}
+    ${(attributes) => html`<${NumberInput} ...${attributes} min=${card.size_multiple} step=${card.size_multiple} value=${now}
+      onCommit=${(/** @type {number} */ side) => draft.set({ [name]: side })} />`}
   <//>`;
   return html`<div class="options-row narrow">${side("width", width)}<span aria-hidden="true">×</span>${side("height", height)}</div>`;
 }

@@ -8,6 +8,7 @@ import { Origin } from "../parts/origin.js";
 import { Button, Empty, IconButton, Progress } from "../parts/ui.js";
 import { cancel, find, isOpen, library, predictedEnd, remove } from "../state/library.js";
 import { recall } from "../state/draft.js";
+import { toolsOf } from "../state/edit.js";
 import { notify } from "../state/notices.js";
 import { prefs, toggleFavourite } from "../state/prefs.js";
 import { go, to } from "../state/route.js";
@@ -40,7 +41,7 @@ function Stage({ video }) {
     const end = predictedEnd(video);
     return html`<div class="stage-note making" style=${box}>
       <p class="stage-percent">${stateOf(video)}</p>
-      <${Progress} value=${video.progress} label=${say("queue.progress")} />
+      <${Progress} value=${video.progress} label=${say("queue.progress_of", { prompt: video.prompt ?? "" })} />
       <p class="hint">${end ? say("queue.left", { time: end }) : say("queue.waiting")}</p>
       <${Button} icon="close" onClick=${() => cancel(video)}>${say("queue.cancel")}<//>
     </div>`;
@@ -66,7 +67,8 @@ function About({ video }) {
 function Actions({ video }) {
   const favourite = useStore(prefs, (value) => value.favourites.includes(video.id));
   const { url } = useMedia(video, "video");
-  const extended = useStore(session, (value) => value.extended);
+  const edits = useStore(session, ({ cards }) => cards.some((card) => toolsOf(card).length > 0));
+  const casts = useStore(session, ({ cards }) => cards.some((card) => card.characters));
   const done = video.status === "completed";
   const again = () => {
     recall(video);
@@ -81,9 +83,10 @@ function Actions({ video }) {
     go("gallery");
   };
   return html`<div class="actions">
-    ${done && extended && html`<${Button} icon="cut" kind="primary" href=${to("edit", video.id)}>${say("video.edit")}<//>`}
+    ${done && edits && html`<${Button} icon="cut" kind="primary" href=${to("edit", video.id)}>${say("video.edit")}<//>`}
     <${Button} icon="remix" onClick=${again}>${say("video.recall")}<//>
     <${Button} icon="tree" href=${to("tree", video.id)}>${say("video.tree")}<//>
+    ${done && casts && html`<${Button} icon="cast" href=${to("characters", video.id)}>${say("cast.of_video")}<//>`}
     <div class="action-row">
       <${IconButton} icon="star" filled=${favourite} pressed=${favourite} label=${say("favourite")} onClick=${() => toggleFavourite(video.id)} />
       ${url && html`<${IconButton} icon="down" label=${say("download")} href=${url} download=${`${video.id}-video.mp4`} />`}
@@ -109,11 +112,23 @@ function Facts({ video }) {
   return html`<dl class="facts">${rows.map(([name, value]) => html`<div key=${name}><dt>${say(String(name))}</dt><dd dir="auto">${value}</dd></div>`)}</dl>`;
 }
 
-/** @param {{ video: Video }} props the other seeds of the same request, as far as this page knows */
+/** @param {{ video: Video }} props what the same words and settings gave from other seeds */
 function Siblings({ video }) {
-  const family = useStore(library, (value) => value.byId);
-  const first = [...family.values()].find((other) => other.siblings?.includes(video.id)) ?? video;
-  const ids = [first.id, ...(first.siblings ?? [])];
-  if (ids.length < 2) return null;
-  return html`<${Button} icon="compare" href=${to("compare", ids.join(","))}>${say("video.compare", { count: ids.length })}<//>`;
+  const byId = useStore(library, (value) => value.byId);
+  const seeds = seedsOf(video, [...byId.values()]);
+  if (seeds.length < 2) return null;
+  return html`<${Button} icon="compare" href=${to("compare", seeds.map((one) => one.id).join(","))}>${say("video.compare", { count: seeds.length })}<//>`;
+}
+
+const SAME = /** @type {const} */ (["prompt", "model", "size", "num_frames", "negative_prompt", "guidance_scale", "num_inference_steps", "edit"]);
+const MOST_SEEDS = 8;
+
+/** @param {Video} video @param {Video[]} videos itself and the nearest in time of its kind, a seed once */
+export function seedsOf(video, videos) {
+  if (video.status !== "completed" || video.edit) return [];
+  const alike = videos.filter((other) => other.status === "completed" && SAME.every((name) => other[name] === video[name]));
+  alike.sort((a, b) => Math.abs(a.created_at - video.created_at) - Math.abs(b.created_at - video.created_at));
+  const bySeed = new Map([[video.seed, video]]);
+  for (const one of alike) if (!bySeed.has(one.seed)) bySeed.set(one.seed, one);
+  return [...bySeed.values()].slice(0, MOST_SEEDS).sort((a, b) => a.seed - b.seed);
 }

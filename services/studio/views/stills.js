@@ -1,7 +1,7 @@
 // Pictures at places of the film: its first frame, its last, or any.
 import { html, useState } from "../vendor/preact-htm.js";
 import { Icon } from "../parts/icons.js";
-import { IconButton } from "../parts/ui.js";
+import { IconButton, NumberInput } from "../parts/ui.js";
 import { cardOf, draft, lengthOf } from "../state/draft.js";
 import { pictureOf } from "../state/files.js";
 import { notify } from "../state/notices.js";
@@ -98,7 +98,7 @@ function Slot({ place, still, card }) {
       <input class="heard" type="file" accept="image/png,image/jpeg,image/webp" onChange=${(event) => { take(event.currentTarget.files); event.currentTarget.value = ""; }} />
     </label>
     ${still && html`<${IconButton} icon="close" kind="small" label=${say("stills.remove", { place: label })} onClick=${() => drop(place)} />`}
-    ${typeof place === "number" && html`<input class="slot-place" type="number" aria-label=${say("stills.frame")} min="1" max=${lengthOf(draft.get(), card)} value=${place + 1}
-      onChange=${(event) => move(Math.max(0, Math.min(lengthOf(draft.get(), card), Number(event.currentTarget.value)) - 1))} />`}
+    ${typeof place === "number" && html`<${NumberInput} class="slot-place" aria-label=${say("stills.frame")} min="1" max=${lengthOf(draft.get(), card)} value=${place + 1}
+      onCommit=${(/** @type {number} */ frame) => move(Math.max(0, Math.min(lengthOf(draft.get(), card), frame) - 1))} />`}
   </div>`;
 }

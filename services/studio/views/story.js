@@ -3,7 +3,7 @@ import { html, useRef, useState } from "../vendor/preact-htm.js";
 import { ApiError } from "../api/client.js";
 import { Icon } from "../parts/icons.js";
 import { Thumb } from "../parts/thumb.js";
-import { Button, Field, IconButton, Slider } from "../parts/ui.js";
+import { Button, Field, IconButton, NumberInput, Slider } from "../parts/ui.js";
 import { cardOf, draft } from "../state/draft.js";
 import { pictureOf } from "../state/files.js";
 import { library, lookSoon, remember, shown } from "../state/library.js";
@@ -87,7 +87,7 @@ function CardFields({ card, most }) {
   return html`<li class="story-card">
     ${card.kind === "still" && html`<img src=${card.url} alt="" />`}
     <${Field} id=${at} label=${say("story.at")}>
-      ${(attributes) => html`<input ...${attributes} type="number" min="0" max=${most} step="0.1" value=${card.at} onChange=${(event) => changeCard(card.id, { at: Math.max(0, Math.min(most, Number(event.currentTarget.value))) })} />`}
+      ${(attributes) => html`<${NumberInput} ...${attributes} min="0" max=${most} step="0.1" value=${card.at} onCommit=${(/** @type {number} */ at) => changeCard(card.id, { at: Math.max(0, Math.min(most, at)) })} />`}
     <//>
     <${Field} id=${text} label=${say(card.kind === "still" ? "story.seen" : "story.words")} wide>
       ${(attributes) => html`<textarea ...${attributes} rows="2" dir="auto" value=${card.text} onInput=${(event) => changeCard(card.id, { text: event.currentTarget.value })}></textarea>`}

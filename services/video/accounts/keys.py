@@ -23,11 +23,14 @@ _LINKS = "links"
 
 
 class Scope(StrEnum):
-    """What a key is for: to make and remove things, to look at them, or to administer the service."""
+    """What a key is for: to make and remove things, to look at them, to look at footage and training, to administer the
+    service, or to sign in once and nothing else."""
 
     MAKE = "make"
     READ = "read"
+    DATA = "data"
     ADMIN = "admin"
+    SIGN_IN = "sign_in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,14 @@ class KeyStore:
             row = db.execute(sa.select(keys).where(keys.c.id == key_id)).one_or_none()
         return None if row is None else _key(row)
 
+    def redeem(self, key_id: str) -> Key | None:
+        """A key as it was, which is ended by this; None when it had ended: of several who try, one gets it."""
+        with database(self._engine, writes=True) as db:
+            open_key = (keys.c.id == key_id) & keys.c.revoked_at.is_(None)
+            ended = db.execute(keys.update().where(open_key).values(revoked_at=self._clock())).rowcount
+            row = db.execute(sa.select(keys).where(keys.c.id == key_id)).one_or_none() if ended else None
+        return None if row is None else _key(row)
+
     def secret(self, name: str) -> str:
         """A secret of the service's own, the same for all replicas; made when it is first asked for."""
         query = sa.select(service_secrets.c.secret).where(service_secrets.c.name == name)
@@ -144,7 +155,7 @@ class Keyring:
         """Who has a key, asked of the database."""
         digest = hash_key(secret)
         key = self._store.of_digest(digest)
-        caller = None if key is None else Caller(key.owner, key.id, frozenset(key.scopes))
+        caller = None if key is None else Caller(key.owner, key.id, _usable(key.scopes))
         with self._lock:
             self._seen[digest] = (self._clock() + _KNOWN_S, caller)
             while len(self._seen) > _REMEMBERED:
@@ -158,9 +169,15 @@ class Keyring:
         return self._secret
 
 
+def _usable(scopes: Sequence[str]) -> frozenset[str]:
+    """What a key itself is good for: one that signs in carries the scopes of the key that it is to be changed for."""
+    return frozenset({Scope.SIGN_IN}) if Scope.SIGN_IN in scopes else frozenset(scopes)
+
+
 def _of_config(settings: ApiSettings) -> Mapping[str, Caller]:
     plain = frozenset({Scope.MAKE, Scope.READ})
+    further = {Scope.ADMIN: settings.admins, Scope.DATA: settings.viewers}
     return {
-        digest: Caller(owner, f"config:{owner}", plain | {Scope.ADMIN} if owner in settings.admins else plain)
+        digest: Caller(owner, f"config:{owner}", plain | {scope for scope, who in further.items() if owner in who})
         for owner, digest in settings.keys.items()
     }

@@ -21,7 +21,7 @@ class CreateKey(BaseModel):
     owner: Owner
     name: str | None = Field(default=None, max_length=200, description="what tells it from the owner's others")
     scopes: list[Scope] | None = Field(
-        default=None, min_length=1, max_length=3, description="make and read unless it says otherwise"
+        default=None, min_length=1, max_length=4, description="make and read unless it says otherwise"
     )
     expires_in_s: float | None = Field(default=None, gt=0, le=1e9)
 

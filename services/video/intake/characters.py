@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from services.video.character_schemas import CreateCharacter
 from services.video.config import ServiceConfig
 from services.video.errors import ApiError, refused, unavailable
 from services.video.files import character_file
@@ -37,18 +38,18 @@ class Characters:
         self._guard = guard
         self._sources = Sources(config.api, ledger, decoders)
 
-    def create(self, owner: str, name: str, file: Path, cards: Sequence[ModelCard]) -> Character:
-        """Keep the beginning of a video, at the rate and size of the first model that can use it."""
+    def create(self, owner: str, wanted: CreateCharacter, file: Path | None, cards: Sequence[ModelCard]) -> Character:
+        """Keep the beginning of a video, or of its part, at the rate and size of the first model that can use it."""
         if not cards:
             raise unavailable("the model is still loading: try again soon", retry_after_s=5)
         able = [card for card in cards if card.characters]
         if not able:
             message = "no model is served here that was trained with reference clips of characters"
             raise ApiError(400, message, code="unsupported")
-        self._sources.check_bytes(file, VIDEO)
+        name = wanted.name
         self._guard.check_text(Asker(owner), Stage.NAME, "name", name)
         with storage.scratch() as folder:
-            path, shape = self._beginning(file, able[0], folder)
+            path, shape = self._beginning(self._shown(owner, wanted, file, folder), wanted, able[0], folder)
             self._guard.check_pictures(Asker(owner), VIDEO, frames_of(Part(path, shape), folder / "seen"))
             character = self._ledger.cast.new_character(owner, name, shape)
             character = replace(character, uri=character_file(self._config.output, character.id))
@@ -103,11 +104,24 @@ class Characters:
             message = f"the clip of {character.id} is not in the storage any more"
             raise ApiError(404, message, param=CHARACTERS, code="not_found") from error
 
-    def _beginning(self, file: Path, card: ModelCard, folder: Path) -> tuple[Path, PixelShape]:
-        """The first frames of a file, as many as a reference may have, as a local file."""
+    def _shown(self, owner: str, wanted: CreateCharacter, file: Path | None, folder: Path) -> Path:
+        """What was sent, or the film of the video that was named, as a local file."""
+        if wanted.video is not None and file is not None:
+            raise refused(VIDEO, f"parameter {VIDEO!r} is given twice: give a file or an id")
+        if wanted.video is not None:
+            return self._sources.fetch(self._sources.own(owner, wanted.video.id, VIDEO), VIDEO, folder)
+        if file is None:
+            raise refused(VIDEO, f"parameter {VIDEO!r} is required: a file, or the id of a video", "missing_parameter")
+        self._sources.check_bytes(file, VIDEO)
+        return file
+
+    def _beginning(self, file: Path, wanted: CreateCharacter, card: ModelCard, folder: Path) -> tuple[Path, PixelShape]:
+        """The first frames of a file, or of its part, as many as a reference may have, as a local file."""
         compression = Compression(card.frame_multiple)
         most = compression.pixel_frames(MAX_REFERENCE_FRAMES)
-        clip = self._sources.read(file, VIDEO, Wanted(usual(card), card.fps, 0.0, most / card.fps))
+        longest_s = wanted.start_s + most / card.fps
+        end_s = longest_s if wanted.end_s is None else min(wanted.end_s, longest_s)
+        clip = self._sources.read(file, VIDEO, Wanted(usual(card), card.fps, wanted.start_s, end_s))
         frames = media.read_film(clip.path, folder / "frames", clip.shape)
         kept = folder / "clip"
         return kept, media.write_film(kept, frames[: compression.trim_frames(min(most, len(frames)))])

@@ -23,6 +23,7 @@ from services.video.intake.prompts import Prompts, Words
 from services.video.intake.repetition import once_of, told
 from services.video.intake.sizing import clip_grid, room_of, size_clip, size_film
 from services.video.job import Idempotency, Job, Kind, NewJob, new_id
+from services.video.job import Stage as JobStage
 from services.video.ledger import Ledger
 from services.video.ledger.rates import Charge
 from services.video.ledger.tables import LedgerUnavailable
@@ -30,7 +31,7 @@ from services.video.limits import check, check_film
 from services.video.moderation.guard import Asker, Guard
 from services.video.schemas import CreateVideo, ModelCard, Wish
 from sora_core import storage
-from sora_core.edits import Edit, Interpolate
+from sora_core.edits import Edit, Interpolate, Join
 from sora_core.edits.spec import ability
 from sora_core.errors import InputError
 from sora_core.media import Limits
@@ -165,7 +166,8 @@ class Intake:
             words = size_clip(request, card, beside)
             shape = PixelShape(words.num_frames, words.height, words.width)
         material = self._materials.of(asked, shape)
-        if "text" not in card.inputs and (material is None or ability(material.edit) is None):
+        makes_nothing = material is not None and isinstance(material.edit, Join)
+        if "text" not in card.inputs and not makes_nothing and (material is None or ability(material.edit) is None):
             message = f"model {card.id!r} makes nothing from words alone; it can do: {', '.join(card.edits)}"
             raise refused(asked.starts_from, message, "unsupported")
         if material is None:
@@ -203,6 +205,7 @@ class Intake:
                     tokens=decided.sizing.batch_tokens,
                     num_steps=decided.sizing.num_evaluations,
                     priority=request.priority,
+                    stage=JobStage.SAMPLE if decided.sizing.num_windows else JobStage.DECODE,
                     made=None if decided.film is None and not decided.cast else [],
                     queued_as=now - request.priority * limits.priority_boost_s,
                     expires_at=now + limits.image_lifetime_s if kind is Kind.IMAGE else None,

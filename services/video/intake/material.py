@@ -8,7 +8,15 @@ import numpy as np
 from jaxtyping import Int16
 
 from services.video.config import ApiSettings
-from services.video.edit_schemas import DEFAULT_STRENGTH, EditStill, EditVideo, ExtendVideo, FromVideo, JoinVideos
+from services.video.edit_schemas import (
+    DEFAULT_STRENGTH,
+    CutWish,
+    EditStill,
+    EditVideo,
+    ExtendVideo,
+    FromVideo,
+    JoinVideos,
+)
 from services.video.errors import refused
 from services.video.intake import regions
 from services.video.intake.decoders import Decoders
@@ -20,13 +28,14 @@ from services.video.ledger import Ledger
 from services.video.limits import check_film
 from services.video.schemas import CreateVideo, ModelCard, Wish
 from sora_core import media
-from sora_core.edits import Edit, Extend, Interpolate, Keyframes, Loop, Outpaint, Repaint, Restyle, Transition
+from sora_core.edits import Edit, Extend, Interpolate, Join, Keyframes, Loop, Outpaint, Repaint, Restyle, Transition
 from sora_core.edits.plan import Layer
 from sora_core.errors import InputError
 from sora_core.shapes import Fit, PixelShape
 
 VIDEO, MASK_VIDEO = "video", "mask_video"
 JOINED = ("videos[0]", "videos[1]")
+CLIPS = "clips"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +64,7 @@ class Asked:
     def starts_from(self) -> str:
         """The parameter by which it is more than words."""
         if not isinstance(self.wish, CreateVideo):
-            return {JoinVideos: "videos", EditStill: IMAGE}.get(type(self.wish), VIDEO)
+            return {JoinVideos: "videos", EditStill: IMAGE, CutWish: CLIPS}.get(type(self.wish), VIDEO)
         if self.wish.loop:
             return "loop"
         return "frame_images" if self.wish.frame_images else REFERENCE
@@ -91,6 +100,8 @@ class Materials:
                 return self._extended(asked, wish)
             case JoinVideos() as wish:
                 return self._joined(asked, wish)
+            case CutWish() as wish:
+                return self._cut(asked, wish)
             case EditStill() as wish:
                 return Material(*self._stills.edited(wish, asked.files, asked.card, asked.folder), asked.card.fps)
         return None
@@ -204,6 +215,16 @@ class Materials:
         new = self._new_frames(wish, first.fps, both)
         return Material(Transition(new), [first, second], first.fps)
 
+    def _cut(self, asked: Asked, wish: CutWish) -> Material:
+        """The parts, each a file of its own: the same video may come twice."""
+        first, *others = wish.clips
+        parts = [self._clip(asked, CLIPS, first.id, span=(first.start_s, first.end_s), place="clip-0")]
+        fps, size = parts[0].fps, filling(parts[0].shape.height, parts[0].shape.width)
+        for number, cut in enumerate(others, 1):
+            span = cut.start_s, cut.end_s
+            parts.append(self._clip(asked, CLIPS, cut.id, fps=fps, fit=size, span=span, place=f"clip-{number}"))
+        return Material(Join(), parts, fps)
+
     def _new_frames(self, wish: ExtendVideo | JoinVideos, fps: float, beside: PixelShape) -> int:
         """How many frames shall be made between or beside those that are there."""
         if wish.num_frames is None and wish.seconds is None:
@@ -231,22 +252,25 @@ class Materials:
         fps: float | None = None,
         fit: Fitting | None = None,
         span: tuple[float, float | None] = (0.0, None),
+        place: str | None = None,
     ) -> Clip:
         """A source. Unless asked otherwise a video of ours keeps its rate and size; a file gets the model's rate, and
         its usual size if it can't make the file's."""
-        file = self._file(asked, param, reference)
+        file = self._file(asked, param, reference, place)
         if reference is None:
             fps = fps or asked.card.fps
             fit = fit or as_made(asked.card, asked.card.default_num_frames, asked.wish.guidance_scale)
         return self._sources.read(file, param, Wanted(fit or _as_it_is, fps, *span))
 
-    def _file(self, asked: Asked, param: str, reference: str | None) -> Path:
+    def _file(self, asked: Asked, param: str, reference: str | None, place: str | None = None) -> Path:
         """What was sent, or what a video of the same key holds, as a local file."""
         sent = asked.files.get(param)
         if sent is not None and reference is not None:
             raise refused(param, f"parameter {param!r} is given twice: give a file or an id")
         if reference is not None:
-            file = self._sources.fetch(self._sources.own(asked.owner, reference, param), param, asked.folder)
+            file = self._sources.fetch(
+                self._sources.own(asked.owner, reference, param), param, asked.folder / (place or "")
+            )
             asked.used.append(file)
             return file
         if sent is None:

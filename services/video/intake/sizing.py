@@ -80,7 +80,8 @@ def size_film(stages: Sequence[edits.Plan], fps: float, request: Wish, card: Mod
     num_steps, guidance = _sampling(request, card)
     film = stages[-1].film
     shapes = [window.shape for stage in stages for window in stage.windows]
-    tokens = max(clip_grid(card, shape.frames, shape.height, shape.width).num_tokens for shape in shapes)
+    grids = [clip_grid(card, shape.frames, shape.height, shape.width).num_tokens for shape in shapes]
+    tokens = max(grids, default=0)  # none where clips are only joined
     return Sizing(
         num_frames=film.frames,
         height=film.height,

@@ -29,7 +29,7 @@ def new_row(new: NewJob, now: float) -> dict[str, Any]:
         "cancel_requested": False,
         "created_at": now,
         "expires_at": new.expires_at,
-        "stage": Stage.SAMPLE,
+        "stage": new.stage,
         "made": new.made,
         "losses": 0,
         "deadline_at": new.deadline_at,

@@ -1,6 +1,8 @@
 """Who asks: the key of a request, its owner, and the owner's jobs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -42,7 +44,15 @@ async def service_of(request: Request) -> Service:
 
 
 TheService = Annotated[Service, Depends(service_of)]
-_ADMIN = "/v1/admin/"
+REDEEM = "/redeem"
+_OWN_SCOPES: Mapping[str, Scope] = MappingProxyType(
+    {
+        "/v1/admin/": Scope.ADMIN,
+        "/v1/footage": Scope.DATA,
+        "/v1/training": Scope.DATA,
+        f"/v1/sign_ins{REDEEM}": Scope.SIGN_IN,
+    }
+)
 _bearer = HTTPBearer(auto_error=False, description="an API key of the service")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
@@ -54,14 +64,17 @@ async def caller_of(request: Request, service: TheService, credentials: Credenti
         message = "no valid API key: send the header 'Authorization: Bearer KEY'"
         headers = {"www-authenticate": "Bearer"}
         raise ApiError(401, message, code="invalid_api_key", kind="authentication_error", headers=headers)
-    if getattr(request.scope.get("route"), "path", "").startswith(_ADMIN):
-        needed = Scope.ADMIN
-    else:
-        needed = Scope.READ if request.method in ("GET", "HEAD") else Scope.MAKE
+    needed = _needed(request)
     if needed not in caller.scopes:
         message = f"this key is for {', '.join(sorted(caller.scopes))}: {request.method} here needs {needed}"
         raise ApiError(403, message, code="insufficient_scope", kind="permission_error")
     return caller
+
+
+def _needed(request: Request) -> Scope:
+    path = getattr(request.scope.get("route"), "path", "")
+    own = next((scope for prefix, scope in _OWN_SCOPES.items() if path.startswith(prefix)), None)
+    return own or (Scope.READ if request.method in ("GET", "HEAD") else Scope.MAKE)
 
 
 async def _identified(service: Service, secret: str) -> Caller | None:

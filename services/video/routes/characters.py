@@ -6,7 +6,6 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from services.video.character_schemas import Character, CharacterList, CreateCharacter, DeletedCharacter
-from services.video.errors import refused
 from services.video.intake.material import VIDEO
 from services.video.ledger.cast import Character as KnownCharacter
 from services.video.routes.access import Owner, TheService, keyed_router
@@ -25,14 +24,12 @@ OwnCharacter = Annotated[KnownCharacter, Depends(_own_character)]
 
 @router.post("", openapi_extra=body_schema(CreateCharacter, files=(VIDEO,)))
 async def create_character(request: Request, service: TheService, owner: Owner, uploads: Uploads) -> Character:
-    """Keep the beginning of a video as what a name stands for in prompts."""
+    """Keep the beginning of a video, or of a part of it, as what a name stands for in prompts."""
     limits = service.config.api
     body = await read_body(request, limits, limits.max_upload_bytes, uploads, limits.max_video_bytes, (VIDEO,))
-    name = parse(CreateCharacter, body, files=(VIDEO,)).name
-    if VIDEO not in body.files:
-        raise refused(VIDEO, f"parameter {VIDEO!r} is required: a file", "missing_parameter")
+    wanted = parse(CreateCharacter, body, files=(VIDEO,))
     cards = service.intake.cards()
-    create = partial(service.intake.characters.create, owner, name, body.files[VIDEO], cards)
+    create = partial(service.intake.characters.create, owner, wanted, body.files.get(VIDEO), cards)
     return Character.of(await service.turns.run(owner, create))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fastapi import Request, Response
 
-from services.video.edit_schemas import EditVideo, ExtendVideo, JoinVideos, RemixVideo
+from services.video.edit_schemas import CutVideos, CutWish, EditVideo, ExtendVideo, JoinVideos, RemixVideo
 from services.video.intake.material import JOINED, MASK_VIDEO, VIDEO
 from services.video.intake.stills import MASK
 from services.video.job import Job
@@ -71,6 +71,34 @@ async def join_videos(
     wish = parse(JoinVideos, body, files=JOINED)
     accept = partial(service.intake.accept, caller.owner, wish, body.files, idempotency_key, key_id=caller.key_id)
     return await accepted(links, response, caller.owner, accept, wish.ignored)
+
+
+@router.post("/cuts", openapi_extra=body_schema(CutVideos))
+async def cut_videos(
+    request: Request,
+    response: Response,
+    service: TheService,
+    caller: TheCaller,
+    links: Shown,
+    idempotency_key: IdempotencyKey = None,
+) -> Video:
+    """Put parts of videos one after another, or make one shorter; no model is run."""
+    asked = parse(CutVideos, await read_body(request, service.config.api, service.config.api.max_upload_bytes))
+
+    def accept() -> list[Job]:
+        made = service.intake.repeated(caller.owner, asked, idempotency_key)
+        if made is not None:
+            return made
+        first = own_job(asked.clips[0].id, service, caller.owner)
+        wish = CutWish(
+            prompt=asked.prompt or first.params["prompt"],
+            model=asked.model,
+            clips=asked.clips,
+            priority=asked.priority,
+        )
+        return service.intake.accept(caller.owner, wish, None, idempotency_key, said=asked, key_id=caller.key_id)
+
+    return await accepted(links, response, caller.owner, accept)
 
 
 @router.post("/{video_id}/remix", openapi_extra=body_schema(RemixVideo))

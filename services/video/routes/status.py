@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, Field
 
-from services.video.routes.access import TheService, keyed_router
+from services.video.routes.access import TheCaller, TheService, keyed_router
 
 router = keyed_router("/service")
 
@@ -27,20 +27,22 @@ class ServiceLimits(BaseModel):
 
 
 class ServiceStatus(BaseModel):
-    """The answer of ``GET /v1/service``."""
+    """The answer of ``GET /v1/service``; ``scopes`` are those of the key that asks."""
 
     object: str = "service"
     queue: QueueState
     limits: ServiceLimits
+    scopes: list[str]
     enhance_prompt: bool = Field(description="whether a language model writes prompts out")
 
 
 @router.get("")
-def describe_service(service: TheService) -> ServiceStatus:
+def describe_service(service: TheService, caller: TheCaller) -> ServiceStatus:
     """How busy the service is, its limits, and what is switched on."""
     api, backlog = service.config.api, service.backlog()
     return ServiceStatus(
         queue=QueueState(waiting=backlog.waiting, wait_s=backlog.wait_s, token_steps_per_s=backlog.token_steps_per_s),
         limits=ServiceLimits(**{name: getattr(api, name) for name in ServiceLimits.model_fields}),
+        scopes=sorted(caller.scopes),
         enhance_prompt=api.prompt_endpoint is not None,
     )

@@ -30,7 +30,7 @@ def model_card(pipeline: Pipeline, config: ServiceConfig) -> ModelCard:
         created=int(time.time()),
         checkpoint=config.checkpoint,
         inputs=("text", *images) if words else images,
-        edits=abilities,
+        edits=(*abilities, "join"),  # which asks nothing of a model
         characters="character" in abilities,
         given=tuple(sorted(pipeline.room.given)),
         fps=pipeline.fps,

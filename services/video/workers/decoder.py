@@ -160,10 +160,11 @@ class Decoder:
                 self._device.check(error)
             ended = self._outcomes.went_wrong(job, error)
         else:
-            ended = job.window + 1 == job.num_windows
+            ended = job.window + 1 >= job.num_windows
             elapsed_s = time.perf_counter() - began
             observe_phase("decode", job, elapsed_s)
-            self._rate.did(job.tokens, elapsed_s)
+            if job.tokens:
+                self._rate.did(job.tokens, elapsed_s)
         if ended:  # else another has it, and needs its files
             tidy(self._ledger, self._config.output, job.id)
 
@@ -183,11 +184,14 @@ class Decoder:
 
     def _work_off(self, job: Job, folder: Path, tiling: Tiling | None) -> None:
         """Store what the job's latents are: its files, or a window of its film. Dropped when it isn't wanted."""
+        watch = _Watch(self._holdings, job)
+        film = self._patience.call(lambda: OpenFilm.of(job, folder, to_assemble=True))
+        if film is not None and not film.plan.windows:
+            self._finish(job, film.assembled(), film.sound, watch)
+            return
         assert job.saved is not None, f"{job.id} came without latents"
         saved = job.saved
         latent = self._patience.call(lambda: latents.read(saved, self._frames.origin))["latent"]
-        film = self._patience.call(lambda: OpenFilm.of(job, folder, to_assemble=True))
-        watch = _Watch(self._holdings, job)
         if film is None:
             self._finish(job, itertools.chain.from_iterable(self._frames.stream(latent, tiling)), None, watch)
             return

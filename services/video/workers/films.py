@@ -47,7 +47,7 @@ class OpenFilm:
         film = Film.from_json(job.params["film"])
         plan, clips, ready = _stage_at_hand(film, job.made or ())
         at_hand = len(ready)
-        shown = _Shown.by(plan, None if to_assemble and at_hand + 1 == len(plan.windows) else plan.windows[at_hand])
+        shown = _Shown.by(plan, None if to_assemble and at_hand + 1 >= len(plan.windows) else plan.windows[at_hand])
         layers = [*plan.layers, *(Layer(clip.shape) for clip in clips[len(plan.layers) :])]  # the last for a mask
         sources = [
             _frames(clip.uri, clip.shape, folder / f"clip-{index}", shown.of(layer.at, clip.shape.frames, layer.step))
@@ -73,16 +73,16 @@ class OpenFilm:
         """The window at hand as it counts."""
         return settle(self.canvas(), decoded)
 
-    def assembled(self, last: Clip) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-        """The frames of the whole film, given its last window as it counts."""
-        return assemble(self.plan, self.sources, [*self.made, last])
+    def assembled(self, *last: Clip) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+        """The frames of the whole film, given its last window as it counts, if it has any."""
+        return assemble(self.plan, self.sources, [*self.made, *last])
 
 
 def _stage_at_hand(film: Film, made: Sequence[str]) -> tuple[Plan, Sequence[StoredClip], Sequence[str]]:
     """What is made next, from which clips, and what of it is ready: the last file of a stage holds its whole film."""
     first, *later = film.stages()
     done = len(first.windows)
-    if len(made) < done:
+    if len(made) < done or not later:
         return first, film.clips, made
     return later[0], (StoredClip(made[done - 1], first.film),), made[done:]
 

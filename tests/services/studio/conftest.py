@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from sora_core.edits.spec import LEARNED_FROM
 from sora_core.pipeline import Pipeline
+from tests.services.boards import curated, trained
 from tests.services.live import KEYS, LiveService, config_in, eventually
 from tests.services.postgres import free_port
 from tests.services.tiny_model import save_tiny_checkpoint
@@ -54,7 +55,10 @@ def service(tmp_path_factory: pytest.TempPathFactory, able_run: str, able: Pipel
     """A service whose sampler works between `work` and `rest`, shared by the tests of a file."""
     defaults = {"num_inference_steps": 4, "guidance_scale": 1.0, "size": "48x32", "num_frames": 9}
     folder = tmp_path_factory.mktemp("studio")
-    with LiveService(config_in(folder, able_run, defaults=defaults), able, free_port()) as live:
+    shown = {"footage": {"set": curated(folder / "set", clips=6)}, "training": {"run": trained(folder / "run")}}
+    api = {"viewers": ["ann"], "limits_by_owner": {"bob": {"max_waiting": 1}}, "max_upload_bytes": 2**20}
+    config = config_in(folder, able_run, defaults=defaults, studio=shown, api=api)
+    with LiveService(config, able, free_port()) as live:
         live.publish()
         yield live
 

@@ -11,6 +11,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from services.video.job import Status
+from sora_core.shapes import PixelShape
 from tests.services.live import LiveService, eventually
 
 from .conftest import READY, Desk, until
@@ -158,6 +159,9 @@ def test_markup_in_a_prompt_stays_text(desk: Open, service: LiveService) -> None
     for view in ("queue", "gallery"):
         page.get_by_role("link", name=re.compile(view, re.I)).first.click()
         expect(page.get_by_text(evil).first).to_be_visible()
+    service.ledger.cast.keep_character(service.ledger.cast.new_character("ann", evil, PixelShape(5, 32, 48)), 100)
+    page.get_by_role("link", name="Characters").click()
+    expect(page.get_by_text(f"@{evil}")).to_be_visible()
     assert page.locator("img[src=x]").count() == 0
 
 
@@ -172,6 +176,7 @@ def test_everything_is_reached_by_the_keyboard_alone(desk: Open, service: LiveSe
     page.keyboard.press("Control+Enter")
     link = page.get_by_role("article").get_by_role("link", name="made without a mouse")
     link.wait_for()
+    expect(page.locator(".heard[aria-live]")).to_have_text("Done: made without a mouse")  # what a screen reader hears
     link.focus()
     page.keyboard.press("Enter")
     until(page, READY)
@@ -191,3 +196,23 @@ def test_what_is_deleted_comes_back_by_undo(desk: Open, service: LiveService) ->
     expect(page.get_by_role("article").filter(has_text="do not go")).to_have_count(0)
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_role("article").filter(has_text="do not go")).to_be_visible()
+
+
+def test_seeds_play_side_by_side_in_lock_step(desk: Open, service: LiveService) -> None:
+    page = desk().enter()
+    page.get_by_label("How many").fill("2")
+    ask(page, "twice")
+    service.work()
+    page.get_by_role("article").get_by_role("link", name="twice").nth(1).wait_for()
+    page.get_by_role("article").get_by_role("link", name="twice").first.click()
+    page.get_by_role("link", name="Compare 2 seeds").click()
+    films = "[...document.querySelectorAll('.compare video')]"
+    until(page, f"{films}.length === 2 && {films}.every((film) => film.readyState >= 2)")
+    page.get_by_role("button", name="Next frame").click()
+    until(page, f"{films}.every((film) => Math.floor(film.currentTime * 8) === 1)")
+    page.get_by_role("button", name="Play").click()
+    until(page, f"{films}.every((film) => film.currentTime > 0.4)")
+    page.get_by_role("button", name="Pause").click()
+    assert page.evaluate(f"{films}.every((film) => film.paused)")
+    page.get_by_role("button", name="Previous frame").click()
+    until(page, f"new Set({films}.map((film) => film.currentTime)).size === 1")

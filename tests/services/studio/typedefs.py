@@ -10,7 +10,10 @@ from services.video.config import ServiceConfig
 
 FILE = Path(__file__).parents[3] / "services" / "studio" / "api" / "types.js"
 # What the studio reads. Anything that these name comes along.
-READ = ("Video", "VideoList", "ModelCard", "Character", "ServiceStatus")
+READ = (
+    "Video", "VideoList", "ModelCard", "Character", "ServiceStatus", "FootageTotals", "FootageClipList",
+    "TrainingRunDetails",
+)  # fmt: skip
 _PLAIN = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
 
 

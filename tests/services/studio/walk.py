@@ -9,7 +9,7 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from playwright.sync_api import Page, sync_playwright
 from sora_core import media
 
 FPS = 8
+QUALITY = 78
+TOOLS = {"repaint": "Repaint", "enlarge": "Enlarge", "cut": "Cut and join"}
 SIZE = (1280, 720)
 BROWSERS = ("chromium", "chromium-browser")
 PICTURES = {
@@ -28,10 +30,13 @@ PICTURES = {
     "queue": "queue",
     "gallery": "gallery",
     "player": "video/{id}",
+    "compare": "compare/{id},{other}",
     "edit": "edit/{id}",
-    "tree": "tree/{id}",
+    "tree": "tree/{made}",
     "storyboard": "story",
-    "characters": "characters",
+    "characters": "characters/{id}",
+    "footage": "footage",
+    "training": "training",
 }
 
 
@@ -92,6 +97,11 @@ def stroll(page: Page, prompt: str, pause_ms: int) -> None:
     page.get_by_role("button", name="Repaint").first.click()
     pull(page, "canvas.mask", 90, 40)
     rest()
+    page.get_by_role("link", name="Gallery").click()
+    page.locator(".card:has(img) a").nth(1).click()
+    page.get_by_role("link", name="Family tree").click()
+    page.locator(".tree-node").first.wait_for()
+    rest()
 
 
 def pull(page: Page, selector: str, across: float, down: float) -> None:
@@ -120,28 +130,53 @@ def opened(url: str, key: str, **options: Any) -> Iterator[Page]:
         browser.close()
 
 
-def photograph(page: Page, folder: Path, suffix: str, video_id: str) -> None:
+def show(page: Page, view: str) -> None:
+    page.evaluate("address => { location.hash = address }", f"#/{view}")
+    page.locator("main > *").first.wait_for()
+    page.wait_for_timeout(1500)
+
+
+def photograph(page: Page, folder: Path, suffix: str, ids: Mapping[str, str]) -> None:
     for name, view in PICTURES.items():
-        page.evaluate("address => { location.hash = address }", "#/" + view.format(id=video_id))
-        page.locator("main > *").first.wait_for()
-        page.wait_for_timeout(1500)
-        page.screenshot(path=folder / f"{name}{suffix}.jpg", type="jpeg", quality=82)
+        show(page, view.format(**ids))
+        page.screenshot(path=folder / f"{name}{suffix}.jpg", type="jpeg", quality=QUALITY)
+
+
+def photograph_tools(page: Page, folder: Path, video_id: str) -> None:
+    """The editor at work: a mask that is painted, the frame dragged larger, edges pulled inwards."""
+    pulls = {"repaint": ("canvas.mask", 140, 30), "enlarge": (".grip.width", 170, 0), "cut": (".edge.end", -260, 0)}
+    for name, (what, across, down) in pulls.items():
+        show(page, "gallery")
+        show(page, f"edit/{video_id}")
+        page.get_by_role("button", name=TOOLS[name], exact=True).first.click()
+        pull(page, what, across, down)
+        page.wait_for_timeout(500)
+        page.screenshot(path=folder / f"{name}.jpg", type="jpeg", quality=QUALITY)
+
+
+def chosen(page: Page, key: str) -> dict[str, str]:
+    """What there is to show: two of the oldest films, and the newest that was made of another."""
+    listed = page.evaluate(
+        """key => fetch('/v1/videos?limit=100', { headers: { authorization: `Bearer ${key}` } })
+            .then((answer) => answer.json())""",
+        key,
+    )
+    done = [video for video in listed["data"] if video["status"] == "completed"]
+    made = next((video for video in done if video["sources"]), done[0])
+    return {"id": done[-1]["id"], "other": done[-2]["id"], "made": made["id"]}
 
 
 def main(url: str, key: str, folder: Path) -> None:
     """All pictures, at the desk in the dark, in the light, and in the hand; and the film."""
     folder.mkdir(parents=True, exist_ok=True)
     with opened(url, key, color_scheme="dark") as page:
-        listed = page.evaluate(
-            "key => fetch('/v1/videos', { headers: { authorization: `Bearer ${key}` } }).then((it) => it.json())",
-            key,
-        )
-        done = [video["id"] for video in listed["data"] if video["status"] == "completed"]
-        photograph(page, folder, "", done[0])
+        ids = chosen(page, key)
+        photograph(page, folder, "", ids)
+        photograph_tools(page, folder, ids["id"])
         page.evaluate("document.documentElement.dataset.theme = 'light'")
-        photograph(page, folder, "-light", done[0])
+        photograph(page, folder, "-light", ids)
         page.set_viewport_size({"width": 390, "height": 780})
-        photograph(page, folder, "-mobile", done[0])
+        photograph(page, folder, "-mobile", ids)
     with opened(url, key, color_scheme="dark") as page:
         recorder = Recorder(page)
         stroll(page, "a paper boat drifts down a rainy street", pause_ms=900)

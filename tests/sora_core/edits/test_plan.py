@@ -8,6 +8,7 @@ from sora_core.edits import (
     Edit,
     Extend,
     Interpolate,
+    Join,
     Keyframes,
     Loop,
     Outpaint,
@@ -49,6 +50,7 @@ EDITS: list[tuple[Edit, list[PixelShape]]] = [
     (Repaint((BOX,)), [CLIP]),
     (Repaint((BOX,), masked=True), [CLIP, PixelShape(1, 64, 64)]),
     (Outpaint(64, 112, 0, 16), [CLIP]),
+    (Join(), [CLIP, PixelShape(9, 64, 64), CLIP]),
 ]
 
 

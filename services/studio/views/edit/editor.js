@@ -10,12 +10,12 @@ import { announce } from "../../state/notices.js";
 import { go, to } from "../../state/route.js";
 import { session } from "../../state/session.js";
 import { useStore } from "../../state/store.js";
-import { say } from "../../text/i18n.js";
+import { say, sayIf } from "../../text/i18n.js";
 import { Stage } from "./stage.js";
 import { Strip } from "./strip.js";
 import { ToolOptions } from "./tools.js";
 
-const ICONS = { extend: "expand", loop: "loop", blend: "compare", repaint: "brush", outpaint: "box", restyle: "style", rate: "rate" };
+const ICONS = { extend: "expand", loop: "loop", blend: "compare", repaint: "brush", outpaint: "box", restyle: "style", rate: "rate", cut: "cut" };
 
 /** @param {{ id: string }} props */
 export function Editor({ id }) {
@@ -87,10 +87,10 @@ function Order({ video, card }) {
       ${(attributes) => html`<textarea ...${attributes} rows="3" dir="auto" value=${value.prompt} onInput=${(event) => edit.set({ prompt: event.currentTarget.value })}></textarea>`}
     <//>
     <${ToolOptions} value=${value} video=${video} card=${card} />
-    <${Field} id="edit-seed" label=${say("make.seed")} error=${wrong("seed")}>
+    ${value.tool !== "cut" && html`<${Field} id="edit-seed" label=${say("make.seed")} error=${wrong("seed")}>
       ${(attributes) => html`<input ...${attributes} type="number" min="0" value=${value.seed} placeholder=${say("make.random")} onInput=${(event) => edit.set({ seed: event.currentTarget.value })} />`}
-    <//>
+    <//>`}
     ${error && !wrong("prompt") && !wrong("seed") && html`<p class="error" role="alert">${error.unreachable ? say("offline") : error.message}</p>`}
-    <${Button} type="submit" kind="primary" icon="make" busy=${busy}>${say(`tool.${value.tool}.send`)}<//>
+    <${Button} type="submit" kind="primary" icon="make" busy=${busy}>${sayIf(`tool.${value.tool}.send`) ?? say(`tool.${value.tool}`)}<//>
   </form>`;
 }

@@ -27,7 +27,7 @@ export function Stage({ video, card, url }) {
   const grown = value.tool === "outpaint";
   const outer = { width: grown ? value.width : video.width, height: grown ? value.height : video.height };
   return html`<div class="stage">
-    <div class="stage-area" style=${{ aspectRatio: `${outer.width} / ${outer.height}` }}>
+    <div class="stage-area" style=${{ "--aspect": outer.width / outer.height }}>
       <div class="stage-film" style=${{ inlineSize: `${(video.width / outer.width) * 100}%`, blockSize: `${(video.height / outer.height) * 100}%` }}>
         <video ref=${film} src=${url} poster=${still.url} muted loop playsinline preload="auto" aria-label=${video.prompt} onPlay=${() => setPlaying(true)} onPause=${() => setPlaying(false)}></video>
         ${value.tool === "repaint" && html`<${Canvas} video=${video} value=${value} />`}
@@ -89,15 +89,21 @@ function Canvas({ video, value }) {
 /** The frame that is dragged larger; the film stays in its middle. */
 function Frame({ value, video, card }) {
   const step = card.size_multiple;
+  const from = useRef({ x: 0, y: 0, size: 0, scale: 1 });
   const grow = (/** @type {"width" | "height"} */ side, /** @type {number} */ to) =>
     edit.set({ [side]: Math.max(video[side], Math.min(4 * video[side], Math.round(to / step) * step)) });
   const side = (/** @type {"width" | "height"} */ name) => {
+    const down = (/** @type {any} */ event) => {
+      event.currentTarget.setPointerCapture(event.pointerId);
+      const film = event.currentTarget.parentElement.querySelector(".stage-film").getBoundingClientRect();
+      // The scale as it is now: the film shrinks while its frame grows.
+      from.current = { x: event.clientX, y: event.clientY, size: value[name], scale: film.width / video.width };
+    };
     const drag = (/** @type {any} */ event) => {
       if (!event.currentTarget.hasPointerCapture(event.pointerId)) return;
-      const area = event.currentTarget.parentElement.getBoundingClientRect();
-      const film = event.currentTarget.parentElement.querySelector(".stage-film").getBoundingClientRect();
-      const [from, size] = name === "width" ? [event.clientX - (area.left + area.width / 2), film.width] : [event.clientY - (area.top + area.height / 2), film.height];
-      grow(name, (Math.abs(from) * 2 * video[name]) / size);
+      const { x, y, size, scale } = from.current;
+      const by = name === "width" ? event.clientX - x : event.clientY - y;
+      grow(name, size + (2 * by) / scale);
     };
     const key = (/** @type {KeyboardEvent} */ event) => {
       const way = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
@@ -106,7 +112,7 @@ function Frame({ value, video, card }) {
       grow(name, value[name] + way * step);
     };
     return html`<div class=${`grip ${name}`} role="slider" tabindex="0" aria-label=${say(`make.${name}`)} aria-valuemin=${video[name]} aria-valuemax=${4 * video[name]}
-      aria-valuenow=${value[name]} onPointerDown=${(event) => event.currentTarget.setPointerCapture(event.pointerId)} onPointerMove=${drag} onKeyDown=${key}></div>`;
+      aria-valuenow=${value[name]} onPointerDown=${down} onPointerMove=${drag} onKeyDown=${key}></div>`;
   };
   return html`<div class="stage-frame" aria-hidden="true"></div>${side("width")}${side("height")}`;
 }

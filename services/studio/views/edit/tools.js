@@ -1,6 +1,6 @@
 // What each tool can be told.
 import { html } from "../../vendor/preact-htm.js";
-import { Button, Choice, Field, IconButton, Slider, Switch } from "../../parts/ui.js";
+import { Button, Choice, Field, IconButton, NumberInput, Slider, Switch } from "../../parts/ui.js";
 import { changeShape, edit, redo, undo } from "../../state/edit.js";
 import { boxAt, withKey } from "../../state/mask.js";
 import { number, say, seconds } from "../../text/i18n.js";
@@ -9,7 +9,7 @@ const MOST_S = 30;
 
 /** @param {{ value: import("../../state/edit.js").Edit, video: any, card: any }} props */
 export function ToolOptions(props) {
-  const Options = { extend: Extend, loop: Loop, blend: Blend, repaint: Repaint, outpaint: Outpaint, restyle: Restyle, rate: Rate }[props.value.tool];
+  const Options = { extend: Extend, loop: Loop, blend: Blend, repaint: Repaint, outpaint: Outpaint, restyle: Restyle, rate: Rate, cut: Part }[props.value.tool];
   return html`<${Options} ...${props} />`;
 }
 
@@ -96,8 +96,8 @@ function Span({ value, video }) {
 function BoxFields({ value, box, video }) {
   const now = boxAt(box, value.frame);
   const side = (/** @type {"x" | "y" | "width" | "height"} */ name, /** @type {number} */ most) => html`<${Field} id=${`box-${name}`} label=${say(`mask.${name}`)}>
-    ${(attributes) => html`<input ...${attributes} type="number" min="0" max=${most} value=${Math.round(now[name])}
-      onChange=${(event) => changeShape(withKey(box, { ...now, frame: value.frame, [name]: Number(event.currentTarget.value) }))} />`}
+    ${(attributes) => html`<${NumberInput} ...${attributes} min="0" max=${most} value=${Math.round(now[name])}
+      onCommit=${(/** @type {number} */ side) => changeShape(withKey(box, { ...now, frame: value.frame, [name]: side }))} />`}
   <//>`;
   return html`<div class="quad">${side("x", video.width)}${side("y", video.height)}${side("width", video.width)}${side("height", video.height)}</div>
     <${Switch} id="follow" label=${say("mask.follow")} hint=${say("mask.keys", { count: box.keys.length })} checked=${value.follow} onChange=${(follow) => edit.set({ follow })} />`;

@@ -1,0 +1,1 @@
+"""What curation and training left in storage, shown read-only to keys with the scope ``data``."""
