@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,30 @@ def test_an_outage_while_stopping_gives_jobs_back(make: Any, monkeypatch: pytest
     eventually(lambda: tried)
     bench.sampler.end()
     assert (bench.get(job).status, bench.get(job).losses, bench.get(job).lease_owner) == (Status.QUEUED, 0, None)
+
+
+def test_a_decoder_that_is_stopped_finishes_the_job_at_hand(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at a rolling upgrade: what is drained is no loss."""
+    bench: Bench = make()
+    job, waiting = handed_over(bench), handed_over(bench)
+    begun, go_on = threading.Event(), threading.Event()
+    stream = bench.pipeline.frames.stream
+
+    def slow(latent: torch.Tensor, tiling: Any) -> Any:
+        begun.set()
+        assert go_on.wait(60)
+        return stream(latent, tiling)
+
+    monkeypatch.setattr(bench.pipeline.frames, "stream", slow)
+    loop = threading.Thread(target=bench.decoder.run)
+    loop.start()
+    assert begun.wait(60)
+    bench.decoder.stop()
+    go_on.set()
+    loop.join(60)
+    assert not loop.is_alive()
+    assert (bench.get(job).status, bench.get(job).losses) == (Status.COMPLETED, 0)
+    assert (bench.get(waiting).lease_owner, bench.get(waiting).losses) == (None, 0)
 
 
 def test_decoding_that_has_no_room_is_tried_in_smaller_tiles_and_then_alone(
