@@ -15,6 +15,7 @@ from benchmarks.chaos.processes import Fleet
 from services.video.config import ServiceConfig, hash_key
 from services.video.job import Status
 from services.video.ledger import Ledger
+from services.video.ledger.tables import LedgerUnavailable
 from sora_core.edits.spec import LEARNED_FROM
 from tests.services.postgres import PostgresServer, free_port, postgres_binaries
 from tests.services.tiny_model import save_tiny_checkpoint
@@ -54,13 +55,21 @@ class World:
 
     def open_jobs(self) -> int:
         """Accepted jobs that have not ended."""
-        counts = self.ledger.roster.counts()
+        counts = self._counts()
         return counts[Status.QUEUED] + counts[Status.IN_PROGRESS]
 
     def ended(self) -> int:
         """Jobs that have ended, but for those that were deleted."""
-        counts = self.ledger.roster.counts()
+        counts = self._counts()
         return counts[Status.COMPLETED] + counts[Status.FAILED]
+
+    def _counts(self) -> dict[Status, int]:
+        """Asked again where an outage has broken the connection."""
+        while True:
+            try:
+                return self.ledger.roster.counts()
+            except LedgerUnavailable:
+                time.sleep(0.2)
 
     def breathe(self, seconds: float) -> None:
         """Return after so long, and not before a job has ended since; on a slow machine after ten times as long."""
