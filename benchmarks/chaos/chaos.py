@@ -133,7 +133,7 @@ def _orphans(world: World, rows: dict[str, Job]) -> int:
     results = {uri for job in ledger.rows(list(rows)) for uri in results_of(job)}
     over = [uri for uri in below(storage.join(output, "videos")) if uri not in results]
     tempfile.tempdir = str(world.scratch)
-    storage.sweep_scratch()
+    storage.sweep_scratch(unheld_for_s=0.0)
     folders = [path.name for path in world.scratch.iterdir() if path.name.startswith("sora-")]
     for one in (*over, *folders):
         print(f"orphan: {one}")

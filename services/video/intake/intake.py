@@ -253,7 +253,7 @@ class Intake:
         except ApiError:
             discard(self._config.output, new, decided)
             raise
-        if made[0].id != new[0].id:
+        if not {job.id for job in made} & {job.id for job in new}:
             discard(self._config.output, new, decided)
         return made
 
