@@ -1,4 +1,4 @@
-"""What is lost, doubled, wrong or left over when everything fails: 1,000 jobs, about half an hour on two free cores.
+"""What is lost, doubled, wrong or left over when everything fails: 1,000 jobs.
 
 `python -m benchmarks.chaos.chaos [--jobs 1000] [--every 3]`: PostgreSQL, two samplers, two decoders, two API replicas,
 jobs of every kind by clients that try again under their keys; every few seconds a random SIGKILL, or an outage of
