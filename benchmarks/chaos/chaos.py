@@ -2,8 +2,9 @@
 
 `python -m benchmarks.chaos.chaos [--jobs 1000] [--every 3]`: PostgreSQL, two samplers, two decoders, two API replicas,
 jobs of every kind by clients that try again under their keys; every few seconds a random SIGKILL, or an outage of
-the database or of the storage, and all the while some of the ledger's answers get lost after it has done what it was
-asked. Then the faults end, the rest is worked off, the sweeper comes by, and everything is counted.
+the database or of the storage, each when a job has ended since the last (where none does, after ten times as long), and
+all the while some of the ledger's answers get lost after it has done what it was asked. Then the faults end, the rest
+is worked off, the sweeper comes by, and everything is counted.
 """
 
 import argparse
