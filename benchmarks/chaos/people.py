@@ -121,6 +121,12 @@ class Person(threading.Thread):
             time.sleep(0.3)
 
 
+def people_of(folder: Path, urls: list[str], key: str, count: int, number: int, book: Book) -> list[Person]:
+    """So many people, who ask for so many things in all, and a few more where that doesn't divide."""
+    what, share = kinds(folder), -(-count // number)
+    return [Person(urls, key, share, what, book, seed) for seed in range(number)]
+
+
 def _images_of(answer: dict[str, Any]) -> list[str]:
     """The ids in the links of images."""
     return [httpx.URL(image["url"]).path.split("/")[3] for image in answer["data"]]

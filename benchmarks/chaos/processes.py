@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from multiprocessing.context import ForkServerProcess
@@ -21,6 +22,7 @@ from services.video.ledger.roster import Roster
 from services.video.ledger.tables import LedgerUnavailable
 from services.video.workers.card import model_card
 from services.video.workers.crew import Crew, tiling
+from sora_core.errors import SoraError
 from sora_core.pipeline import FrameDecoder, Pipeline
 
 WRITES = (
@@ -48,8 +50,15 @@ def forget(part: Ledger | Roster, names: Sequence[str], share: float, dice: rand
 
 
 def work(role: str, config: ServiceConfig, port: int, lost_share: float, scratch: str) -> None:
-    """One process, until SIGTERM."""
+    """One process, until SIGTERM; one that can't start, in an outage, ends, to be started again."""
     logging.disable(logging.CRITICAL)
+    try:
+        _work(role, config, port, lost_share, scratch)
+    except SoraError as error:
+        sys.exit(f"a {role} can't start: {str(error)[:100]}")
+
+
+def _work(role: str, config: ServiceConfig, port: int, lost_share: float, scratch: str) -> None:
     torch.set_num_threads(1)
     tempfile.tempdir = scratch
     ledger, dice = Ledger.open(config.ledger), random.Random(os.getpid())
@@ -77,7 +86,7 @@ class Fleet:
 
     def __init__(self, config: ServiceConfig, roles: list[tuple[str, int]], lost_share: float, scratch: str) -> None:
         self._start = multiprocessing.get_context("forkserver")
-        self._start.set_forkserver_preload(["benchmarks.chaos.processes"])
+        self._start.set_forkserver_preload(["benchmarks.chaos.world"])  # all that a main module imports
         self._config, self._lost_share, self._scratch = config, lost_share, scratch
         self.roles = roles
         self.running: list[ForkServerProcess] = [self._new(number) for number in range(len(roles))]

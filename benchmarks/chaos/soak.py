@@ -5,19 +5,15 @@ chaos run, and nothing goes wrong. What each process holds is read at every tent
 """
 
 import argparse
-import random
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from benchmarks.chaos.chaos import KEY, World
-from benchmarks.chaos.people import Book, Person, kinds
-from services.video.job import Status
-from services.video.ledger import Ledger
+from benchmarks.chaos.people import Book, people_of
+from benchmarks.chaos.world import KEY, World, opened
 
 _PARTS = 10
 _MOST_GROWTH = 1.05  # of memory, from the middle to the end
@@ -38,56 +34,65 @@ class Held:
         return cls(int(status["VmRSS"].split()[0]) / 1024, len(list((place / "fd").iterdir())))
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What everything held when so many jobs had ended."""
+
+    ended: int
+    connections: int
+    held: list[Held]
+
+    @classmethod
+    def of(cls, world: World) -> "Sample":
+        held = [Held.by(process.pid or 0) for process in world.fleet.running]
+        return cls(world.ended(), _connections(world), held)
+
+    def tell(self) -> None:
+        row = "  ".join(f"{one.memory_mib:6.0f} MiB {one.files:3d} files" for one in self.held)
+        print(f"{self.ended:6d} jobs  {self.connections:3d} connections  {row}", flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2000, help="requests, one job each as a rule")
     parser.add_argument("--people", type=int, default=4)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        world = World(Path(folder), 0.0, random.Random(0))
-        try:
-            return _run(world, Path(folder), options)
-        finally:
-            world.fleet.stop()
-            world.database.stop()
+    with opened("soak") as world:
+        return _run(world, options)
 
 
-def _run(world: World, folder: Path, options: argparse.Namespace) -> int:
-    book, ledger = Book(), Ledger.open(world.config.ledger)
-    what, share = kinds(folder), -(-options.jobs // options.people)
-    people = [Person(world.urls, KEY, share, what, book, seed) for seed in range(options.people)]
+def _run(world: World, options: argparse.Namespace) -> int:
+    began, book, samples = time.monotonic(), Book(), list[Sample]()
+    people = people_of(world.folder, world.urls, KEY, options.jobs, options.people, book)
     for person in people:
         person.start()
-    total, samples = share * options.people, list[tuple[int, int, list[Held]]]()
-    while len(samples) < _PARTS:
-        ended = _ended(ledger)
-        if ended >= total * (len(samples) + 1) / _PARTS:
-            held = [Held.by(process.pid or 0) for process in world.fleet.running]
-            samples.append((ended, _connections(ledger), held))
-            row = "  ".join(f"{one.memory_mib:6.0f} MiB {one.files:3d} files" for one in held)
-            print(f"{ended:6d} jobs  {samples[-1][1]:3d} connections  {row}", flush=True)
-        time.sleep(0.5)
     print("of " + ", ".join(role for role, _ in world.fleet.roles))
-    return 1 if _has_grown(samples) else 0
+    while any(person.is_alive() for person in people) or world.open_jobs():
+        if world.ended() >= options.jobs * (len(samples) + 1) / _PARTS:
+            samples.append(Sample.of(world))
+            samples[-1].tell()
+        if world.fleet.revive():
+            print("a process has ended by itself")
+            return 1
+        time.sleep(0.5)
+    samples.append(Sample.of(world))
+    samples[-1].tell()
+    print(f"{len(book.asked)} requests in {time.monotonic() - began:.0f} s; odd answers: {book.odd}")
+    return 1 if book.odd or _has_grown(samples) else 0
 
 
-def _ended(ledger: Ledger) -> int:
-    counts = ledger.roster.counts()
-    return counts[Status.COMPLETED] + counts[Status.FAILED]
-
-
-def _connections(ledger: Ledger) -> int:
-    with ledger.engine.connect() as db:
-        count: int = db.execute(sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname IS NOT NULL")).scalar_one()
+def _connections(world: World) -> int:
+    query = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname IS NOT NULL")
+    with world.ledger.engine.connect() as db:
+        count: int = db.execute(query).scalar_one()
     return count
 
 
-def _has_grown(samples: list[tuple[int, int, list[Held]]]) -> bool:
-    (_, connections, middle), (_, connections_at_end, end) = samples[len(samples) // 2], samples[-1]
-    pairs = list(zip(middle, end, strict=True))
+def _has_grown(samples: list[Sample]) -> bool:
+    middle, end = samples[len(samples) // 2], samples[-1]
+    pairs = list(zip(middle.held, end.held, strict=True))
     return (
-        connections_at_end > connections + _MOST_MORE
+        end.connections > middle.connections + _MOST_MORE
         or any(after.memory_mib > _MOST_GROWTH * before.memory_mib for before, after in pairs)
         or any(after.files > before.files + _MOST_MORE for before, after in pairs)
     )

@@ -1,5 +1,6 @@
 """What every HTTP answer has: a request id, the error envelope when it fails, and its place in the metrics."""
 
+import errno
 import logging
 import re
 import time
@@ -27,6 +28,7 @@ _EXPOSED = (
     _REQUEST_ID, "openai-poll-after-ms", "retry-after", "etag", "accept-ranges", "content-range", "content-disposition",
 )  # fmt: skip
 _PREFLIGHT_S = 600
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -141,6 +143,13 @@ def install(app: FastAPI, *, named_by_proxy: bool, cors_origins: Sequence[str] =
     async def _storage_error(_: Request, error: StorageError) -> JSONResponse:
         log.error("storage: %s", error)
         return envelope(unavailable("the storage of the videos doesn't answer: try again later", retry_after_s=5))
+
+    @app.exception_handler(OSError)
+    async def _host_error(_: Request, error: OSError) -> JSONResponse:
+        if error.errno not in _FULL:
+            raise error
+        log.error("this replica's host: %s", error)
+        return envelope(unavailable("this replica has no room now: try again later", retry_after_s=5))
 
     @app.exception_handler(ModerationUnavailable)
     async def _moderation_error(_: Request, error: ModerationUnavailable) -> JSONResponse:

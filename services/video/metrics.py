@@ -3,7 +3,6 @@
 Numbers that live in the ledger are read when scraped, so they are right after any restart.
 """
 
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -33,7 +32,7 @@ class LedgerCollector(Collector):
         self._ledger = ledger
         self._sampler = sampler
         books = Books(ledger)
-        self._tenants = Cached(lambda: books.used(time.time() - _DAY_S, time.time(), group_by="owner"), _TENANTS_S)
+        self._tenants = Cached(lambda: books.used(ledger.now() - _DAY_S, ledger.now(), group_by="owner"), _TENANTS_S)
 
     def collect(self) -> Iterator[Family]:
         yield _family(telemetry.VIDEO_QUEUE_DEPTH, self._ledger.roster.counts())

@@ -25,7 +25,9 @@ _SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _GENERATED = _SOURCE + "trainedAlgorithmicMedia"
 _COMPOSITE = _SOURCE + "compositeWithTrainedAlgorithmicMedia"
 _NOT_WANTED = ("cawg.ai_generative_training", "cawg.ai_training", "cawg.data_mining")
-_QUIET = {"builder": {"thumbnail": {"enabled": False}}}
+# Addresses in a file, of its credentials and of who answers for certificates, are a stranger's: none is asked.
+_ALONE: dict[str, Any] = {"remote_manifest_fetch": False, "ocsp_fetch": False}
+_SIGNING = {"builder": {"thumbnail": {"enabled": False}}, "verify": _ALONE}
 
 State = Literal["trusted", "valid", "invalid", "not_present"]
 
@@ -88,7 +90,7 @@ class CredentialSigner:
             self._signer = _signer(chain_pem, key, time_authority)
         except c2pa.C2paError as error:
             raise ConfigError(f"the certificate can't sign content credentials: {error}") from error
-        self._context = c2pa.Context(c2pa.Settings.from_dict(_QUIET))
+        self._context = c2pa.Context(c2pa.Settings.from_dict(_SIGNING))
 
     def sign(self, path: Path, media_type: str, origin: Origin, ingredients: Sequence[Ingredient] = ()) -> bytes:
         """Put signed credentials into a file, replacing it when they are whole; the manifest store's bytes.
@@ -137,9 +139,9 @@ def check_certificates(chain_pem: bytes, key_pem: bytes | None) -> x509.Certific
 
 
 def read_credentials(path: Path, media_type: str, anchors_pem: str | None = None) -> Credentials:
-    """The credentials in a file: ``trusted`` when they lead to one of the anchors, ``valid`` when they only hold."""
-    trust: dict[str, Any] = {"verify_trust": anchors_pem is not None}
-    settings: dict[str, Any] = {"verify": trust}
+    """The credentials in a file: ``trusted`` when they lead to one of the anchors, ``valid`` when they only hold; those
+    that lie elsewhere are not fetched, and not present."""
+    settings: dict[str, Any] = {"verify": _ALONE | {"verify_trust": anchors_pem is not None}}
     if anchors_pem is not None:
         settings["trust"] = {"trust_anchors": anchors_pem}
     context = c2pa.Context(c2pa.Settings.from_dict(settings))
@@ -150,6 +152,8 @@ def read_credentials(path: Path, media_type: str, anchors_pem: str | None = None
     except c2pa.C2paError as error:
         if "ManifestNotFound" in str(type(error)) + str(error):
             return Credentials("not_present")
+        if "must fetch remote manifests" in str(error):
+            return Credentials("not_present", problems=("its credentials lie elsewhere, and are not fetched",))
         return Credentials("invalid", problems=(str(error).splitlines()[0],))
     return _told(store, str(state or "Invalid"))
 

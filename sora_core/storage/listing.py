@@ -1,5 +1,7 @@
 """Which objects there are."""
 
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import md5
@@ -33,14 +35,32 @@ def list_objects(uri: str) -> Iterator[ObjectInfo]:
         return
     root = local_path(uri)
     with explained(uri):
-        if root.is_file():
+        try:
+            is_file = not stat.S_ISDIR(root.stat().st_mode)  # `Path.is_dir` calls missing what can't be looked at
+        except (FileNotFoundError, NotADirectoryError):
+            raise MissingObject(f"{uri}: no such folder; correct the path") from None
+        if is_file:
             yield _stat(root)
             return
-        if not root.is_dir():
-            raise MissingObject(f"{uri}: no such folder; correct the path")
-        for path in sorted(root.rglob("*")):
-            if path.is_file() and not path.name.endswith(PARTIAL):
-                yield _stat(path)
+        for path in sorted(_files_below(root)):
+            try:
+                found = _stat(path)
+            except FileNotFoundError:  # removed meanwhile
+                continue
+            yield found
+
+
+def _files_below(root: Path) -> Iterator[Path]:
+    """Every file in a folder and those below it; what is removed meanwhile may be among them."""
+
+    def go_on(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for folder, _, names in os.walk(root, onerror=go_on):
+        for name in names:
+            if not name.endswith(PARTIAL):
+                yield Path(folder, name)
 
 
 def _list_s3(uri: str) -> Iterator[ObjectInfo]:
@@ -66,9 +86,9 @@ def _under(key: str, prefix: str) -> bool:
 
 def _stat(path: Path) -> ObjectInfo:
     """A local file's entry; its etag is that of size and time, which change with the content."""
-    stat = path.stat()
-    tag = md5(f"{stat.st_size}-{stat.st_mtime_ns}".encode(), usedforsecurity=False).hexdigest()
-    return ObjectInfo(str(path), tag, stat.st_size, stat.st_mtime)
+    found = path.stat()
+    tag = md5(f"{found.st_size}-{found.st_mtime_ns}".encode(), usedforsecurity=False).hexdigest()
+    return ObjectInfo(str(path), tag, found.st_size, found.st_mtime)
 
 
 def head(uri: str) -> ObjectInfo:

@@ -1,8 +1,10 @@
 """Reading, writing and moving objects."""
 
+import errno
 import io
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ _BROKEN = (
     botocore.exceptions.ReadTimeoutError,
 )
 _BROKEN_RETRY_S = (0.1, 0.5, 2.0, 5.0)
+_RACES = (errno.ENOENT, errno.ENOTEMPTY, errno.EBUSY)
 
 
 def read_bytes(uri: str) -> bytes:
@@ -185,10 +188,27 @@ def delete_prefix(uri: str) -> None:
     """Remove everything below a URI."""
     if not is_s3(uri):
         with explained(uri):
-            shutil.rmtree(local_path(uri), ignore_errors=True)
+            _remove(local_path(uri))
         return
     for item in list(list_objects(uri)):
         delete(item.uri)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder; what others remove or fill meanwhile is no error, a place that is away is one."""
+
+    def go_on(_function: Any, _path: Any, failure: Any) -> None:
+        if failure[1].errno not in _RACES:
+            raise failure[1]
+
+    try:
+        is_folder = stat.S_ISDIR(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if is_folder:
+        shutil.rmtree(path, onerror=go_on)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -196,7 +216,9 @@ def local_file(uri: str) -> Iterator[Path]:
     """The object as a local file, for libraries that want a path; a download is removed afterwards."""
     if not is_s3(uri):
         path = local_path(uri)
-        if not path.is_file():
+        with explained(uri):
+            is_file = stat.S_ISREG(path.stat().st_mode)  # `Path.is_file` calls missing what can't be looked at
+        if not is_file:
             raise MissingObject(f"{uri}: no such file; correct the path")
         yield path
         return

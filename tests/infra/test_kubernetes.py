@@ -85,6 +85,12 @@ def test_a_drained_sampler_has_time_to_save_what_it_has() -> None:
     assert gpu["terminationGracePeriodSeconds"] > SamplerSettings().drain_s
 
 
+def test_no_shipped_service_cuts_a_long_download_or_lets_a_request_hang_for_ever() -> None:
+    shipped = yaml.safe_load((FOLDER.parents[1] / "services" / "video" / "serve.yaml").read_text())
+    for config in (shipped, yaml.safe_load(SERVICE["spec"]["serveConfigV2"])):
+        assert config["http_options"]["request_timeout_s"] >= 3600
+
+
 def container(service: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = templates(service)[-1]["spec"]["containers"][0]
     return found

@@ -237,3 +237,40 @@ def test_folders_of_killed_processes_are_found_and_those_in_use_are_not(
         assert storage.sweep_scratch() == 1
         assert {path.name for path in tmp_path.iterdir()} == {used.parent.name, "sora-mine"}
     assert not used.parent.exists()
+
+
+def test_a_folder_is_found_wherever_its_process_died_in_making_or_removing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for call in ("os.rename", "os.mkdir", "os.unlink", "os.rmdir"):
+        for number in range(3):
+            if os.fork() == 0:
+                _die_at(call, number)
+                with storage.scratch() as folder:
+                    (folder / "film").write_bytes(b"x")
+                os._exit(0)
+            os.wait()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert len(left) > 4, "some died with a folder"
+    theirs = tmp_path / "sora-12345678"
+    theirs.mkdir()
+    (theirs / "notes").write_bytes(b"x")
+    storage.sweep_scratch(unheld_for_s=60.0)
+    assert {path.name for path in tmp_path.iterdir()} < left | {theirs.name}, "an empty one may be somebody's"
+    storage.sweep_scratch(unheld_for_s=0.0)
+    assert [path.name for path in tmp_path.iterdir()] == [theirs.name]
+
+
+def _die_at(call: str, number: int) -> None:
+    """SIGKILL to this process instead of so many more calls of one that makes or removes."""
+    name = call.partition(".")[2]
+    real, left = getattr(os, name), [number]
+
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left[0] -= 1
+        return real(*args, **kwargs)
+
+    setattr(os, name, dying)

@@ -3,6 +3,7 @@
 import base64
 import json
 import textwrap
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -117,6 +118,13 @@ def test_a_name_that_nests_without_end_is_refused() -> None:
         unflatten([("a" + "[b]" * 9, "1")])
     with pytest.raises(ApiError, match="200 and 8"):
         unflatten([("a" * 201, "1")])
+    endless = "a" + "[b]" * 3_000_000
+    tracemalloc.start()
+    with pytest.raises(ApiError, match="nested 3000000 deep"):
+        unflatten([(endless, "1")])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2**20
 
 
 def multipart(*parts: tuple[str, bytes]) -> dict[str, Any]:

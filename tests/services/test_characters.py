@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from services.video.files import work_folder
+from sora_core.errors import StorageUnavailable
 from sora_core.pipeline import Generation, Pipeline
 
 from .editing import AUTH, ask, moving, post
@@ -182,6 +183,20 @@ def test_a_key_keeps_no_more_characters_than_it_may(stage: LiveService, clip: by
     for one in at(stage, owner="bob").json()["data"]:
         at(stage, f"/{one['id']}", "DELETE", "bob")
     assert not list(folder.glob("*/*"))
+
+
+def test_a_storage_that_is_away_is_no_fault_of_the_request(
+    stage: LiveService, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise StorageUnavailable("no answer")
+
+    monkeypatch.setattr("services.video.intake.characters.storage.upload", away)
+    url, files = f"{stage.url}/v1/videos/characters", {"video": ("a", clip)}
+    answer = httpx.post(url, data={"name": "Bo"}, files=files, headers=AUTH["ann"], timeout=60)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+    assert answer.headers["retry-after"] == "5"
+    assert at(stage).json()["data"] == []
 
 
 def test_a_cancelled_video_with_a_character_leaves_no_files(stage: LiveService, kept: str) -> None:

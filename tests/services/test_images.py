@@ -148,6 +148,14 @@ def test_nulls_and_auto_mean_the_models_defaults(live: LiveService) -> None:
     assert (answer.status_code, answer.json()["size"]) == (200, card["default_size"])
 
 
+def test_official_parameters_that_do_nothing_here_are_taken_and_said(live: LiveService) -> None:
+    said = {"quality": "hd", "style": "vivid", "moderation": "low", "user": "u"}
+    body = {"prompt": "x", "size": "48x32", "background": "opaque", **said, **FEW}
+    answer = httpx.post(f"{live.url}/v1/images/generations", json=body, headers=AUTH, timeout=60)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-ignored-parameters"] == ", ".join(said)
+
+
 # --- edits of images
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,46 @@ def test_an_outage_longer_than_the_patience_gives_jobs_back(make: Any, monkeypat
     assert bench.get(job).status is Status.COMPLETED
 
 
+def test_an_outage_while_stopping_gives_jobs_back(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench: Bench = make(outage_patience_s=600.0)
+    job, tried = bench.put(num_steps=1), []
+
+    def away(*_: Any, **__: Any) -> None:
+        tried.append(1)
+        raise StorageUnavailable("away")
+
+    monkeypatch.setattr("services.video.workers.latents.write", away)
+    while bench.sampler.tick():
+        pass
+    eventually(lambda: tried)
+    bench.sampler.end()
+    assert (bench.get(job).status, bench.get(job).losses, bench.get(job).lease_owner) == (Status.QUEUED, 0, None)
+
+
+def test_a_decoder_that_is_stopped_finishes_the_job_at_hand(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at a rolling upgrade: what is drained is no loss."""
+    bench: Bench = make()
+    job, waiting = handed_over(bench), handed_over(bench)
+    begun, go_on = threading.Event(), threading.Event()
+    stream = bench.pipeline.frames.stream
+
+    def slow(latent: torch.Tensor, tiling: Any) -> Any:
+        begun.set()
+        assert go_on.wait(60)
+        return stream(latent, tiling)
+
+    monkeypatch.setattr(bench.pipeline.frames, "stream", slow)
+    loop = threading.Thread(target=bench.decoder.run)
+    loop.start()
+    assert begun.wait(60)
+    bench.decoder.stop()
+    go_on.set()
+    loop.join(60)
+    assert not loop.is_alive()
+    assert (bench.get(job).status, bench.get(job).losses) == (Status.COMPLETED, 0)
+    assert (bench.get(waiting).lease_owner, bench.get(waiting).losses) == (None, 0)
+
+
 def test_decoding_that_has_no_room_is_tried_in_smaller_tiles_and_then_alone(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,8 +221,13 @@ def test_decoders_take_turns_between_owners() -> None:
     assert order == ["ann", "bob", "ann", "bob", "ann", "ann"]
 
 
-def _waiting(owner: str, number: int) -> Job:
-    return as_job(new_row(new_job(owner, id=f"video_{owner}{number}"), 0.0))
+def test_a_raised_priority_gets_no_decoder_before_another_owners_older_job() -> None:
+    waiting = [_waiting("ann", 1, created_at=9.0), _waiting("ann", 0, created_at=5.0), _waiting("bob", 0)]
+    assert Turns().order(waiting) == [["video_bob0"], ["video_ann1", "video_ann0"]]
+
+
+def _waiting(owner: str, number: int, created_at: float = 0.0) -> Job:
+    return as_job(new_row(new_job(owner, id=f"video_{owner}{number}"), created_at))
 
 
 def test_two_samplers_share_and_one_that_comes_later_gets_work(make: Any) -> None:

@@ -79,6 +79,12 @@ def test_a_key_with_many_jobs_does_not_delay_another_keys_one() -> None:
     assert admit(subject, [*flood[2:], late], now=100.0) == ["b"]
 
 
+def test_a_raised_priority_counts_among_an_owners_own() -> None:
+    """The queue shows a raised job before older ones; another owner's older job comes first all the same."""
+    queue = [candidate("raised", since=9.0), candidate("old", since=5.0), candidate("other", owner="bob", since=1.0)]
+    assert admit(scheduler(1000), queue) == ["other", "raised", "old"]
+
+
 def test_shares_are_of_work_not_of_jobs() -> None:
     subject = scheduler(10)
     long_jobs = [candidate(f"long{index}", owner="ann", num_steps=30) for index in range(10)]

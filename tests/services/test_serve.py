@@ -139,15 +139,20 @@ SAMPLER, DECODER, API = (f"ServeReplica:video:{name}" for name in ("sampler", "d
 def test_an_image_is_the_answer_to_its_request_and_a_videos_end_reaches_its_webhook(
     deployed: Deployed, receiver: Receiver
 ) -> None:
-    hook = deployed.client.webhooks.create(name="mine", url=receiver.url, event_types=["video.completed"])
+    webhooks = deployed.client.webhooks
+    first = webhooks.create(name="mine", url=receiver.url, event_types=["video.completed"])
+    assert webhooks.test(first.id, event_type="video.completed").status_code == 200
+    headers, body = receiver.received.get(timeout=20)
+    webhooks.unwrap(body, headers, secret=first.signing_secret)
+    hook = webhooks.rotate_secret(first.id)
     image = deployed.client.images.generate(prompt="a red ball", size="48x32", extra_body={"num_inference_steps": 2})  # type: ignore[call-overload]
     assert base64.b64decode(image.data[0].b64_json).startswith(b"\x89PNG")
     video_id = deployed.ask(num_steps=2)
     assert deployed.poll(video_id) == "completed"
     headers, body = receiver.received.get(timeout=20)
-    event: Any = deployed.client.webhooks.unwrap(body, headers, secret=hook.signing_secret)
+    event: Any = webhooks.unwrap(body, headers, secret=hook.signing_secret)
     assert (event.type, event.data.id) == ("video.completed", video_id)
-    deployed.client.webhooks.delete(hook.id)
+    webhooks.delete(hook.id)
 
 
 def test_a_request_has_one_name(deployed: Deployed) -> None:

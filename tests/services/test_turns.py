@@ -1,6 +1,7 @@
 """One key can't block the API: what it sends is read in turns, its waiting costs one look, and slow bodies end."""
 
 import asyncio
+import base64
 import socket
 import threading
 import time
@@ -16,6 +17,7 @@ from services.video.errors import ApiError
 from services.video.job import Job
 from services.video.routes.turns import Turns
 from services.video.routes.watch import Watch
+from services.video.webhooks.store import WebhookStore
 from sora_core.pipeline import Pipeline
 
 from .editing import AUTH, png
@@ -94,6 +96,8 @@ def test_any_number_of_requests_wait_with_one_look_at_a_time(door: LiveService) 
 
     def look(asked: Any) -> list[Job]:
         looks.append(list(asked))
+        if len(looks) == 1:
+            raise ZeroDivisionError("an error that nobody expects")
         return [job for job in (door.ledger.get(one) for one in asked) if job is not None]
 
     async def main() -> None:
@@ -142,6 +146,39 @@ def test_a_question_is_answered_at_once_while_many_uploads_are_read(strict: Live
         thread.join()
     # A thread that waits for its turn to decode holds none that answers questions: what a busy machine adds is noise.
     assert np.median(waits) < 1.0, waits
+
+
+def test_whatever_may_take_long_waits_in_the_turns_of_its_key(
+    strict: LiveService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures, files and other people's addresses: none of them in the threads that answer questions."""
+    hook = WebhookStore(strict.ledger).add("ann", "x", "https://a.example/b", ["video.failed"], 10)
+    assert hook is not None
+    picture = png(np.zeros((32, 32, 3), np.uint8))
+    data_url = "data:image/png;base64," + base64.b64encode(picture).decode()
+    wanted = {"name": "x", "url": hook.url, "event_types": ["video.failed"]}
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("videos", {"json": {"prompt": "x", "input_reference": data_url}}),
+        ("videos/characters", {"data": {"name": "x"}, "files": {"video": ("a", picture)}}),
+        ("videos/edits", {"data": {"prompt": "x"}, "files": {"video": ("a", picture)}}),
+        ("images/edits", {"data": {"prompt": "x"}, "files": {"image": ("a", picture)}}),
+        ("moderations", {"json": {"input": [{"type": "image_url", "image_url": {"url": data_url}}]}}),
+        ("content_provenance_checks", {"files": {"file": ("a.png", picture)}}),
+        ("webhook_endpoints", {"json": wanted}),
+        (f"webhook_endpoints/{hook.id}", {"json": {"url": hook.url}}),
+        (f"webhook_endpoints/{hook.id}/test", {"json": {"event_type": "video.failed"}}),
+    ]
+    waited = []
+
+    async def full(_: Turns, owner: str, _work: Any) -> None:
+        waited.append(owner)
+        raise ApiError(429, "full")
+
+    monkeypatch.setattr(Turns, "run", full)
+    for path, body in asked:
+        answer = httpx.post(f"{strict.url}/v1/{path}", headers=AUTH["ann"], **body)
+        assert answer.status_code == 429, (path, answer.text)
+    assert waited == ["ann"] * len(asked)
 
 
 @pytest.mark.parametrize("pauses_s", [(5.0,), (0.2,) * 10])

@@ -1,7 +1,6 @@
 """What an operator can do, each with its entry in the audit log; routes and command line are two doors to it."""
 
 import math
-import time
 from collections.abc import Callable, Sequence
 
 from services.video.accounts.books import Action, Books, GroupBy, Used
@@ -15,7 +14,8 @@ from services.video.moderation.cases import Case, CaseStore
 class Administration:
     """Keys, jobs of all owners, usage, the appeal log and the audit log. ``actor`` is who acts."""
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, ledger: Ledger, clock: Callable[[], float] | None = None) -> None:
+        clock = clock or ledger.now
         self._ledger = ledger
         self._keys = KeyStore(ledger, clock)
         self._books = Books(ledger, clock)

@@ -1,7 +1,6 @@
 """What was used, a row for each job that ended, and what operators did."""
 
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -42,9 +41,9 @@ class Action:
 class Books:
     """Each method is one transaction. Raises LedgerUnavailable when the database doesn't answer."""
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, ledger: Ledger, clock: Callable[[], float] | None = None) -> None:
         self._engine = ledger.engine
-        self._clock = clock
+        self._clock = clock or ledger.now
 
     def used(self, since: float, until: float, owner: str | None = None, group_by: GroupBy = "key") -> list[Used]:
         """The use between two times by owner, by key, or by key and day (the number of days since 1970, UTC)."""

@@ -59,9 +59,9 @@ class Key:
 class KeyStore:
     """Each method is one transaction. Raises LedgerUnavailable when the database doesn't answer."""
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, ledger: Ledger, clock: Callable[[], float] | None = None) -> None:
         self._engine = ledger.engine
-        self._clock = clock
+        self._clock = clock or ledger.now
 
     def add(self, owner: str, name: str, scopes: Sequence[Scope], expires_at: float | None) -> tuple[Key, str]:
         """A new key, and its secret, which nobody is told again."""

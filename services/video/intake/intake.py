@@ -29,6 +29,7 @@ from services.video.ledger.rates import Charge
 from services.video.ledger.tables import LedgerUnavailable
 from services.video.limits import check, check_film
 from services.video.moderation.guard import Asker, Guard
+from services.video.provenance.sources import with_credentials
 from services.video.schemas import CreateVideo, ModelCard, Wish
 from sora_core import storage
 from sora_core.edits import Edit, Interpolate, Join
@@ -186,8 +187,15 @@ class Intake:
         check_film(_INTERPOLATION if material.factor > 1 else asked.starts_from, stages[-1].film, fps, limits)
         sizing = size_film(stages, fps, request, card, beside)
         sound = sound_of(material, stages[0].layers, sizing.num_frames / sizing.fps)
-        sources = [*asked.used, *asked.files.values()]
-        return Decided(sizing, film, sound, material.parts, cast, remixed_from, sources)
+        return Decided(sizing, film, sound, material.parts, cast, remixed_from, self._signed(asked))
+
+    def _signed(self, asked: Asked) -> list[Path]:
+        """Those of the files of a request that carry content credentials."""
+        files = [*asked.used, *asked.files.values()]
+        if not files:
+            return []
+        with self.decoders.process() as process:
+            return with_credentials(files, process)
 
     def _jobs(self, asked: Asked, decided: Decided, kind: Kind, words: Words) -> list[NewJob]:
         now, limits, request = self._clock(), self._config.api, asked.wish
@@ -256,7 +264,7 @@ class Intake:
         except ApiError:
             discard(self._config.output, new, decided)
             raise
-        if made[0].id != new[0].id:
+        if not {job.id for job in made} & {job.id for job in new}:
             discard(self._config.output, new, decided)
         return made
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class Decided:
     """A request as its jobs will hold it, but for the places of its clips; ``remixed_from`` is the video's id.
 
-    ``cast`` are the clips of its characters, ``sources`` the files as they came.
+    ``cast`` are the clips of its characters, ``sources`` those of the files as they came that carry credentials.
     """
 
     sizing: Sizing

@@ -73,12 +73,14 @@ class Checker:
 
     def check(self, file: Path, now: float) -> ProvenanceCheck:
         """Both results. UnreadableMedia for a file that no picture can be read from."""
-        reading = read_mark(self._frames(file), self._keys)
+        decoder = media.Isolated(_LIMITS)
+        try:
+            with decoder.lent(file) as path:
+                frames, told = self._frames(decoder, path), self._told(decoder, path, media_type_of(file))
+        finally:
+            decoder.close()
+        reading = read_mark(frames, self._keys)
         known = None if reading is None else self._store.by_mark(reading.identity)
-        media_type = media_type_of(file)
-        told = Credentials("not_present")
-        if media_type is not None:
-            told = read_credentials(file, media_type, self._anchors_pem)
         c2pa = _c2pa(told)
         if told.state == "not_present" and known is not None and known.manifest is not None:
             c2pa = c2pa.model_copy(update={"recovered": True, "id": known.job_id})
@@ -91,21 +93,22 @@ class Checker:
         """What is remembered of a mark."""
         return self._store.by_mark(mark)
 
-    def _frames(self, file: Path) -> list[UInt8[np.ndarray, "h w 3"]]:
+    def _frames(self, decoder: media.Isolated, path: Path) -> list[UInt8[np.ndarray, "h w 3"]]:
         """The first frames of a video as they are, or a picture's one, read at arm's length."""
-        decoder = media.Isolated(_LIMITS)
-        try:
-            with decoder.lent(file) as path:
-                info = decoder.call(media.probe, path)
-                pixels, most = info.width * info.height, self._limits.max_video_pixels
-                if pixels > most:
-                    what = f"{info.width}x{info.height} is {pixels} pixels: at most {most}"
-                    raise UnreadableMedia(what, reason="too_large")
-                if info.kind == "image":
-                    return [decoder.call(media.decode_image, path)]
-                return list(itertools.islice(decoder.each(media.clip_frames, path), _MOST_FRAMES))
-        finally:
-            decoder.close()
+        info = decoder.call(media.probe, path)
+        pixels, most = info.width * info.height, self._limits.max_video_pixels
+        if pixels > most:
+            what = f"{info.width}x{info.height} is {pixels} pixels: at most {most}"
+            raise UnreadableMedia(what, reason="too_large")
+        if info.kind == "image":
+            return [decoder.call(media.decode_image, path)]
+        return list(itertools.islice(decoder.each(media.clip_frames, path), _MOST_FRAMES))
+
+    def _told(self, decoder: media.Isolated, path: Path, media_type: str | None) -> Credentials:
+        """What its credentials say, read there too."""
+        if media_type is None:
+            return Credentials("not_present")
+        return decoder.call(read_credentials, path, media_type, self._anchors_pem)
 
 
 def _c2pa(told: Credentials) -> C2paResult:

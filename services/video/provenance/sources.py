@@ -6,16 +6,28 @@ from pathlib import Path
 from services.video.files import source_folder
 from sora_core import storage
 from sora_core.errors import MissingObject
+from sora_core.media import Isolated
 from sora_core.safety.credentials import Ingredient, media_type_of, read_credentials
 
 
-def store_sources(output: str, job_id: str, files: Iterable[Path]) -> None:
-    """Keep those of a request's files that carry content credentials."""
-    for index, file in enumerate(files):
+def with_credentials(files: Iterable[Path], process: Isolated) -> list[Path]:
+    """Those of a request's files that carry content credentials, as a process reads them that decodes strangers'."""
+    found = []
+    for file in files:
         media_type = media_type_of(file)
-        if media_type is not None and read_credentials(file, media_type).state != "not_present":
-            name = f"{index}-{media_type.replace('/', '-')}"
-            storage.upload(file, storage.join(source_folder(output, job_id), name))
+        if media_type is None:
+            continue
+        with process.lent(file) as seen:
+            if process.call(read_credentials, seen, media_type).state != "not_present":
+                found.append(file)
+    return found
+
+
+def store_sources(output: str, job_id: str, files: Iterable[Path]) -> None:
+    """Keep files that carry content credentials."""
+    for index, file in enumerate(files):
+        name = f"{index}-{(media_type_of(file) or '').replace('/', '-')}"
+        storage.upload(file, storage.join(source_folder(output, job_id), name))
 
 
 def read_sources(output: str, job_id: str, folder: Path) -> list[Ingredient]:

@@ -124,10 +124,11 @@ def unflatten(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
     for name, value in fields:
         if value == "":
             continue
-        head, *rest = name.replace("]", "").split("[")
-        if len(name) > MAX_NAME_CHARS or len(rest) > MAX_DEPTH:
-            message = f"a name of {len(name)} characters, nested {len(rest)} deep: at most {MAX_NAME_CHARS}"
+        depth = name.count("[")
+        if len(name) > MAX_NAME_CHARS or depth > MAX_DEPTH:
+            message = f"a name of {len(name)} characters, nested {depth} deep: at most {MAX_NAME_CHARS}"
             raise refused(name[:40], f"{message} and {MAX_DEPTH}")
+        head, *rest = name.replace("]", "").split("[")
         if not _put(values, [head, *rest], value):
             raise refused(name, f"parameter {name!r} is given twice: give it once")
     return {name: _listed(value) for name, value in values.items()}

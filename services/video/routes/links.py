@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import math
-import time
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -60,7 +59,7 @@ class Links:
     def _until(self) -> int:
         """The end of the next half of a lifetime: a link stays the same for so long, so that browsers keep its file."""
         half_s = self.service.config.api.link_lifetime_s / 2
-        return int((time.time() // half_s + 2) * half_s)
+        return int((self.service.ledger.now() // half_s + 2) * half_s)
 
 
 async def _links_of(request: Request, service: TheService) -> Links:
@@ -79,7 +78,9 @@ def signed_job(service: Service, job_id: str, expires: int, signed: str) -> Job:
     """The job that a link leads to. ApiError 404 for a link that is wrong or has expired."""
     job = service.ledger.get(job_id)
     expected = signature(service, job, expires) if job is not None else ""
-    good = expected != "" and expires >= time.time() and hmac.compare_digest(signed.encode(), expected.encode())
+    good = (
+        expected != "" and expires >= service.ledger.now() and hmac.compare_digest(signed.encode(), expected.encode())
+    )
     if job is None or not good:
         raise ApiError(404, "the link is wrong or has expired: ask for the video again", code="not_found")
     return job

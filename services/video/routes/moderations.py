@@ -2,17 +2,17 @@
 
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import Request
-from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.video.errors import refused
 from services.video.intake.pictures import Pictures
 from services.video.limits import DataUrl, ModelName
 from services.video.moderation.setup import picture_judge, text_judge
-from services.video.routes.access import Service, TheService, keyed_router
+from services.video.routes.access import Owner, Service, TheService, keyed_router
 from services.video.routes.forms import Body, read_body
 from services.video.routes.parameters import body_schema, parse
 from services.video.schemas import ImageReference
@@ -75,14 +75,14 @@ class Moderation(BaseModel):
 
 
 @router.post("/moderations", openapi_extra=body_schema(CreateModeration))
-async def create_moderation(request: Request, service: TheService) -> Moderation:
+async def create_moderation(request: Request, service: TheService, owner: Owner) -> Moderation:
     """What the local gate says of texts and pictures; it keeps nothing of them."""
     body = await read_body(request, service.config.api, service.config.api.max_upload_bytes)
     said = body.values.get("input")
     if isinstance(said, str):  # a text that begins like a list is a text
         body = Body({**body.values, "input": [said]}, body.files)
     asked = parse(CreateModeration, body)
-    results = await run_in_threadpool(_results, service, asked)
+    results = await service.turns.run(owner, partial(_results, service, asked))
     return Moderation(id=f"modr-{secrets.token_hex(12)}", model=_MODEL, results=results)
 
 

@@ -3,11 +3,11 @@
 import base64
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
@@ -86,24 +86,25 @@ async def _may_ask(
     service: TheService,
     asking: Annotated[Asking, Depends(_asking)],
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> Asking:
-    """Whoever has a key; strangers where the operator lets them, so many a minute."""
+) -> str:
+    """Whoever has a key, by the owner's name; strangers, who have none, where the operator lets them, so many a
+    minute."""
     if credentials is None and service.config.provenance.open_checks:
         wait_s = asking.allowance.take()
         if wait_s:
             raise too_many("strangers have used up their checks of this minute", "rate_limit_exceeded", wait_s)
-    else:
-        await caller_of(request, service, credentials)
-    return asking
+        return ""
+    return (await caller_of(request, service, credentials)).owner
 
 
-TheAsking = Annotated[Asking, Depends(_may_ask)]
-router = APIRouter(prefix="/v1", responses=ERRORS)
+Owner = Annotated[str, Depends(_may_ask)]
+TheAsking = Annotated[Asking, Depends(_asking)]
+router = APIRouter(prefix="/v1", responses=ERRORS, dependencies=[Depends(_may_ask)])
 
 
 @router.post("/content_provenance_checks", openapi_extra=_BODY)
 async def check_provenance(
-    request: Request, service: TheService, asking: TheAsking, uploads: Uploads
+    request: Request, service: TheService, asking: TheAsking, owner: Owner, uploads: Uploads
 ) -> ProvenanceCheck:
     """Whether a video or picture is one of ours: its content credentials, and the mark in its pixels."""
     body = await read_body(request, service.config.api, 0, uploads, service.config.api.max_video_bytes, (FILE,))
@@ -111,12 +112,12 @@ async def check_provenance(
         raise refused(name, f"unknown parameter {name!r}: send {FILE!r} alone", "unknown_parameter")
     if FILE not in body.files:
         raise refused(FILE, "parameter 'file' is required: a video or a picture", "missing_parameter")
-    return await run_in_threadpool(_checked, asking, body.files[FILE])
+    return await service.turns.run(owner, partial(_checked, asking, body.files[FILE], service.ledger.now()))
 
 
-def _checked(asking: Asking, file: Path) -> ProvenanceCheck:
+def _checked(asking: Asking, file: Path, now: float) -> ProvenanceCheck:
     try:
-        return asking.checker().check(file, time.time())
+        return asking.checker().check(file, now)
     except UnreadableMedia as error:
         raise refused(FILE, str(error), "invalid_file") from error
 
@@ -140,7 +141,7 @@ class Matches(BaseModel):
 
 
 @router.get("/c2pa/services/supportedAlgorithms")
-def supported_algorithms(_: TheAsking) -> Algorithms:
+def supported_algorithms() -> Algorithms:
     """The soft bindings that can be resolved here."""
     return Algorithms(watermarks=[Algorithm(alg=SOFT_BINDING)], fingerprints=[])
 

@@ -47,6 +47,8 @@ class Watch:
                     self._tell(some, await run_in_threadpool(self._look, some))
             except LedgerUnavailable as error:
                 log.warning("who waits for images waits on: %s", error)
+            except Exception:
+                log.exception("a look at what images wait for failed; the next one tries again")
 
     def _tell(self, ids: Sequence[str], seen: Sequence[Job]) -> None:
         found = {job.id: job for job in seen}

@@ -1,6 +1,6 @@
 """The routes by which a key says where its events go."""
 
-import time
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
@@ -58,7 +58,7 @@ async def create_endpoint(
 ) -> WebhookEndpointWithSecret:
     """Register a URL; the answer alone holds the secret that signs what is sent there."""
     wanted = parse(CreateEndpoint, await read_body(request, service.config.api, _MAX_BODY_BYTES))
-    await run_in_threadpool(_check_url, service, wanted.url)
+    await service.turns.run(owner, partial(_check_url, service, wanted.url))
     most = service.config.webhooks.max_endpoints_per_key
     made = await run_in_threadpool(store.add, owner, wanted.name, wanted.url, wanted.event_types, most)
     if made is None:
@@ -93,7 +93,7 @@ async def update_endpoint(
     """Change an endpoint's name, URL or events."""
     wanted = parse(UpdateEndpoint, await read_body(request, service.config.api, _MAX_BODY_BYTES))
     if wanted.url is not None:
-        await run_in_threadpool(_check_url, service, wanted.url)
+        await service.turns.run(owner, partial(_check_url, service, wanted.url))
     changed = await run_in_threadpool(store.change, endpoint_id, owner, wanted.model_dump(exclude_none=True))
     return WebhookEndpoint.of(_found(changed, endpoint_id))
 
@@ -129,11 +129,12 @@ async def test_endpoint(
     """Send a sample event now, once, and say how the endpoint answered."""
     wanted = parse(SendTest, await read_body(request, service.config.api, _MAX_BODY_BYTES))
     endpoint = _found(await run_in_threadpool(store.get, endpoint_id, owner), endpoint_id)
-    now = time.time()
+    now = store.now()
     event_id, body = event_of(wanted.event_type, "video_" + "0" * 32, now)
     sample = Delivery(event_id, endpoint, body, now, 1)
+    outbound = Outbound(service.config.webhooks.outbound)
     try:
-        status = await run_in_threadpool(send, Outbound(service.config.webhooks.outbound), sample, now)
+        status = await service.turns.run(owner, partial(send, outbound, sample, now))
     except OutboundError as error:
         raise ApiError(400, f"the endpoint can't be reached: {error}", code="endpoint_unreachable") from error
     return WebhookTestResult(event_type=wanted.event_type, status_code=status, webhook_endpoint_id=endpoint_id)

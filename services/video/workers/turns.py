@@ -12,14 +12,17 @@ class Turns:
         self._given: dict[str, float] = {}
 
     def order(self, waiting: Sequence[Job]) -> list[list[str]]:
-        """The ids of the waiting jobs by owner, those of the least served owner first."""
+        """The ids of the waiting jobs by owner, those of the least served owner first, and of equals of the one whose
+        job has waited longest: priority counts among an owner's own."""
         queues: dict[str, list[str]] = {}
+        since: dict[str, float] = {}
         for job in waiting:
             queues.setdefault(job.owner, []).append(job.id)
+            since[job.owner] = min(job.created_at, since.get(job.owner, job.created_at))
         known = {owner: self._given[owner] for owner in queues if owner in self._given}
         level = min(known.values(), default=0.0)
         self._given = {owner: known.get(owner, level) for owner in queues}
-        return [queues[owner] for owner in sorted(queues, key=self._given.__getitem__)]
+        return [queues[owner] for owner in sorted(queues, key=lambda one: (self._given[one], since[one]))]
 
     def served(self, jobs: Iterable[Job]) -> None:
         """These were claimed."""

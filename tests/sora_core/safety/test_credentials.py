@@ -1,10 +1,14 @@
 """Content credentials: signed last, read by two engines, broken by one byte."""
 
+import io
 import json
+import threading
 import time
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import c2pa
 import encypher_c2pa
 import numpy as np
 import pytest
@@ -16,6 +20,7 @@ from PIL import Image
 
 from sora_core import media
 from sora_core.errors import ConfigError, ProvenanceUnavailable
+from sora_core.safety import credentials
 from sora_core.safety.certificates import ANCHORS, CHAIN, KEY, write_test_certificates
 from sora_core.safety.credentials import CredentialSigner, Ingredient, Origin, media_type_of, read_credentials
 
@@ -103,6 +108,34 @@ def test_pictures_are_signed(kind: str, signer: CredentialSigner, anchors: str, 
     assert read_credentials(path, f"image/{kind}").state == "not_present"
     signer.sign(path, f"image/{kind}", origin())
     assert read_credentials(path, f"image/{kind}", anchors).state == "trusted"
+
+
+def test_an_address_in_a_strangers_file_is_not_asked(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *arguments: object) -> None: ...
+
+    path = tmp_path / "a.jpg"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        Image.new("RGB", (32, 32)).save(path, xmp=REMOTE.format(port=server.server_port).encode())
+        told = read_credentials(path, "image/jpeg")
+        builder = c2pa.Builder("{}", c2pa.Context(c2pa.Settings.from_dict(credentials._SIGNING)))
+        builder.add_ingredient('{"title": "x"}', "image/jpeg", io.BytesIO(path.read_bytes()))
+        server.shutdown()
+    assert (told.state, asked) == ("not_present", [])
+    assert "lie elsewhere" in told.problems[0]
+
+
+REMOTE = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
+xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="http://127.0.0.1:{port}/a.c2pa"/></rdf:RDF></x:xmpmeta>
+<?xpacket end="w"?>"""
 
 
 def test_a_key_may_lie_elsewhere_and_be_away(authority: Path, anchors: str, video: Path) -> None:

@@ -83,6 +83,38 @@ def test_a_local_file_of_an_object_is_gone_afterwards_unless_it_was_local(place:
     assert path.exists() is not storage.is_s3(place)
 
 
+def test_a_place_that_is_away_is_told_from_one_that_is_empty(tmp_path: Path) -> None:
+    """As a mount that doesn't answer: nothing below it can be looked at, and that says nothing of what is there."""
+    kept = tmp_path / "away" / "a.bin"
+    storage.write_bytes(str(kept), b"x")
+    (tmp_path / "link").symlink_to("link")
+    uri = str(tmp_path / "link" / "a.bin")
+    for ask in (storage.read_bytes, storage.exists, storage.delete, storage.delete_prefix):
+        with pytest.raises(StorageUnavailable):
+            ask(uri)
+    with pytest.raises(StorageUnavailable):
+        list(storage.list_objects(uri))
+    with pytest.raises(StorageUnavailable), storage.local_file(uri):
+        pass
+
+
+def test_a_list_goes_on_when_files_are_removed_meanwhile(tmp_path: Path) -> None:
+    for number in range(4):
+        storage.write_bytes(str(tmp_path / "a" / f"{number}.bin"), b"x")
+    listed = storage.list_objects(str(tmp_path))
+    first = next(listed)
+    storage.delete(str(tmp_path / "a" / "2.bin"))
+    assert [storage.name(item.uri) for item in (first, *listed)] == ["0.bin", "1.bin", "3.bin"]
+
+
+def test_whatever_lies_at_a_prefix_goes(place: str) -> None:
+    for uri in (storage.join(place, "a", "b"), storage.join(place, "c")):
+        storage.write_bytes(uri, b"x")
+    for prefix in ("a", "c", "nothing", "c/d"):
+        storage.delete_prefix(storage.join(place, prefix))
+    assert list(storage.list_objects(storage.join(place, ""))) == []
+
+
 def test_a_writable_place_passes_and_is_left_empty(place: str) -> None:
     storage.create_bucket(place)
     storage.check_writable(place)
