@@ -151,10 +151,10 @@ def test_every_source_of_the_bucket_is_accounted_for(made: Made) -> None:
 
 
 def test_tuning_keeps_what_the_model_knew(made: Made) -> None:
-    # Chance is .17 and .25; without text the model scores about that (the table is in docs/LOG.md).
+    # Twelve prompts only: what a minute of tuning does to directions is within their noise.
     for when in ("before", "after"):
         told = json.loads((made.folder / when / "evaluation.json").read_text())
-        for attribute in ("colour", "background"):
+        for attribute in ("colour", "background", *(["direction"] if when == "before" else [])):
             found = told["attributes"][attribute]
             assert found["value"] > 0.75, (when, attribute, found)
             assert found["value"] > found["majority"] + 0.2, (when, attribute, found)
