@@ -1,5 +1,6 @@
 """How many samplers a backlog needs, as a table of cases."""
 
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -86,12 +87,18 @@ def test_the_controller_never_waits_and_the_number_stays_while_the_ledger_is_awa
     policy = PredictedWait(postgres.url, ["run"], 10.0)
     eventually(lambda: policy(Context(0)) == (1, {}))
 
+    looks: list[int] = []
+    over = threading.Event()
+
     def stuck(_self: Any, _ledger: Any) -> None:
-        time.sleep(0.3)
+        looks.append(1)
+        if len(looks) > 1:
+            over.wait(60)
         raise LedgerUnavailable("away")
 
     monkeypatch.setattr(PredictedWait, "_look", stuck)
     eventually(lambda: policy(Context(0)) == (0, {}))
-    began = time.monotonic()
+    eventually(lambda: len(looks) > 1)
     assert [policy(Context(number)) for number in range(3)] == [(0, {}), (1, {}), (2, {})]
-    assert time.monotonic() - began < 0.25
+    assert not over.is_set()  # all the while a look hangs
+    over.set()
