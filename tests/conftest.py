@@ -29,6 +29,7 @@ from sora_core import storage
 
 ROOT = Path(__file__).parents[1]
 _DEMO = "tests/test_demo.py"
+_TYPES = "tests/test_types.py"  # one test of minutes, for which nobody should wait at the end
 
 
 class ByFile(LoadFileScheduling):
@@ -59,7 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             items[0].config.hook.pytest_deselected(items=without)
             items[:] = [item for item in items if item not in without]
     files = {item: item.path.relative_to(ROOT).as_posix() for item in items}
-    items.sort(key=lambda item: (files[item] != _DEMO, not _needs_ray(files[item])))
+    items.sort(key=lambda item: (files[item] != _DEMO, not _needs_ray(files[item]), files[item] != _TYPES))
 
 
 @pytest.fixture(scope="session")
