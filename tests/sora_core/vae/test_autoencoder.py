@@ -90,10 +90,11 @@ def test_one_seed_draws_one_sample(vae: VideoAutoencoder, noise_video: Tensor) -
 
 def test_half_precision_answers_in_float32_and_nearly_alike(shipped: VideoAutoencoder, real_clips: Tensor) -> None:
     half = VideoAutoencoder.load(dtype=torch.bfloat16)
-    latent = half.encode(real_clips[:1]).mean
+    clip = real_clips[:1, :, :5, :32, :32]  # minutes on cores without units for it, were it whole
+    latent = half.encode(clip).mean
     pixels = half.decode(latent)
     assert latent.dtype == pixels.dtype == torch.float32
-    assert psnr(pixels, shipped.decode(shipped.encode(real_clips[:1]).mean)).mean() > 35
+    assert psnr(pixels, shipped.decode(shipped.encode(clip).mean)).mean() > 35
 
 
 def test_the_shipped_weights_beat_a_linear_codec_of_as_many_numbers(
