@@ -45,9 +45,9 @@ class Ask:
     def video_tokens(self) -> int:
         """Of one video of this size."""
         patch = MODELS[self.model].patch
-        frames = 1 + (self.frames - 1) // COMPRESSION[0]
-        height, width = self.size[0] // (COMPRESSION[1] * patch.height), self.size[1] // (COMPRESSION[2] * patch.width)
-        return frames // patch.time * height * width
+        frames = 1 + (self.frames - 1) // COMPRESSION.time
+        height, width = (side // COMPRESSION.space for side in self.size)
+        return frames // patch.time * (height // patch.height) * (width // patch.width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ def estimate(ask: Ask, rates: Rates) -> Estimate:
     peak = rates.peak(ask.gpu)
     lines = [*_curation(ask, rates, peak), *_training(ask, rates, peak), *_videos(ask, rates, peak)]
     kept_s = 3600 * ask.footage * rates["kept_share"]
-    height, width = (side // step for side, step in zip(ask.size, COMPRESSION[1:], strict=True))
-    latent_bytes = kept_s * ask.fps / COMPRESSION[0] * height * width * MODELS[ask.model].in_channels * 2
+    height, width = (side // COMPRESSION.space for side in ask.size)
+    latent_bytes = kept_s * ask.fps / COMPRESSION.time * height * width * MODELS[ask.model].in_channels * 2
     notes = [f"latents: {latent_bytes / 1e12:,.2f} TB in 16 bits"] if ask.footage else []
     if ask.steps:
         tokens = ask.steps * ask.pack_tokens * ask.gpus
@@ -120,4 +120,5 @@ def _videos(ask: Ask, rates: Rates, peak: float) -> Iterator[Line]:
 
 def _on_gpus(what: str, seconds: float, ask: Ask, rates: tuple[str, ...]) -> Line:
     hours = seconds / 3600
-    return Line(what, hours, "GPU", hours / ask.gpus / 24, hours * ask.gpu_price if ask.gpu_price else None, rates)
+    money = None if ask.gpu_price is None else hours * ask.gpu_price
+    return Line(what, hours, "GPU", hours / ask.gpus / 24, money, rates)

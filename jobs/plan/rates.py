@@ -8,10 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sora_core.dit.config import DiTConfig
 from sora_core.errors import ConfigError
+from sora_core.shapes import Compression
 
 SHIPPED = Path(__file__).parents[1] / "configs" / "plan.toml"
-COMPRESSION = (4, 8, 8)
-"""Of the autoencoders of these models: time, height, width."""
+COMPRESSION = Compression()
+"""Of the autoencoders of these models."""
 
 
 def _wan(heads: int, layers: int, ffn_dim: int) -> DiTConfig:

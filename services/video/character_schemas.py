@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from services.video.edit_schemas import SourceVideo
 from services.video.ledger.cast import Character as KnownCharacter
 from services.video.limits import Moment
-from services.video.schemas import wrong
+from services.video.schemas import check_span
 
 
 class CreateCharacter(BaseModel):
@@ -22,8 +22,7 @@ class CreateCharacter(BaseModel):
 
     @model_validator(mode="after")
     def _check_span(self) -> Self:
-        if self.end_s is not None and self.end_s <= self.start_s:
-            raise wrong("end_s", f"{self.end_s:g} must be after start_s = {self.start_s:g}")
+        check_span(self.start_s, self.end_s)
         return self
 
 

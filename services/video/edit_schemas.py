@@ -19,7 +19,7 @@ from services.video.limits import (
     Size,
     Strength,
 )
-from services.video.schemas import ImageReference, Wish, as_reference, wrong
+from services.video.schemas import ImageReference, Wish, as_reference, check_span, wrong
 
 DEFAULT_STRENGTH = 0.7
 
@@ -67,8 +67,7 @@ class FromVideo(Wish):
     def _check_source(self) -> Self:
         if self.video is not None and self.video_id is not None:
             raise wrong("video_id", "give video or video_id, not both")
-        if self.end_s is not None and self.end_s <= self.start_s:
-            raise wrong("end_s", f"{self.end_s:g} must be after start_s = {self.start_s:g}")
+        check_span(self.start_s, self.end_s)
         return self
 
     @property
@@ -135,8 +134,7 @@ class Cut(BaseModel):
 
     @model_validator(mode="after")
     def _check_span(self) -> Self:
-        if self.end_s is not None and self.end_s <= self.start_s:
-            raise wrong("end_s", f"{self.end_s:g} must be after start_s = {self.start_s:g}")
+        check_span(self.start_s, self.end_s)
         return self
 
 

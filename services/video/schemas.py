@@ -35,6 +35,12 @@ def wrong(param: str, message: str) -> PydanticCustomError:
     return PydanticCustomError(WRONG, "{message}", {"param": param, "message": message})
 
 
+def check_span(start_s: float, end_s: float | None) -> None:
+    """For validators of a part of a film: it ends, if anywhere, after it begins."""
+    if end_s is not None and end_s <= start_s:
+        raise wrong("end_s", f"{end_s:g} must be after start_s = {start_s:g}")
+
+
 class ImageReference(BaseModel):
     """A picture by data URL; what the clients call ``input_reference`` when it isn't a file."""
 

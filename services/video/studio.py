@@ -1,21 +1,14 @@
 """The studio's address: static files that lie beside this room and speak the public HTTP API alone."""
 
-import gzip
-from collections.abc import Mapping
-from dataclasses import dataclass
-from email.utils import formatdate
-from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route, Router
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.staticfiles import StaticFiles
+from starlette.types import Message, Receive, Scope, Send
 
 from services.video.config import StudioSettings
 
@@ -51,45 +44,21 @@ def security_policy(servers: tuple[str, ...]) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    """A file as it goes out: plain and packed, with a tag that changes when it does."""
-
-    plain: bytes
-    packed: bytes
-    headers: Mapping[str, str]
-
-
-@lru_cache(maxsize=256)
-def _read(path: Path, modified_ns: int) -> _File:
-    """What a file holds, read and packed once until it is another."""
-    plain = path.read_bytes()
-    headers = {
-        "content-type": _CONTENT_TYPES[path.suffix],
-        "etag": f'"{sha256(plain).hexdigest()[:16]}"',
-        "last-modified": formatdate(modified_ns / 1e9, usegmt=True),
-        "vary": "accept-encoding",
-    }
-    return _File(plain, gzip.compress(plain, mtime=0), headers)
-
-
-async def _page(request: Request) -> Response:
+class _Page(StaticFiles):
     """The files of known kinds with their content types; anything else in the folder is not there."""
-    path = _FILES / (request.path_params["path"] or "index.html")
-    if path.suffix not in _CONTENT_TYPES or ".." in path.parts or not path.is_file():
-        raise HTTPException(404)
-    file = _read(path, path.stat().st_mtime_ns)
-    if file.headers["etag"] in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=file.headers)
-    if "gzip" in request.headers.get("accept-encoding", ""):
-        return Response(file.packed, headers={**file.headers, "content-encoding": "gzip"})
-    return Response(file.plain, headers=file.headers)
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        known = _CONTENT_TYPES.get(Path(path if path != "." else "index.html").suffix)
+        response = await super().get_response(path if known else "absent", scope)
+        if known:
+            response.headers["content-type"] = known
+        return response
 
 
 class _Guarded:
     """An application whose every answer carries the page's headers."""
 
-    def __init__(self, app: ASGIApp, policy: str) -> None:
+    def __init__(self, app: GZipMiddleware, policy: str) -> None:
         self._app = app
         self._headers = {**_HEADERS, "content-security-policy": policy}
 
@@ -106,7 +75,7 @@ def mount(app: FastAPI, settings: StudioSettings) -> None:
     """Serve the page at ``/studio/``, unless the operator has switched it off."""
     if not settings.enabled:
         return
-    files = Router([Route("/{path:path}", _page, methods=["GET"])])  # HEAD comes with it
+    files = GZipMiddleware(_Page(directory=_FILES, html=True), minimum_size=500)
 
     @app.get("/studio", include_in_schema=False)
     def studio() -> RedirectResponse:

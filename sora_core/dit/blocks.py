@@ -96,7 +96,6 @@ class Attention(nn.Module):
         dim = config.dim
         self.num_heads = config.num_attention_heads
         self.attend: Callable[..., Tensor] = attention
-        self.extend: Callable[[Join, Tensor, Tensor], tuple[Tensor, Tensor, Segments]] = _extended
         self.to_q = nn.Linear(dim, dim)
         self.to_k = nn.Linear(dim, dim)
         self.to_v = nn.Linear(dim, dim)
@@ -111,6 +110,10 @@ class Attention(nn.Module):
 
 class SelfAttention(Attention):
     """Every token of a clip with every other of that clip."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__(config)
+        self.extend: Callable[[Join, Tensor, Tensor], tuple[Tensor, Tensor, Segments]] = _extended
 
     def forward(
         self, x: Float[Tensor, "l d"], turns: Float[Tensor, "l f 2"], segments: Segments, join: Join | None = None
@@ -193,7 +196,8 @@ class Block(nn.Module):
     def compile_for_all_shapes(self, backend: str) -> None:
         """Compile everything but attention, which branches on lengths: a pack of new ones compiles nothing again."""
         for layer in (self.attn1, self.attn2):  # each attends as it did, across workers too
-            layer.attend, layer.extend = torch.compiler.disable(layer.attend), torch.compiler.disable(layer.extend)
+            layer.attend = torch.compiler.disable(layer.attend)
+        self.attn1.extend = torch.compiler.disable(self.attn1.extend)
         self.compile(dynamic=True, backend=backend)
 
     def forward(

@@ -90,13 +90,13 @@ def test_the_controller_never_waits_and_the_number_stays_while_the_ledger_is_awa
     looks: list[int] = []
     over = threading.Event()
 
-    def stuck(_self: Any, _ledger: Any) -> None:
+    def stuck(_ledger: Any) -> None:
         looks.append(1)
         if len(looks) > 1:
             over.wait(60)
         raise LedgerUnavailable("away")
 
-    monkeypatch.setattr(PredictedWait, "_look", stuck)
+    monkeypatch.setattr(policy, "_look", stuck)  # of this one: other tests' threads still look now and then
     eventually(lambda: policy(Context(0)) == (0, {}))
     eventually(lambda: len(looks) > 1)
     assert [policy(Context(number)) for number in range(3)] == [(0, {}), (1, {}), (2, {})]

@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -43,6 +44,10 @@ def _guarded(lines: Iterator[Line], uri: str) -> Iterator[Line]:
         raise ConfigError(f"{uri}: no table in UTF-8 ({error}); save it as CSV, JSON lines or Parquet") from error
 
 
+def _column(name: str) -> str:
+    return name.strip().lower()
+
+
 def _header(columns: Sequence[str]) -> Line:
     return Line("", dict.fromkeys(columns, ""))
 
@@ -50,7 +55,7 @@ def _header(columns: Sequence[str]) -> Line:
 def _csv(path: Path) -> Iterator[Line]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
-        columns = [name.strip().lower() for name in next(reader, [])]
+        columns = [_column(name) for name in next(reader, [])]
         yield _header(columns)
         for values in filter(any, reader):
             yield Line(f"line {reader.line_num}", *_by_column(columns, values))
@@ -87,26 +92,23 @@ def _object(place: str, text: str) -> Line:
 
 def _parquet(path: Path) -> Iterator[Line]:
     with pq.ParquetFile(path) as file:
-        columns = [
-            name for name in file.schema_arrow.names if not pa.types.is_nested(file.schema_arrow.field(name).type)
-        ]
-        yield _header([name.strip().lower() for name in columns])
-        number = 0
-        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
-            for row in batch.to_pylist():
-                number += 1
-                yield _of_values(f"row {number}", row)
+        columns = [column.name for column in file.schema_arrow if not pa.types.is_nested(column.type)]
+        yield _header([_column(name) for name in columns])
+        batches = (batch.to_pylist() for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns))
+        for number, row in enumerate(chain.from_iterable(batches), 1):
+            yield _of_values(f"row {number}", row)
 
 
 def _of_values(place: str, row: Mapping[str, Any]) -> Line:
     """Texts and numbers; what is null is left out, and nothing else speaks for a file."""
     texts: dict[str, str] = {}
     for name, value in row.items():
+        column = _column(name)
         if isinstance(value, str):
-            texts[name.strip().lower()] = value.strip()
+            texts[column] = value.strip()
         elif isinstance(value, int | float):
-            texts[name.strip().lower()] = repr(value)
-        elif value is not None and name.strip().lower() in _REQUIRED:
+            texts[column] = repr(value)
+        elif value is not None and column in _REQUIRED:
             return Line(place, {}, f"{name} is no text, but {type(value).__name__}")
     return Line(place, texts)
 

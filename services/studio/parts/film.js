@@ -20,20 +20,26 @@ export function Film({ url, video, onFrame }) {
   const fps = video.fps || 24;
   const frames = video.num_frames || Math.max(1, Math.round((Number(video.seconds) || 1) * fps));
   const [frame, setFrame] = useState(0);
+  const at = useRef(0); // the frame that was last shown or asked for: keys may come faster than films seek
   const [playing, setPlaying] = useState(false);
   const [loop, setLoop] = useState(true);
   const [speed, setSpeed] = useState(1);
   const [muted, setMuted] = useState(true);
-  useFrames(ref, url, fps, frames, (now) => {
+  const show = (/** @type {number} */ now) => {
+    at.current = now;
     setFrame(now);
     onFrame?.(now);
-  });
+  };
+  useFrames(ref, url, fps, frames, show);
   const seek = (/** @type {number} */ to) => {
     const film = element();
     if (!film) return;
+    const aim = Math.max(0, Math.min(frames - 1, to));
     film.pause();
-    film.currentTime = timeOf(Math.max(0, Math.min(frames - 1, to)), fps);
+    film.currentTime = timeOf(aim, fps);
+    show(aim);
   };
+  const step = (/** @type {number} */ by) => seek(at.current + by);
   const toggle = () => (element()?.paused ? element()?.play() : element()?.pause());
   const faster = (/** @type {number} */ by) => {
     const next = SPEEDS[Math.max(0, Math.min(SPEEDS.length - 1, SPEEDS.indexOf(speed) + by))];
@@ -42,8 +48,8 @@ export function Film({ url, video, onFrame }) {
     if (film) film.playbackRate = next;
   };
   const keys = {
-    " ": toggle, k: toggle, ",": () => seek(frame - 1), ".": () => seek(frame + 1), ArrowLeft: () => seek(frame - 1),
-    ArrowRight: () => seek(frame + 1), Home: () => seek(0), End: () => seek(frames - 1), l: () => setLoop(!loop),
+    " ": toggle, k: toggle, ",": () => step(-1), ".": () => step(1), ArrowLeft: () => step(-1), ArrowRight: () => step(1),
+    Home: () => seek(0), End: () => seek(frames - 1), l: () => setLoop(!loop),
     "[": () => faster(-1), "]": () => faster(1), f: () => element()?.requestFullscreen(), m: () => setMuted(!muted),
   };
   const onKey = (/** @type {KeyboardEvent} */ event) => {
@@ -60,8 +66,8 @@ export function Film({ url, video, onFrame }) {
       onPlay=${() => setPlaying(true)} onPause=${() => setPlaying(false)} aria-label=${video.prompt || say("video.untitled")}></video>
     <div class="film-controls">
       <${IconButton} icon=${playing ? "pause" : "play"} label=${say(playing ? "film.pause" : "film.play")} onClick=${toggle} />
-      <${IconButton} icon="back" label=${say("film.back")} onClick=${() => seek(frame - 1)} />
-      <${IconButton} icon="next" label=${say("film.next")} onClick=${() => seek(frame + 1)} />
+      <${IconButton} icon="back" label=${say("film.back")} onClick=${() => step(-1)} />
+      <${IconButton} icon="next" label=${say("film.next")} onClick=${() => step(1)} />
       <input class="film-seek" type="range" min="0" max=${frames - 1} step="1" value=${frame} aria-label=${say("film.seek")}
         aria-valuetext=${say("film.frame", { frame: frame + 1, frames })} onInput=${(event) => seek(Number(event.currentTarget.value))} />
       <output class="film-frame">${number(frame + 1)} / ${number(frames)}</output>
@@ -74,7 +80,7 @@ export function Film({ url, video, onFrame }) {
   </div>`;
 }
 
-/** Tell which frame is on the screen, as the browser presents it. */
+/** Tell which frame is on the screen, as the browser presents it; while it seeks, what it shows is not what was asked for. */
 export function useFrames(ref, url, fps, frames, seen) {
   const told = useRef(seen);
   told.current = seen;
@@ -83,7 +89,7 @@ export function useFrames(ref, url, fps, frames, seen) {
     if (!film || !url) return;
     let handle = 0;
     const each = (/** @type {number} */ _, /** @type {{ mediaTime: number }} */ data) => {
-      told.current(frameAt(data.mediaTime, fps, frames));
+      if (!film.seeking) told.current(frameAt(data.mediaTime, fps, frames));
       handle = film.requestVideoFrameCallback(each);
     };
     if (film.requestVideoFrameCallback) handle = film.requestVideoFrameCallback(each);

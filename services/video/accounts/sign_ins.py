@@ -1,7 +1,5 @@
 """Links that sign in once: a key that can only be changed, one time and soon, for a key of a session."""
 
-import time
-
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
@@ -44,6 +42,6 @@ def _redeem(service: TheService, key_id: str) -> SignIn:
 
 
 def _add(service: TheService, owner: str, name: str, scopes: list[Scope], lasts_s: float) -> SignIn:
-    expires_at = time.time() + lasts_s
+    expires_at = service.ledger.now() + lasts_s
     _, secret = KeyStore(service.ledger).add(owner, name, scopes, expires_at)
     return SignIn(secret=secret, expires_at=int(expires_at))

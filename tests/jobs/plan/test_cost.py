@@ -42,6 +42,7 @@ def test_twice_the_devices_halve_the_days_and_twice_the_videos_double_the_hours(
 def test_what_is_not_asked_for_is_not_told_and_without_a_price_there_is_no_money() -> None:
     assert [*lines(footage=0.0, videos=0)] == ["train"]
     assert all(line.money is None for line in lines(gpu_price=None).values())
+    assert all(line.money == 0 for line in lines(gpu_price=0.0, core_price=0.0).values())  # given for nothing
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from services.video.job import Status
 from sora_core.edits.spec import LEARNED_FROM
 from sora_core.pipeline import Pipeline
 from tests.services.boards import curated, trained
+from tests.services.editing import ask
 from tests.services.live import KEYS, LiveService, config_in, eventually
 from tests.services.postgres import free_port
 from tests.services.tiny_model import save_tiny_checkpoint
@@ -61,6 +63,15 @@ def service(tmp_path_factory: pytest.TempPathFactory, able_run: str, able: Pipel
     with LiveService(config, able, free_port()) as live:
         live.publish()
         yield live
+
+
+def made_of(service: LiveService, film: bytes, prompt: str) -> str:
+    """The id of a finished video that is this film, hardly changed; the sampler rests again."""
+    service.work()
+    made = ask(service, "/edits", {"video": film}, prompt=prompt, strength=0.1)
+    eventually(lambda: (job := service.ledger.get(made)) and job.status is Status.COMPLETED)
+    service.rest()
+    return made
 
 
 class Desk:

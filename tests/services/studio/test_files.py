@@ -49,6 +49,16 @@ def test_nothing_else_is_served(door: LiveService, path: str) -> None:
     assert answer.json()["error"]["code"] == "not_found"
 
 
+def test_no_address_leads_out_of_its_folder(door: LiveService, tmp_path: Path) -> None:
+    """Of a kind that is served, at the root of this machine."""
+    secret = tmp_path / "secret.css"
+    secret.write_text("a secret")
+    up = "../" * len(STUDIO.parts)
+    for path in (f"{secret}", f"%2F{secret.relative_to('/')}", f"{up}{secret.relative_to('/')}"):
+        answer = HTTP.get(f"{door.url}/studio/{path}")
+        assert (answer.status_code, "a secret" in answer.text) == (404, False), path
+
+
 def test_an_operator_can_do_without_it(tmp_path: Path) -> None:
     config = ServiceConfig(
         checkpoint="none", output="none", ledger=f"sqlite:///{tmp_path}/ledger.db", studio=StudioSettings(enabled=False)

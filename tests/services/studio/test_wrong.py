@@ -8,11 +8,9 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from jobs.demo.client import sign_in_secret
-from services.video.job import Status
-from tests.services.editing import ask
-from tests.services.live import LiveService, eventually
+from tests.services.live import LiveService
 
-from .conftest import READY, Desk, until
+from .conftest import READY, Desk, made_of, until
 
 pytestmark = pytest.mark.slow
 Open = Callable[..., Desk]
@@ -20,11 +18,7 @@ Open = Callable[..., Desk]
 
 @pytest.fixture(scope="module")
 def clip(service: LiveService, films: Callable[..., Any]) -> str:
-    service.work()
-    made = ask(service, "/edits", {"video": films().read_bytes()}, prompt="a red block", strength=0.1)
-    eventually(lambda: (job := service.ledger.get(made)) and job.status is Status.COMPLETED)
-    service.rest()
-    return made
+    return made_of(service, films().read_bytes(), "a red block")
 
 
 def answer(page: Page, path: str, status: int, error: dict[str, Any], **headers: str) -> None:
