@@ -18,6 +18,11 @@ _SETTLED_S = 10.0
 _SETTLED_CHANGES = 4
 
 
+def say(text: str) -> None:
+    """A line of a command's own output."""
+    print(text, file=sys.stdout, flush=True)  # noqa: T201
+
+
 class Line:
     """A line of a job's output. ``stream`` is stdout unless told; the clock is in seconds."""
 
@@ -97,7 +102,7 @@ def spoken(left_s: float | None) -> str:
 
 
 def counted(items: Iterable[ItemT], total: int, what: str, unit: str) -> Iterator[ItemT]:
-    """The items, with a line about how many of ``total`` there have been."""
+    """The items, with a line about how many of ``total`` there have been, where there are any."""
     line, pace = Line(), Pace(total)
     pace.at(0)
     done = 0
@@ -105,4 +110,5 @@ def counted(items: Iterable[ItemT], total: int, what: str, unit: str) -> Iterato
         yield item
         pace.at(done)
         line.show(f"{what}: {done} of {total} {unit}, {spoken(pace.left_s)}")
-    line.end(f"{what}: {done} of {total} {unit}")
+    if total:
+        line.end(f"{what}: {done} of {total} {unit}")

@@ -33,7 +33,7 @@ from jobs.curate.config import CurateConfig
 from jobs.curate.duplicates import copies
 from jobs.curate.listing import Plan, make_plan, parts, settings_of
 from jobs.curate.measure import models
-from jobs.curate.progress import Amount, say, watching
+from jobs.curate.progress import Amount, watching
 from jobs.curate.rows import Source, part_to_item
 from jobs.curate.settle import settled
 from jobs.curate.stages import attempts
@@ -41,6 +41,7 @@ from jobs.curate.stages.actors import CaptionStage, EncodeStage, ExamineStage, M
 from jobs.curate.stages.latents import Encoders, LatentEncoder
 from jobs.curate.words import endpoint
 from jobs.launch import bind_ray_metrics, ray_session, write_resolved
+from jobs.progress import say
 from sora_core import storage
 from sora_core.errors import SoraError
 

@@ -1,6 +1,5 @@
 """A line about how far each stage is, for people."""
 
-import sys
 import threading
 import time
 from collections import Counter
@@ -137,8 +136,3 @@ def line(objects: Mapping[str, int], clips: Counter[str], num_objects: int, left
     by_status = ", ".join(f"{clips[status]} {status}" for status in ("kept", "dropped", "failed"))
     left = "" if all(done == num_objects for done in objects.values()) else f" | {spoken(left_s)}"
     return f"curate: {stages} | clips: {by_status}{left}"
-
-
-def say(text: str) -> None:
-    """The command's own output."""
-    print(text, file=sys.stdout, flush=True)  # noqa: T201

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from openai import OpenAI
-from tqdm import tqdm
 
 from jobs.demo.client import make_video, sign_in_secret
 from jobs.demo.cluster import LocalCluster
@@ -17,8 +16,9 @@ from jobs.demo.processes import ProcessBook
 from jobs.demo.s3 import EmbeddedS3
 from jobs.demo.service import deploy
 from jobs.demo.submit import measured, submit
-from jobs.demo.talk import say, time_table, timed
+from jobs.demo.talk import time_table, timed
 from jobs.launch import require_free_port
+from jobs.progress import counted, say
 from sora_core import checkpoint, media, storage
 
 BUCKET = "s3://sora"
@@ -119,7 +119,7 @@ def upload_new(folder: Path, uri: str) -> None:
     """Upload the files of a folder that aren't stored yet."""
     there = {storage.name(item.uri): item.size for item in storage.list_objects(uri)}
     missing = [path for path in sorted(folder.iterdir()) if there.get(path.name) != path.stat().st_size]
-    for path in tqdm(missing, desc="upload", unit="file"):
+    for path in counted(missing, len(missing), "upload", "files"):
         storage.upload(path, storage.join(uri, path.name))
 
 

@@ -6,8 +6,8 @@ from typing import cast
 
 from openai import OpenAI
 from openai.types import Video
-from tqdm import tqdm
 
+from jobs.progress import Line, Pace, spoken
 from sora_core.errors import SoraError
 
 TIMEOUT_S = 300.0
@@ -19,13 +19,15 @@ def make_video(client: OpenAI, path: Path, *, prompt: str, size: str, num_frames
     settings = {"size": size, "num_frames": str(num_frames), "seed": str(seed)}
     video = client.videos.create(prompt=prompt, extra_body=settings)
     deadline = time.monotonic() + TIMEOUT_S
-    with tqdm(total=100, desc=f"{video.id} {size}x{num_frames}", unit="%") as bar:
-        while video.status in ("queued", "in_progress"):
-            if time.monotonic() > deadline:
-                raise SoraError(f"{video.id} is still {video.status} after {TIMEOUT_S:.0f} s; see the dashboard's logs")
-            time.sleep(POLL_S)
-            video = client.videos.retrieve(video.id)
-            bar.update(video.progress - bar.n)
+    line, pace = Line(), Pace(100)
+    while video.status in ("queued", "in_progress"):
+        if time.monotonic() > deadline:
+            raise SoraError(f"{video.id} is still {video.status} after {TIMEOUT_S:.0f} s; see the dashboard's logs")
+        pace.at(video.progress)
+        line.show(f"{video.id} {size}x{num_frames}: {video.progress} %, {spoken(pace.left_s)}")
+        time.sleep(POLL_S)
+        video = client.videos.retrieve(video.id)
+    line.end(f"{video.id} {size}x{num_frames}: {video.status}")
     if video.status != "completed":
         raise SoraError(f"{video.id} {video.status}: {video.error.message if video.error else 'no reason given'}")
     client.videos.download_content(video.id).write_to_file(path)

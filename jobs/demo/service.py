@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from jobs.demo.cluster import LocalCluster, program
-from jobs.demo.talk import say
+from jobs.progress import say
 from sora_core.errors import SoraError
 
 ROOT = Path(__file__).parents[2]

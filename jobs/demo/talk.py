@@ -1,17 +1,10 @@
-"""The demo's own lines, and the table of where its time went."""
+"""What a demo says of where its time went."""
 
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from tqdm import tqdm
-
-
-def say(text: str) -> None:
-    """A line of the demo's own output, above any progress bar."""
-    tqdm.write(text, file=sys.stdout)
-    sys.stdout.flush()
+from jobs.progress import say
 
 
 @contextmanager

@@ -4,13 +4,12 @@ import json
 import logging
 from collections.abc import Iterable
 
-from tqdm import tqdm
-
 from jobs.evaluate.config import EvaluateConfig
 from jobs.evaluate.result import Result
 from jobs.evaluate.sampling import Answer, Frames, Question, generate, judge, questions, requests, through_codec
 from jobs.evaluate.sheet import SIDE, draw_moving, draw_sheet
 from jobs.launch import write_resolved
+from jobs.progress import counted
 from sora_core import checkpoint, storage
 from sora_core.pipeline import Pipeline
 
@@ -46,7 +45,7 @@ def measure(config: EvaluateConfig, pipeline: Pipeline, uri: str) -> Result:
 
 
 def _answers(what: str, asked: list[Question], clips: Iterable[Frames], shown: int = 0) -> list[Answer]:
-    pairs = tqdm(zip(asked, clips, strict=True), desc=what, total=len(asked), unit="clip")
+    pairs = counted(zip(asked, clips, strict=True), len(asked), what, "clips")
     return [judge(question, frames, SIDE if number < shown else 0) for number, (question, frames) in enumerate(pairs)]
 
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from jobs.progress import counted
 from jobs.world.config import WorldConfig
 from sora_core import precision, shards, storage
 from sora_core.errors import ConfigError
@@ -38,7 +38,8 @@ def write_latents(config: WorldConfig, scenes: Sequence[Scene]) -> None:
     statistics = WhiteningStatistics()
     written: list[Shard] = []
     clips = frames = values = 0
-    for first in tqdm(range(0, len(scenes), _PER_SHARD), unit="shard", desc="world", mininterval=0.5):
+    starts = range(0, len(scenes), _PER_SHARD)
+    for first in counted(starts, len(starts), "world", "shards"):
         rows = list(_rows(config, scenes[first : first + _PER_SHARD], first, vae, text))
         for row in rows:
             if row.split == "train":

@@ -13,9 +13,9 @@ from jobs.curate.books.lease import Lease, held
 from jobs.curate.books.parts import Part, read_parts
 from jobs.curate.config import CurateConfig
 from jobs.curate.pipeline import close
-from jobs.curate.progress import say
 from jobs.curate.verdicts import FORGOTTEN
 from jobs.launch import JobConfig
+from jobs.progress import say
 from sora_core import shards, storage
 from sora_core.errors import MissingObject
 

@@ -11,12 +11,12 @@ from jobs.curate.books.parts import read_parts
 from jobs.curate.config import CurateConfig
 from jobs.curate.listing import make_plan, settings_of
 from jobs.curate.pipeline import close, compared, measured_parts, missing_parts, write_others
-from jobs.curate.progress import say
 from jobs.curate.rows import Clip, Examined, Source
 from jobs.curate.settle import settled
 from jobs.curate.stages.examine import examine_again
 from jobs.curate.stages.latents import Encoders, Maker
 from jobs.launch import write_resolved
+from jobs.progress import say
 from sora_core import shards, storage
 from sora_core.errors import ConfigError
 

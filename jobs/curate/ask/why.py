@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.curate.books import ledger
-from jobs.curate.progress import say
 from jobs.curate.rows import SCORE_NAMES
 from jobs.launch import JobConfig
+from jobs.progress import say
 from sora_core import storage
 from sora_core.errors import MissingObject
 

@@ -213,7 +213,8 @@ def test_everything_lies_beside_each_other(untrained: str, tmp_path: Path, capsy
         assert moving.n_frames == 5  # of the longest clip
         assert moving.info["loop"] == 0
     printed = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in printed] == ["attribute", *stored["attributes"], "whole", "speckle"]
+    assert printed[:3] == ["prompted: 6 of 6 clips", "no text: 6 of 6 clips", "codec: 6 of 6 clips"]
+    assert [line.split()[0] for line in printed[3:]] == ["attribute", *stored["attributes"], "whole", "speckle"]
     assert stored["looks"]["whole"]["codec"] == 1
     assert 0 < stored["looks"]["speckle"]["codec"] < 3
 

@@ -105,6 +105,44 @@ def test_a_painted_mask_is_repainted_also_one_that_moves(desk: Open, service: Li
     assert [(region["start"], region["stop"]) for region in part] == [(0, 4)]
 
 
+def covered(page: Page) -> int:
+    """How many pixels of the canvas are painted."""
+    count: int = page.locator("canvas.mask").evaluate(
+        """canvas => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data
+            .filter((value, place) => place % 4 === 3 && value > 127).length"""
+    )
+    return count
+
+
+def test_an_eraser_takes_away_what_the_brush_painted(desk: Open, service: LiveService, clip: str) -> None:
+    page = editing(desk, clip, "Repaint")
+    x, y = middle(page, "canvas.mask")
+    drag(page, (x - 80, y), (x + 80, y))
+    painted = covered(page)
+    page.get_by_role("radio", name="Eraser").check()
+    drag(page, (x, y), (x + 120, y))
+    assert 0 < covered(page) < 0.75 * painted
+    page.get_by_role("button", name="Undo").click()
+    assert covered(page) == painted
+    page.get_by_role("button", name="Redo").click()
+    order(page, "Repaint")
+    [region] = edit_of(service)["regions"]
+    assert region["left"] + region["width"] <= newest(service).params["width"] // 2
+
+
+def test_a_film_is_restyled_by_a_strength_and_gets_a_higher_rate(desk: Open, service: LiveService, clip: str) -> None:
+    page = editing(desk, clip, "Restyle")
+    page.get_by_label("How it shall look").fill("a blue block")
+    page.get_by_label("Strength").fill("0.35")
+    order(page, "Restyle")
+    assert edit_of(service)["strength"] == 0.35
+    assert newest(service).params["prompt"] == "a blue block"
+    page = editing(desk, clip, "Frame rate")
+    page.get_by_role("radio", name="32 fps").check()
+    order(page, "Raise the rate")
+    assert (newest(service).params["fps"], newest(service).params["num_frames"]) == (32, 33)
+
+
 def test_boxes_are_given_by_numbers_and_a_frame_is_pulled_larger(desk: Open, service: LiveService, clip: str) -> None:
     page = editing(desk, clip, "Repaint")
     page.get_by_role("radio", name="Box").check()
