@@ -21,13 +21,13 @@ from jobs.curate.books.commit import commit_measured
 from jobs.curate.books.parts import read_parts
 from jobs.curate.config import CurateConfig
 from jobs.curate.duplicates import copies
-from jobs.curate.duplicates.likeness import DIM, MIRRORED, likeness
 from jobs.curate.listing import Plan, make_plan
 from jobs.curate.rows import Examined, Source
 from jobs.curate.stages.examine import examine
 from jobs.launch import load_config
 from sora_core import media, storage
 from sora_core.errors import UnreadableMedia
+from sora_core.likeness import DIM, MIRRORED, likeness
 
 LIKENESS = (0.76, 0.8, 0.84, 0.88)
 SECONDS, LINES, FPS = 6.0, 240, 12.0

@@ -75,7 +75,7 @@ class Clip:
 
     ``description`` and ``summary`` are what the rule-based describer says of it, long and short. ``caption`` is what
     it is trained with, and ``captioner`` whose words these are. ``area`` is the picture's in its file, in pixels;
-    `jobs.curate.duplicates.likeness` explains the ``fingerprint``. ``same_as`` is the clip that stands for this one.
+    `sora_core.likeness` explains the ``fingerprint``. ``same_as`` is the clip that stands for this one.
     """
 
     clip_id: str

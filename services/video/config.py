@@ -203,6 +203,7 @@ class ProvenanceSettings(Settings):
 
     watermark: bool = Field(default=True, description="mark the pixels, invisibly")
     credentials: bool = Field(default=True, description="sign each file's content credentials (C2PA)")
+    fingerprint: bool = Field(default=True, description="remember small pictures of each file, to know copies by")
     keys: str | None = Field(
         default=None,
         description="URI of the certificates and secrets; None: made under the output, for trying",

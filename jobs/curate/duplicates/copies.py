@@ -19,10 +19,10 @@ from usearch.index import Index
 from jobs.curate.books import ledger
 from jobs.curate.books.parts import Part
 from jobs.curate.config import CurateConfig
-from jobs.curate.duplicates.likeness import DIM, MIRRORED, likeness, opened, vector
 from jobs.curate.listing import Plan, has_words
 from jobs.curate.rows import Clip, Examined, Source, short_hash
 from jobs.curate.verdicts import reason_measured
+from sora_core.likeness import DIM, MIRRORED, likeness, opened, vector
 
 # Clips that are looked up for each, how like their vectors must be, and how many of them are compared by picture.
 _NEIGHBOURS = 64

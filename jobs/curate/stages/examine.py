@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 
 from jobs.curate.config import CurateConfig, Models
-from jobs.curate.duplicates.likeness import Pictures
 from jobs.curate.listing import identity_of, is_named_as_media
 from jobs.curate.measure.models import load
 from jobs.curate.measure.score import SAMPLE_HEIGHT, SMALL_HEIGHT, Meter, look_at_image
@@ -24,6 +23,7 @@ from jobs.curate.verdicts import judged
 from jobs.curate.words.beside import read_sidecars
 from sora_core import media
 from sora_core.errors import InputError, StorageError, UnreadableMedia
+from sora_core.likeness import Pictures
 from sora_core.media import Isolated, MediaInfo, ShotFinder, SourceFrame
 from sora_core.precision import dtype_of, warn_if_slow
 

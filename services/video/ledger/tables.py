@@ -143,6 +143,17 @@ origins = sa.Table(
     sa.Column("manifest", sa.LargeBinary),
 )
 
+likenesses = sa.Table(
+    "likenesses",
+    metadata,
+    sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("job_id", sa.Text, nullable=False),
+    sa.Column("vector", sa.LargeBinary, nullable=False),
+    sa.Column("pictures", sa.LargeBinary, nullable=False),
+    sa.Index("likenesses_by_job", "job_id"),
+    sqlite_autoincrement=True,
+)
+
 characters = sa.Table(
     "characters",
     metadata,

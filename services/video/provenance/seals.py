@@ -1,6 +1,5 @@
 """The two layers on everything that leaves, in the one order that holds: mark, encode, sign, store."""
 
-import hashlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Self
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 
@@ -17,9 +17,10 @@ from services.video.files import CONTENT_TYPES
 from services.video.job import Job
 from services.video.ledger import Ledger
 from services.video.provenance.keys import ProvenanceKeys
-from services.video.provenance.store import KnownOrigin, OriginStore
+from services.video.provenance.likenesses import Likenesses, spans
+from services.video.provenance.store import KnownOrigin, OriginStore, mark_of
 from sora_core import telemetry
-from sora_core.safety.coding import ID_BITS
+from sora_core.likeness import Pictures
 from sora_core.safety.credentials import CredentialSigner, Ingredient, Origin
 from sora_core.safety.labels import Labeller, filled, policy
 from sora_core.safety.mark import Marker, MarkKey
@@ -40,8 +41,11 @@ class Seals:
         store: OriginStore,
         mark_key: MarkKey | None,
         signer: CredentialSigner | None,
+        likenesses: Likenesses | None,
     ) -> None:
         self._store = store
+        self._likenesses = likenesses
+        self._looks = Pictures()  # of the job whose frames passed by last
         self._mark_key = mark_key
         self._signer = signer
         self._provider = settings.provider
@@ -53,23 +57,36 @@ class Seals:
     def load(cls, config: ServiceConfig, ledger: Ledger) -> Self:
         """By the config; ConfigError for keys, policies and fonts that can't be used."""
         settings, store = config.provenance, OriginStore(ledger)
+        likenesses = Likenesses(ledger) if settings.fingerprint else None
         if not (settings.watermark or settings.credentials):
-            return cls(settings, store, None, None)
+            return cls(settings, store, None, None, likenesses)
         keys = ProvenanceKeys.load(config)
         mark_key = keys.mark_keys[0] if settings.watermark else None
         signer = keys.credential_signer() if settings.credentials else None
         if signer is not None:
             telemetry.VIDEO_CERTIFICATE.set(signer.expires_at)
             warn_of_end(signer.expires_at - time.time())
-        return cls(settings, store, mark_key, signer)
+        return cls(settings, store, mark_key, signer, likenesses)
 
     def frames(self, job: Job, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         """The frames of a job with its labels and its number in them."""
         for labeller in self._labellers:
             frames = labeller(frames, job.params["fps"])
+        if self._likenesses is not None:
+            frames = self._looked_at(frames, job.params["fps"])
         if self._mark_key is None:
             return iter(frames)
-        return map(Marker(self._mark_key, mark_of(job)), frames)
+        return map(Marker(self._mark_key, mark_of(job.id)), frames)
+
+    def _looked_at(
+        self, frames: Iterable[UInt8[np.ndarray, "h w 3"]], fps: float
+    ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+        """The frames as they pass by; small grey pictures of some stay."""
+        self._looks = Pictures()
+        for number, frame in enumerate(frames):
+            if self._looks.is_due(number / fps):
+                self._looks.add(number / fps, cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+            yield frame
 
     def metadata(self, job: Job) -> dict[str, str]:
         """The keys that the policies want in a job's mp4."""
@@ -86,7 +103,7 @@ class Seals:
             telemetry.VIDEO_SEALED.inc(1, {"layer": "credentials"})
         if variant == job.kind.value:
             origin = KnownOrigin(
-                mark=mark_of(job),
+                mark=mark_of(job.id),
                 job_id=job.id,
                 model=job.model,
                 media_type=CONTENT_TYPES[variant],
@@ -94,6 +111,9 @@ class Seals:
                 manifest=manifest,
             )
             self._store.remember(origin)
+            if self._likenesses is not None:
+                length_s = job.params["num_frames"] / job.params["fps"]
+                self._likenesses.remember(job.id, list(spans(self._looks, length_s)))
 
     def _origin(self, job: Job, variant: str) -> Origin:
         facts = self._facts(job)
@@ -101,7 +121,7 @@ class Seals:
         return Origin(
             identity=job.id, title=title, model=job.model, made_at=job.created_at, generator=GENERATOR,
             version=self._version, prompt=job.params["prompt"], provider=self._provider,
-            mark=None if self._mark_key is None else mark_of(job), edited=job.params["film"] is not None,
+            mark=None if self._mark_key is None else mark_of(job.id), edited=job.params["film"] is not None,
             fields={key: text for one in self._policies for key, text in filled(one.fields, facts).items()},
         )  # fmt: skip
 
@@ -117,8 +137,3 @@ def warn_of_end(left_s: float) -> None:
     """Say that the certificate ends soon: after that nothing leaves."""
     if left_s < _SOON_S:
         log.warning("the certificate that signs ends in %.1f days: renew it, or nothing will leave", left_s / _DAY_S)
-
-
-def mark_of(job: Job) -> int:
-    """The number in a job's pixels: any worker, at any attempt, comes to the same."""
-    return int.from_bytes(hashlib.sha256(job.id.encode()).digest()[: ID_BITS // 8], "big")

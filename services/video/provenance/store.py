@@ -1,11 +1,14 @@
 """What is remembered of each file that left, by the number in its mark: it outlives the file, and tells no owner."""
 
+import hashlib
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
 from services.video.ledger import Ledger
 from services.video.ledger.tables import database, origins
+from sora_core.safety.coding import ID_BITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +21,16 @@ class KnownOrigin:
     media_type: str
     made_at: float
     manifest: bytes | None = None
+
+    @property
+    def generated_at(self) -> str:
+        """When it was made, as RFC 3339 says it."""
+        return datetime.fromtimestamp(self.made_at, UTC).isoformat(timespec="seconds")
+
+
+def mark_of(job_id: str) -> int:
+    """The number in a job's pixels: any worker, at any attempt, comes to the same."""
+    return int.from_bytes(hashlib.sha256(job_id.encode()).digest()[: ID_BITS // 8], "big")
 
 
 class OriginStore:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from services.video.errors import ApiError, refused, too_many
 from services.video.provenance.checks import Checker, ProvenanceCheck
 from services.video.provenance.keys import ProvenanceKeys
+from services.video.provenance.likenesses import Likenesses
 from services.video.provenance.store import OriginStore
 from services.video.routes.access import ERRORS, Service, TheService, caller_of
 from services.video.routes.forms import Uploads, read_body
@@ -72,7 +73,8 @@ class Asking:
             if self._checker is None:
                 keys = ProvenanceKeys.load(self._service.config)
                 store = OriginStore(self._service.ledger)
-                self._checker = Checker(keys.mark_keys, keys.anchors, store, self._service.config.api)
+                looks = Likenesses(self._service.ledger)
+                self._checker = Checker(keys.mark_keys, keys.anchors, store, looks, self._service.config.api)
             return self._checker
 
 
@@ -106,7 +108,7 @@ router = APIRouter(prefix="/v1", responses=ERRORS, dependencies=[Depends(_may_as
 async def check_provenance(
     request: Request, service: TheService, asking: TheAsking, owner: Owner, uploads: Uploads
 ) -> ProvenanceCheck:
-    """Whether a video or picture is one of ours: its content credentials, and the mark in its pixels."""
+    """Whether a video or picture is one of ours: its content credentials, the mark in its pixels, and its looks."""
     body = await read_body(request, service.config.api, 0, uploads, service.config.api.max_video_bytes, (FILE,))
     for name in sorted({*body.values, *body.files} - {FILE}):
         raise refused(name, f"unknown parameter {name!r}: send {FILE!r} alone", "unknown_parameter")

@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import cv2
 import httpx
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from services.video.ledger import Ledger
 from services.video.moderation.guard import Guard
 from services.video.provenance.__main__ import main
 from services.video.provenance.keys import ProvenanceKeys
+from services.video.provenance.likenesses import ALIKE
 from services.video.provenance.seals import Seals, warn_of_end
 from services.video.provenance.store import KnownOrigin, OriginStore
 from services.video.workers.patience import Patience
@@ -104,6 +106,7 @@ def test_footage_made_anew_is_found_by_its_mark_without_its_credentials(service:
     found = results(service, again.read_bytes())
     assert (found["c2pa"]["validation_state"], found["c2pa"]["recovered"]) == ("not_present", True)
     assert (found["watermark"]["outcome"], found["watermark"]["id"]) == ("detected", job.id)
+    assert (found["fingerprint"]["outcome"], found["fingerprint"]["id"]) == ("detected", job.id)
     with httpx.Client(base_url=f"{service.url}/v1/c2pa", headers=ANN) as resolver:
         told = read_credentials(film, "video/mp4")
         assert told.mark is not None
@@ -112,6 +115,29 @@ def test_footage_made_anew_is_found_by_its_mark_without_its_credentials(service:
         manifest = resolver.get(f"/manifests/{match['manifestId']}")
     assert manifest.headers["content-type"] == "application/c2pa"
     assert job.id.encode() in manifest.content
+
+
+def test_a_copy_without_a_mark_is_known_by_its_looks(service: LiveService, tmp_path: Path, footage: Path) -> None:
+    """A part of it: cut out of its middle, cropped, mirrored, smaller and coarsely coded."""
+    frames = list(media.decode_clip(footage / "in_bottles.mp4", 0.0, 4.0, fps=24))
+    job = service.ledger.get(made(service, size="64x64", num_frames=5))
+    assert job is not None
+    job = replace(job, params=job.params | {"num_frames": len(frames), "fps": 24.0})
+    _render(service, job, frames, tmp_path / "made.mp4")
+    height, width = frames[0].shape[:2]
+    inside = (slice(height // 20, -height // 20), slice(width // 20, -width // 20))
+    copied = [cv2.resize(frame[inside][:, ::-1], (320, 180), interpolation=cv2.INTER_AREA) for frame in frames[30:78]]
+    media.encode_mp4(tmp_path / "copy.mp4", iter(copied), 24.0, crf=33)
+    found = results(service, (tmp_path / "copy.mp4").read_bytes())
+    assert found["watermark"]["outcome"] == "not_detected"
+    assert (found["fingerprint"]["outcome"], found["fingerprint"]["id"]) == ("detected", job.id)
+    assert found["fingerprint"]["likeness"] > ALIKE
+    assert found["fingerprint"]["model"] == job.model
+    other = (footage / "mp_chaplin.mp4").read_bytes()
+    assert results(service, other)["fingerprint"] == {
+        "type": "fingerprint", "outcome": "not_detected", "id": None, "likeness": None, "model": None,
+        "generated_at": None,
+    }  # fmt: skip
 
 
 def _render(service: LiveService, job: Any, frames: list[np.ndarray], film: Path) -> None:

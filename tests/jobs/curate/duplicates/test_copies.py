@@ -11,9 +11,9 @@ from jobs.curate.ask.why import find
 from jobs.curate.books import ledger
 from jobs.curate.config import CurateConfig
 from jobs.curate.duplicates import copies
-from jobs.curate.duplicates.likeness import MIRRORED, Pictures, likeness, opened, vector
 from jobs.curate.pipeline import curate
 from sora_core import shards, storage
+from sora_core.likeness import MIRRORED, Pictures, likeness, opened, vector
 from sora_core.media import decode_clip, decode_image, encode_mp4
 from tests.jobs.curate.conftest import Tally
 
