@@ -21,6 +21,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "sora_core.storage",
             "sora_core.nn",
             "sora_core.media",
+            "sora_core.likeness",
             "sora_core.safety",
             "sora_core.vocabulary",
             "sora_core.world",

@@ -146,6 +146,9 @@ class CurateConfig(JobConfig):
     """Who speaks for clips that nobody has captioned: the rule-based describer (colours, light, movement, length), a
     vision-language model behind ``caption_endpoint``, or nobody, which drops them."""
     caption_endpoint: CaptionEndpoint | None = None
+    gate: bool = True
+    """Whether clips are dropped whose captions the service would refuse as prompts (``unsafe_words``, docs/SAFETY.md);
+    ``max_indecency`` is the same judge's threshold for pictures."""
     max_likeness: float | None = Field(default=None, gt=0, le=1)
     """Clips that resemble a better one of another object by more than this are dropped (``near_duplicate``; 0.84 was
     measured, docs/CURATION.md). Everything is then looked at before anything is encoded. None compares nothing."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from jobs.curate.config import CurateConfig, Thresholds
 from jobs.curate.measure.describe import CAPTIONER
 from jobs.curate.rows import TABLE, Clip, Examined, Scores, Source, Words
+from jobs.curate.words.gate import REFUSED, is_refused
 
 # Reasons, each with the threshold whose name says the score and the way: ``min_luma`` drops what has less luma. In the
 # order of judgement: exposure first, since a black picture is also flat, blurred and still.
@@ -67,6 +68,7 @@ def _judged(clip: Clip, config: CurateConfig) -> Clip:
         reason_measured(clip, config)
         or (None if not clip.same_as else FORGOTTEN if clip.same_as == FORGOTTEN else "near_duplicate")
         or (None if clip.caption or config.caption_endpoint else "no_caption")
+        or (REFUSED if config.gate and clip.caption and is_refused(clip.caption) else None)
     )
     return replace(clip, status="dropped" if reason else "kept", reason=reason)
 

@@ -132,7 +132,9 @@ class CaptionStage(Stage):
     def __init__(self, config: CurateConfig, board: ActorHandle, api_key: str | None = None) -> None:
         super().__init__(config, board)
         assert config.caption_endpoint is not None
-        self._writer = CaptionWriter(config.caption_endpoint, self._decode, config.max_faults_in_a_row, api_key)
+        self._writer = CaptionWriter(
+            config.caption_endpoint, self._decode, config.max_faults_in_a_row, api_key, gate=config.gate
+        )
 
     def __call__(self, table: pa.Table) -> pa.Table:
         began = time.perf_counter()

@@ -13,6 +13,7 @@ from PIL import Image
 from jobs.curate.config import CaptionEndpoint
 from jobs.curate.rows import Clip, Examined
 from jobs.curate.stages.pixels import Decode, clips_pixels
+from jobs.curate.words.gate import REFUSED, is_refused
 from sora_core import telemetry
 from sora_core.captioner import Captioner, NoCaption, Words
 from sora_core.errors import ConfigError, SoraError
@@ -67,11 +68,18 @@ class CaptionWriter:
     """
 
     def __init__(
-        self, endpoint: CaptionEndpoint, decode: Decode, most_in_a_row: int, api_key: str | None = None
+        self,
+        endpoint: CaptionEndpoint,
+        decode: Decode,
+        most_in_a_row: int,
+        api_key: str | None = None,
+        *,
+        gate: bool = True,
     ) -> None:
         self._endpoint = endpoint
         self._decode = decode
         self._most_in_a_row = most_in_a_row
+        self._gate = gate
         self._failed_in_a_row = 0
         self._counting = Lock()
         # What waits for its turn lies in memory.
@@ -111,7 +119,10 @@ class CaptionWriter:
                 return replace(clip, status="failed", reason=CAPTION_FAILED)
             telemetry.CURATE_CAPTION_TOKENS.inc(words.prompt_tokens, {"kind": "prompt"})
             telemetry.CURATE_CAPTION_TOKENS.inc(words.completion_tokens, {"kind": "completion"})
-            return replace(clip, caption=words.long, summary=words.short)
+            said = replace(clip, caption=words.long, summary=words.short)
+            if self._gate and is_refused(words.long):
+                return replace(said, status="dropped", reason=REFUSED)
+            return said
 
         return answer
 

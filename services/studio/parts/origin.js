@@ -1,9 +1,9 @@
-// Where a film says that it comes from: its signed statement (C2PA) and the mark in its pixels, checked by the server.
+// Where a film says that it comes from: its signed statement (C2PA), the mark in its pixels and its looks, checked by the server.
 import { html, useState } from "../vendor/preact-htm.js";
 import { ApiError } from "../api/client.js";
 import { client, session } from "../state/session.js";
 import { useStore } from "../state/store.js";
-import { say, sayIf } from "../text/i18n.js";
+import { number, say, sayIf } from "../text/i18n.js";
 import { Button } from "./ui.js";
 
 /** @param {{ video: import("../api/types.js").Video }} props */
@@ -31,6 +31,7 @@ export function Origin({ video }) {
     ${problem && html`<p class="error" role="alert">${problem}</p>`}
     ${results && html`<dl class="facts">${results.map((result) => html`<div key=${result.type}><dt>${sayIf(`origin.${result.type}`) ?? result.type}</dt>
       <dd>${say(result.outcome === "detected" ? "origin.found" : "origin.absent")}${result.validation_state && result.outcome === "detected" ? ` · ${result.validation_state}` : ""}
+        ${result.likeness ? ` · ${number(result.likeness, { style: "percent" })}` : ""}
         ${result.issuer && html`<br />${result.issuer}`}</dd></div>`)}</dl>`}
   </section>`;
 }

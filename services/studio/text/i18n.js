@@ -1,6 +1,13 @@
 // Texts by name in the chosen language, and numbers as that language writes them.
 import { prefs } from "../state/prefs.js";
-import { LANGUAGES, TEXTS } from "./texts.js";
+import { TEXTS } from "./texts.js";
+
+/** @type {Record<string, { name: string, dir: "ltr" | "rtl" }>} */
+export const LANGUAGES = {
+  en: { name: "English", dir: "ltr" },
+  de: { name: "Deutsch", dir: "ltr" },
+  zh: { name: "中文", dir: "ltr" },
+};
 
 /** @returns {string} the code of the language in use */
 export function language() {

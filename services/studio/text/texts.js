@@ -1,11 +1,4 @@
-// Every text of the studio, a line each, in the order of LANGUAGES. A test holds that none is missing and none unused.
-
-/** @type {Record<string, { name: string, dir: "ltr" | "rtl" }>} */
-export const LANGUAGES = {
-  en: { name: "English", dir: "ltr" },
-  de: { name: "Deutsch", dir: "ltr" },
-  zh: { name: "中文", dir: "ltr" },
-};
+// Every text of the studio, a line each, in the order of LANGUAGES (i18n.js). A test holds that none is missing and none unused.
 
 /** @type {Record<string, string[]>} */
 export const TEXTS = {
@@ -163,6 +156,7 @@ export const TEXTS = {
   "origin.check": ["Check its origin", "Herkunft prüfen", "检查来源"],
   "origin.c2pa": ["Signed statement", "Signierte Angabe", "签名声明"],
   "origin.watermark": ["Mark in the pixels", "Zeichen in den Pixeln", "像素水印"],
+  "origin.fingerprint": ["Looks like a film of ours", "Sieht aus wie ein Film von uns", "与本站影片相似"],
   "origin.found": ["found", "gefunden", "已找到"],
   "origin.absent": ["not found", "nicht gefunden", "未找到"],
   "cast.leave_out": ["Leave out {name}", "{name} weglassen", "去掉 {name}"],

@@ -1,6 +1,7 @@
 """An endpoint's caption belongs to the clip whose frames were sent, and its trouble costs nothing else."""
 
 import base64
+import json
 import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -88,6 +89,18 @@ def test_what_the_model_said_is_not_asked_again(tally: Tally, config: CurateConf
         assert endpoint.asked.total() == 0
     assert captions(asked) == before
     assert tally.counts["encode"] == 18
+
+
+def test_what_a_model_says_passes_the_gate_too(config: CurateConfig) -> None:
+    write_wordless(Path(config.source))
+    words = json.dumps({"long": "a naked woman lies on a bed", "short": "a bed"})
+    with running(lambda colour, _asked: (200, words) if colour == "red" else None) as endpoint:
+        asked = asking(config, endpoint)
+        curate(asked)
+        found = captions(asked)
+    verdicts = {name: verdict[1:] for name, verdict in found.items()}
+    assert {verdict for name, verdict in verdicts.items() if "red" in name} == {("dropped", "unsafe_words")}
+    assert {status for name, (status, _) in verdicts.items() if "red" not in name} == {"kept"}
 
 
 def test_nonsense_costs_its_own_clips_until_the_next_run(tally: Tally, config: CurateConfig) -> None:

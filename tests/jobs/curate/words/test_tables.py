@@ -52,6 +52,17 @@ def test_a_clip_has_the_words_of_its_time(config: CurateConfig) -> None:
     ]  # fmt: skip
 
 
+def test_words_that_the_gate_refuses_drop_their_clip(config: CurateConfig) -> None:
+    """As a prompt the service would refuse them too; an operator may curate without it."""
+    said = (Words(0, 10, "a naked woman lies on a bed"), Words(10, 20, "a killer whale leaps out of a fjord"))
+    source = Source("u", "e", 1, "k", "m", said=said, captioner="table")
+    row = Examined(source, "video", "kept", None, [clip(0, 10), clip(10, 20)])
+    reasons = [made.reason for made in judged(row, config).clips]
+    assert reasons == ["unsafe_words", None]
+    without = judged(row, config.model_copy(update={"gate": False}))
+    assert [made.status for made in without.clips] == ["kept", "kept"]
+
+
 def test_files_are_named_by_whole_uris_in_other_case_or_from_a_folder(tmp_path: Path) -> None:
     uri = f"file://{tmp_path}/whole%20uri.mp4"
     table = f'File,Caption\n./sub/A.MP4,one\n"b.mp4",two\n{uri},three\n{tmp_path}/path.mp4,four\n'
