@@ -28,6 +28,7 @@ from jobs.demo.s3 import Credentials, EmbeddedS3
 from sora_core import storage
 
 ROOT = Path(__file__).parents[1]
+_CLUSTER = pytest.StashKey[LocalCluster]()
 _DEMO = "tests/test_demo.py"
 _TYPES = "tests/test_types.py"  # one test of minutes, for which nobody should wait at the end
 
@@ -61,6 +62,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             items[:] = [item for item in items if item not in without]
     files = {item: item.path.relative_to(ROOT).as_posix() for item in items}
     items.sort(key=lambda item: (files[item] != _DEMO, not _needs_ray(files[item]), files[item] != _TYPES))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """With the last test that needs it, the cluster goes, and not only with the session."""
+    yield
+    cluster = item.session.stash.get(_CLUSTER, None)
+    if cluster is not None and (nextitem is None or not _needs_ray(nextitem.path.relative_to(ROOT).as_posix())):
+        cluster.stop()
+        os.environ.pop("RAY_ADDRESS", None)
 
 
 @pytest.fixture(scope="session")
@@ -105,12 +116,13 @@ def s3(s3_server: EmbeddedS3) -> str:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster(s3_server: EmbeddedS3) -> Iterator[LocalCluster]:
+def ray_cluster(s3_server: EmbeddedS3, request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
     """A running Ray head that knows the S3 server; RAY_ADDRESS of this process names it."""
     with (
         tempfile.TemporaryDirectory(prefix="sora-head-") as folder,
         LocalCluster(Path(folder), s3_server.credentials.environment()) as cluster,
     ):
         os.environ["RAY_ADDRESS"] = cluster.address
+        request.session.stash[_CLUSTER] = cluster
         yield cluster
-        del os.environ["RAY_ADDRESS"]
+        os.environ.pop("RAY_ADDRESS", None)

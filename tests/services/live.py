@@ -33,7 +33,7 @@ def config_in(folder: Path, run_uri: str, **changes: Any) -> ServiceConfig:
     api = {"keys": {owner: hash_key(key) for owner, key in KEYS.items()}} | changes.pop("api", {})
     sampler = {"idle_poll_s": 0.02, "look_every_s": 0.0, "lease_s": 5.0, "outage_patience_s": 20.0}
     sampler |= changes.pop("sampler", {})
-    changes.setdefault("provenance", {"watermark": False, "credentials": False})
+    changes.setdefault("provenance", {"watermark": False, "credentials": False, "fingerprint": False})
     changes["moderation"] = {"image_model": ""} | changes.get("moderation", {})
     values = {"ledger": f"sqlite:///{folder}/ledger.db", "output": str(folder / "out"), "checkpoint": run_uri}
     return ServiceConfig.model_validate({**values, "api": api, "sampler": sampler, **changes})

@@ -17,7 +17,10 @@ export function layoutOf(width) {
   return { columns, row: Math.round((cell * 9) / 16) + WORDS + GAP };
 }
 
-/** @param {{ videos: { id: string }[], onEnd?: () => void, label: string, Item?: any }} props ``Item`` draws one, a Card unless told */
+/**
+ * @param {{ videos: { id: string }[], onEnd?: () => void, label: string, Item?: any }} props ``Item`` draws one, a Card
+ *   unless told; ``onEnd`` is called again and again while the end is near, and looks itself whether there is more
+ */
 export function Grid({ videos, onEnd, label, Item = Card }) {
   const ref = useRef(null);
   const [size, setSize] = useState({ width: 0, top: 0, height: 800 });
@@ -49,8 +52,8 @@ export function Grid({ videos, onEnd, label, Item = Card }) {
   const first = Math.max(0, Math.floor(size.top / row) - BEYOND);
   const end = Math.min(rows, Math.ceil((size.top + size.height) / row) + BEYOND);
   useEffect(() => {
-    if (size.width && end >= rows - BEYOND) onEnd?.();
-  }, [end, rows, size.width]);
+    if (size.width && end >= rows - BEYOND) onEnd?.(); // again after every drawing: a page may have failed to come
+  });
   const seen = size.width ? videos.slice(first * columns, end * columns) : [];
   return html`<ul ref=${ref} class="grid" aria-label=${label} style=${{ blockSize: `${rows * row}px` }}>
     ${seen.map((video, index) => {

@@ -116,6 +116,6 @@ export function Notices() {
         <${IconButton} icon="close" label=${say("close")} kind="small" onClick=${() => dismiss(notice.id)} />
       </div>`,
     )}
-    <div class="heard" role="status" aria-live="polite">${spoken}</div>
+    <div class="heard" role="status" aria-live="polite">${spoken.map(({ id, text }) => html`<p key=${id}>${text}</p>`)}</div>
   </div>`;
 }

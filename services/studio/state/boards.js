@@ -44,8 +44,8 @@ export async function narrow(change) {
 
 /** The next page. */
 export async function moreClips() {
-  const { loading, hasMore, clips } = footage.get();
-  if (loading || !hasMore) return;
+  const { loading, hasMore, clips, error } = footage.get();
+  if (loading || !hasMore || error) return;
   await clipsFrom(clips.at(-1)?.place ?? null).catch((error) => footage.set({ error: words(error) }));
 }
 

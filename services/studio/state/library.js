@@ -62,10 +62,10 @@ function tellEnd(video) {
   else announce(say("queue.failed", what));
 }
 
-/** The next page of older videos. */
+/** The next page of older videos; none while the server doesn't answer, for the next look finds out when it does. */
 export async function loadMore() {
-  const { loading, hasMore, loaded, ids } = library.get();
-  if (loading || (loaded && !hasMore)) return;
+  const { loading, hasMore, loaded, online, ids } = library.get();
+  if (loading || !online || (loaded && !hasMore)) return;
   library.set({ loading: true });
   try {
     const page = await client().videos({ after: loaded ? ids.at(-1) : null, limit: PAGE });

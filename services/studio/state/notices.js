@@ -3,7 +3,7 @@ import { createStore } from "./store.js";
 
 /** @typedef {{ id: number, text: string, kind: "info" | "error", action?: { label: string, run: () => void } }} Notice */
 
-export const notices = createStore({ list: /** @type {Notice[]} */ ([]), spoken: "" });
+export const notices = createStore({ list: /** @type {Notice[]} */ ([]), spoken: /** @type {{ id: number, text: string }[]} */ ([]) });
 const SHOWN_MS = 7000;
 let last = 0;
 
@@ -25,7 +25,8 @@ export function dismiss(id) {
   notices.set((value) => ({ ...value, list: value.list.filter((notice) => notice.id !== id) }));
 }
 
-/** @param {string} text said by screen readers, seen by nobody */
+/** @param {string} text said by screen readers, seen by nobody; the last few stay, or one would cut the other off */
 export function announce(text) {
-  notices.set({ spoken: text });
+  const id = ++last;
+  notices.set((value) => ({ ...value, spoken: [...value.spoken.slice(-3), { id, text }] }));
 }

@@ -54,7 +54,7 @@ export function Gallery() {
   }, [asked]);
   useEffect(() => {
     if (narrowed && value.hasMore && !value.loading) loadMore(); // a search looks through everything
-  }, [narrowed, value.hasMore, value.loading]);
+  }, [narrowed, value.hasMore, value.loading, value.online]);
   return html`<div class="page">
     <header class="page-head">
       <h1>${say("nav.gallery")}</h1>

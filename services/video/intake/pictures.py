@@ -86,13 +86,17 @@ class Pictures:
                 raise refused(param, f"image_url: {error}") from error
         if not self._limits.fetch_urls:
             raise refused(param, "image_url must be a data URL (data:image/png;base64,...): URLs are not fetched here")
-        try:
-            answer = self._outbound.fetch(url, max_bytes=self._limits.max_upload_bytes)
-        except ForbiddenAddress as error:
-            raise refused(param, f"image_url: {error}", "forbidden_url") from error
-        except OutboundError as error:
-            raise refused(param, f"image_url can't be fetched: {error}", "invalid_url") from error
-        return answer
+        return fetched(self._outbound, url, param, self._limits.max_upload_bytes)
+
+
+def fetched(outbound: Outbound, url: str, param: str, most: int) -> bytes:
+    """What lies at a URL that a client names, at most ``most`` bytes; ApiError 400 where there is nothing to be had."""
+    try:
+        return outbound.fetch(url, max_bytes=most)
+    except ForbiddenAddress as error:
+        raise refused(param, f"this URL may not be fetched: {error}", "forbidden_url") from error
+    except OutboundError as error:
+        raise refused(param, f"this URL can't be fetched: {error}", "invalid_url") from error
 
 
 def cut_to_fill(picture: UInt8[np.ndarray, "h w 3"], height: int, width: int) -> UInt8[np.ndarray, "i j 3"]:

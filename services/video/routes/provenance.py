@@ -12,16 +12,21 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
 from services.video.errors import ApiError, refused, too_many
+from services.video.intake.pictures import fetched
+from services.video.intake.sources import Sources
+from services.video.outbound import Outbound
 from services.video.provenance.checks import Checker, ProvenanceCheck
 from services.video.provenance.keys import ProvenanceKeys
 from services.video.provenance.likenesses import Likenesses
 from services.video.provenance.store import OriginStore
 from services.video.routes.access import ERRORS, Service, TheService, caller_of
-from services.video.routes.forms import Uploads, read_body
+from services.video.routes.forms import Body, Uploads, read_body
 from sora_core.errors import UnreadableMedia
 from sora_core.safety.credentials import SOFT_BINDING
 
-FILE = "file"
+FILE, VIDEO_ID, URL = "file", "video_id", "url"
+_WAYS = (FILE, VIDEO_ID, URL)
+_VALUE_BYTES = 4096
 _bearer = HTTPBearer(auto_error=False, description="an API key; none is needed where checks are open to strangers")
 _BODY = {
     "requestBody": {
@@ -34,7 +39,16 @@ _BODY = {
                     "properties": {FILE: {"type": "string", "format": "binary"}},
                     "additionalProperties": False,
                 }
-            }
+            },
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {VIDEO_ID: {"type": "string"}, URL: {"type": "string", "format": "uri"}},
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                    "additionalProperties": False,
+                }
+            },
         },
     }
 }
@@ -66,6 +80,7 @@ class Asking:
         self._service = service
         self._lock = threading.Lock()
         self._checker: Checker | None = None
+        self._sources = Sources(service.config.api, service.ledger, service.intake.decoders)
         self.allowance = Allowance(service.config.provenance.checks_per_minute)
 
     def checker(self) -> Checker:
@@ -76,6 +91,20 @@ class Asking:
                 looks = Likenesses(self._service.ledger)
                 self._checker = Checker(keys.mark_keys, keys.anchors, store, looks, self._service.config.api)
             return self._checker
+
+    def file(self, owner: str, body: Body, folder: Path) -> Path:
+        """What is to be checked, in a folder: what was sent, an own video, or what lies at a URL."""
+        if FILE in body.files:
+            return body.files[FILE]
+        if VIDEO_ID in body.values:
+            job = self._sources.own(owner, str(body.values[VIDEO_ID]), VIDEO_ID)
+            return self._sources.fetch(job, VIDEO_ID, folder)
+        limits = self._service.config.api
+        if not (limits.fetch_urls and owner):
+            raise refused(URL, f"URLs are not fetched {'here' if owner else 'without a key'}: send {FILE!r}")
+        path = folder / URL
+        path.write_bytes(fetched(Outbound(limits.outbound), str(body.values[URL]), URL, limits.max_video_bytes))
+        return path
 
 
 async def _asking(request: Request) -> Asking:
@@ -108,20 +137,24 @@ router = APIRouter(prefix="/v1", responses=ERRORS, dependencies=[Depends(_may_as
 async def check_provenance(
     request: Request, service: TheService, asking: TheAsking, owner: Owner, uploads: Uploads
 ) -> ProvenanceCheck:
-    """Whether a video or picture is one of ours: its content credentials, the mark in its pixels, and its looks."""
-    body = await read_body(request, service.config.api, 0, uploads, service.config.api.max_video_bytes, (FILE,))
-    for name in sorted({*body.values, *body.files} - {FILE}):
+    """Whether a video or picture is one of ours: its content credentials, the mark in its pixels, and its looks. It
+    comes as ``file``, or is named by the ``video_id`` of an own video or, where URLs are fetched, by its ``url``."""
+    limits = service.config.api
+    body = await read_body(request, limits, _VALUE_BYTES, uploads, limits.max_video_bytes, (FILE,))
+    given = {name for name, value in (body.values | body.files).items() if value not in (None, "")}
+    for name in sorted(given - set(_WAYS)):
         raise refused(name, f"unknown parameter {name!r}: send {FILE!r} alone", "unknown_parameter")
-    if FILE not in body.files:
-        raise refused(FILE, "parameter 'file' is required: a video or a picture", "missing_parameter")
-    return await service.turns.run(owner, partial(_checked, asking, body.files[FILE], service.ledger.now()))
+    if len(given) != 1 or FILE in body.values:
+        raise refused(FILE, "send one of file (a video or a picture), video_id and url", "missing_parameter")
+    return await service.turns.run(owner, partial(_checked, asking, owner, body, uploads, service.ledger.now()))
 
 
-def _checked(asking: Asking, file: Path, now: float) -> ProvenanceCheck:
+def _checked(asking: Asking, owner: str, body: Body, folder: Path, now: float) -> ProvenanceCheck:
+    file = asking.file(owner, body, folder)
     try:
         return asking.checker().check(file, now)
     except UnreadableMedia as error:
-        raise refused(FILE, str(error), "invalid_file") from error
+        raise refused(next(iter({**body.files, **body.values})), str(error), "invalid_file") from error
 
 
 class Algorithm(BaseModel):

@@ -5,6 +5,7 @@ import threading
 import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,9 @@ from sora_core.errors import ConfigError, MissingObject
 from sora_core.pipeline import Pipeline
 from sora_core.safety.credentials import read_credentials
 from tests.services.http import HTTP
-from tests.services.live import LiveService, config_in, eventually
+from tests.services.live import KEYS, LiveService, config_in, eventually
 from tests.services.postgres import free_port
+from tests.services.web import serving
 
 ANN = {"authorization": "Bearer sk-ann"}
 
@@ -40,7 +42,10 @@ ANN = {"authorization": "Bearer sk-ann"}
 def service(tmp_path_factory: pytest.TempPathFactory, learned: str) -> Iterator[LiveService]:
     """A service at work whose checks are open to strangers, two a minute."""
     config = config_in(
-        tmp_path_factory.mktemp("live"), learned, provenance={"open_checks": True, "checks_per_minute": 2}
+        tmp_path_factory.mktemp("live"),
+        learned,
+        provenance={"open_checks": True, "checks_per_minute": 2},
+        api={"fetch_urls": True, "outbound": {"allowed_networks": ["127.0.0.0/8"]}},
     )
     with LiveService(config, Pipeline.load(learned, "cpu"), free_port()) as opened:
         opened.publish()
@@ -160,6 +165,34 @@ def test_an_edit_carries_the_credentials_of_its_source(service: LiveService, tmp
     path.write_bytes(content(service, edited))
     told = read_credentials(path, "video/mp4", anchors(service))
     assert (told.state, told.ingredients) == ("trusted", (first,))
+
+
+def test_an_own_video_and_one_at_a_url_are_checked_without_sending_them(service: LiveService) -> None:
+    video_id = made(service, size="64x64", num_frames=5)
+    film = content(service, video_id)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(film)
+
+        def log_message(self, *arguments: object) -> None: ...
+
+    with serving(Handler) as address, httpx.Client(base_url=f"{service.url}/v1", headers=ANN, timeout=60) as client:
+
+        def asked(**body: str) -> httpx.Response:
+            return client.post("/content_provenance_checks", json=body)
+
+        for body in ({"video_id": video_id}, {"url": f"http://{address}/film.mp4"}):
+            c2pa, *_ = asked(**body).json()["results"]
+            assert (c2pa["validation_state"], c2pa["id"]) == ("trusted", video_id)
+        assert asked(url="http://10.0.0.1/film.mp4").json()["error"]["code"] == "forbidden_url"
+        assert asked(video_id="video_none").status_code == 404
+        assert asked(video_id=video_id, url="http://a").json()["error"]["param"] == "file"
+        other = {"authorization": f"Bearer {KEYS['bob']}"}
+        answer = client.post("/content_provenance_checks", json={"video_id": video_id}, headers=other)
+        assert answer.status_code == 404, "of another key"
 
 
 def test_strangers_may_ask_so_often_and_wrong_files_are_named(service: LiveService) -> None:

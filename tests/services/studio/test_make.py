@@ -176,7 +176,7 @@ def test_everything_is_reached_by_the_keyboard_alone(desk: Open, service: LiveSe
     page.keyboard.press("Control+Enter")
     link = page.get_by_role("article").get_by_role("link", name="made without a mouse")
     link.wait_for()
-    expect(page.locator(".heard[aria-live]")).to_have_text("Done: made without a mouse")  # what a screen reader hears
+    expect(page.locator(".heard[aria-live]")).to_contain_text("Done: made without a mouse")  # it is heard
     link.focus()
     page.keyboard.press("Enter")
     until(page, READY)

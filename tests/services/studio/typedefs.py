@@ -1,6 +1,7 @@
 """JSDoc types from the service's OpenAPI document: ``python -m tests.services.studio.typedefs`` writes them anew."""
 
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ _PLAIN = {"string": "string", "integer": "number", "number": "number", "boolean"
 
 def document() -> dict[str, Any]:
     """The OpenAPI document of the service as it is configured without anything."""
-    config = ServiceConfig(checkpoint="none", output="none", ledger="sqlite:////tmp/never-opened.db")
-    app = create_app(config)
-    described: dict[str, Any] = app.openapi()
-    app.state.service.ledger.close()
+    with tempfile.TemporaryDirectory() as folder:
+        app = create_app(ServiceConfig(checkpoint="none", output="none", ledger=f"sqlite:///{folder}/ledger.db"))
+        described: dict[str, Any] = app.openapi()
+        app.state.service.ledger.close()
     return described
 
 
