@@ -91,6 +91,21 @@ def collection(footage: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline folder as diffusers itself saves one: an autoencoder of Wan 2.1's layout at a tiny width, with random
+    weights."""
+    import torch
+    from diffusers import AutoencoderKLWan
+
+    torch.manual_seed(0)
+    options = {"base_dim": 8, "z_dim": 4, "dim_mult": [1, 2, 2, 2], "num_res_blocks": 1}
+    model = AutoencoderKLWan(**options, latents_mean=[0.0] * 4, latents_std=[1.0] * 4)
+    path = tmp_path_factory.mktemp("published")
+    model.save_pretrained(path / "vae")
+    return path
+
+
+@pytest.fixture(scope="session")
 def s3_server() -> Iterator[EmbeddedS3]:
     """A real S3 server; the standard AWS variables of this process point at it."""
     with tempfile.TemporaryDirectory(prefix="sora-s3-") as folder, EmbeddedS3(Path(folder)) as server:

@@ -73,6 +73,7 @@ def test_a_stage_at_which_the_worker_dies_is_named_and_the_next_is_still_to_do(t
     assert [stages[name]["state"] for name in ("tests", "numbers")] == ["done", "died"]
 
 
+@pytest.mark.slow
 def test_a_stage_that_overruns_is_cut_and_what_it_found_is_kept(tmp_path: Path) -> None:
     left, stages = _watched(tmp_path, "w('tests', 'running'); time.sleep(60)", ["tests", "numbers"], 4)
     assert left == ["numbers"]

@@ -92,6 +92,7 @@ def forms(url: str, properties: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"method": "post", "url": url, "data": {f"a{number}": "1" for number in range(5000)}}
 
 
+@pytest.mark.slow
 def test_absurd_values_are_refused_in_little_time_and_memory(api: TestClient) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     slowest, seen, walked = 0.0, 0, list[str]()

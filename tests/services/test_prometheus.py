@@ -60,6 +60,7 @@ def prometheus(live: LiveService, tmp_path_factory: pytest.TempPathFactory) -> I
     server.wait(10)
 
 
+@pytest.mark.slow
 def test_an_operator_sees_queue_wait_speed_batch_latency_ends_and_leases(
     live: LiveService, prometheus: Prometheus
 ) -> None:

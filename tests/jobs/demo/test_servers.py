@@ -47,6 +47,7 @@ def test_a_pid_that_now_belongs_to_another_process_is_left_alone(tmp_path: Path)
     family.wait()
 
 
+@pytest.mark.slow
 def test_objects_survive_a_kill_of_the_server_and_the_same_keys_open_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,6 +62,7 @@ def test_objects_survive_a_kill_of_the_server_and_the_same_keys_open_it(
         assert storage.read_bytes("s3://kept/x") == b"still here"
 
 
+@pytest.mark.slow
 def test_keys_in_the_environment_never_become_keys_of_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +74,7 @@ def test_keys_in_the_environment_never_become_keys_of_the_server(
         storage.create_bucket("s3://mine")
 
 
+@pytest.mark.slow
 def test_a_taken_s3_port_is_named(tmp_path: Path) -> None:
     with EmbeddedS3(tmp_path) as running, pytest.raises(ConfigError, match=f"port {running.port} is taken"):
         EmbeddedS3(tmp_path / "other", port=running.port)

@@ -32,6 +32,7 @@ def test_workers_take_what_all_of_them_compute_fast(small_run: TrainConfig) -> N
     run(2, _agree_as_one_of_two, small_run)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_in_its_own_precision_and_a_slow_machine_says_so(
     small_run: TrainConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

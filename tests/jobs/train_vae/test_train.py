@@ -64,6 +64,7 @@ def test_training_lowers_the_loss(footage: Footage) -> None:
     assert sum(losses[-4:]) < 0.8 * sum(losses[:4])
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_one(footage: Footage) -> None:
     config = tiny(Path("unused"))
     whole, begun, resumed = (Trainer(config, footage.train) for _ in range(3))
@@ -77,6 +78,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(footage: Footage) -> None:
         assert torch.equal(tensor, resumed.average.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_the_job_leaves_weights_that_load_and_a_card(tmp_path: Path) -> None:
     train_vae(tiny(tmp_path))
     vae = VideoAutoencoder.load(str(tmp_path))

@@ -122,6 +122,7 @@ def test_footage_made_anew_is_found_by_its_mark_without_its_credentials(service:
     assert job.id.encode() in manifest.content
 
 
+@pytest.mark.slow
 def test_a_copy_without_a_mark_is_known_by_its_looks(service: LiveService, tmp_path: Path, footage: Path) -> None:
     """A part of it: cut out of its middle, cropped, mirrored, smaller and coarsely coded."""
     frames = list(media.decode_clip(footage / "in_bottles.mp4", 0.0, 4.0, fps=24))

@@ -120,6 +120,7 @@ def test_compiled_blocks_attend_as_they_did_across_workers_too() -> None:
     assert [block.attn1.attend(number) for number, block in enumerate(dit.blocks)] == calls == [*range(len(calls))]
 
 
+@pytest.mark.slow
 def test_compiled_blocks_answer_alike_and_compile_once_for_all_shapes() -> None:
     """In a process of its own: the compiler can't see through the shape checks that tests put around functions."""
     script = Path(__file__).with_name("compiled.py")

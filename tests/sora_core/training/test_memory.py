@@ -28,6 +28,7 @@ def whole(dit: DiTConfig = DIT, work: Workload = WORK, layout: Layout = ALONE) -
     return needs(dit, RULES, work, layout)
 
 
+@pytest.mark.slow
 def test_lasting_memory_is_four_bytes_a_parameter_and_more_for_the_optimizers() -> None:
     found = whole()
     assert found.weights == found.gradients == found.average
@@ -37,6 +38,7 @@ def test_lasting_memory_is_four_bytes_a_parameter_and_more_for_the_optimizers() 
     assert six.weights - found.weights == pytest.approx(4 * matrices, rel=0.01)
 
 
+@pytest.mark.slow
 def test_what_saves_memory_is_seen_to_save_it() -> None:
     plain, checkpointed = whole(), whole(work=replace(WORK, checkpointing=True))
     assert checkpointed.activations < 0.5 * plain.activations

@@ -25,7 +25,7 @@ from jobs.curate.stages import actors
 from sora_core import shards, storage
 from sora_core.errors import ConfigError, MissingObject
 from sora_core.media import Isolated, encode_mp4
-from sora_core.precision import EXACT, REDUCED
+from sora_core.precision import EXACT
 from sora_core.shards import Row
 from tests.jobs.curate.conftest import Tally, counted, in_folder
 from tests.jobs.curate.stripes import COLOURS, stripes, write_footage
@@ -107,14 +107,14 @@ def test_other_thresholds_redo_verdicts_and_encode_only_what_now_passes(
     assert_as_if_at_once(strict, tmp_path)
 
 
-def test_other_models_redo_latents_only(curated: CurateConfig, tally: Tally) -> None:
+def test_other_models_redo_latents_only(curated: CurateConfig, tally: Tally, published: Path) -> None:
     before = rows_of(curated)
-    reduced = curated.model_copy(update={"vae_dtype": REDUCED})
-    curate(reduced)
+    other = curated.model_copy(update={"vae": str(published)})
+    curate(other)
     assert tally.counts["examine"] == 0
-    after = rows_of(reduced)
+    after = rows_of(other)
     assert tally.counts["encode"] == len(after) == len(before)
-    assert {row.made.vae_dtype for row in after.values()} == {REDUCED}
+    assert {row.latent_mean.shape[0] for row in after.values()} == {4}
 
 
 def test_new_footage_is_done_alone_and_removed_footage_goes(curated: CurateConfig, tally: Tally) -> None:

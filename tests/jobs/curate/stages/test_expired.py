@@ -17,6 +17,7 @@ from tests.jobs.curate.conftest import Tally
 from tests.jobs.curate.stripes import write_footage
 
 
+@pytest.mark.slow
 def test_what_was_done_before_credentials_expired_stays_done(
     tally: Tally, config: CurateConfig, s3_server: EmbeddedS3, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ def reasons(output: str) -> dict[str, str | None]:
     return {storage.name(row["uri"]): row["reason"] for row in rows if row["clip_id"] is None}
 
 
+@pytest.mark.slow
 def test_an_object_that_can_not_be_fetched_is_a_row_and_a_storage_that_refuses_all_is_named(
     tally: Tally, config: CurateConfig, s3_server: EmbeddedS3, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,7 @@ from sora_core import shards, storage
 from sora_core.captioner import NoCaption, parse
 from sora_core.errors import ConfigError, SoraError
 from sora_core.media import encode_mp4
-from sora_core.precision import EXACT, REDUCED
+from sora_core.precision import EXACT
 from tests.jobs.curate.conftest import Tally
 from tests.jobs.curate.endpoint import MODEL, Endpoint, running
 from tests.jobs.curate.stripes import COLOURS, stripes
@@ -79,19 +79,19 @@ def test_no_caption_slips_to_another_clip(tally: Tally, config: CurateConfig) ->
     assert tally.counts["completion"] == 8 * 7
 
 
-def test_what_the_model_said_is_not_asked_again(tally: Tally, config: CurateConfig) -> None:
+def test_what_the_model_said_is_not_asked_again(tally: Tally, config: CurateConfig, published: Path) -> None:
     write_wordless(Path(config.source))
     with running() as endpoint:
-        asked = asking(config.model_copy(update={"vae_dtype": REDUCED}), endpoint)
+        asked = asking(config.model_copy(update={"vae_dtype": EXACT}), endpoint)
         curate(asked)
         before, endpoint.asked = captions(asked), Counter()
-        curate(asked.model_copy(update={"vae_dtype": EXACT}))
+        curate(asked.model_copy(update={"vae": str(published)}))
         assert endpoint.asked.total() == 0
     assert captions(asked) == before
     assert tally.counts["encode"] == 18
 
 
-def test_what_a_model_says_passes_the_gate_too(config: CurateConfig) -> None:
+def test_what_a_model_says_passes_the_gate_too(tally: Tally, config: CurateConfig) -> None:
     write_wordless(Path(config.source))
     words = json.dumps({"long": "a naked woman lies on a bed", "short": "a bed"})
     with running(lambda colour, _asked: (200, words) if colour == "red" else None) as endpoint:
@@ -101,6 +101,7 @@ def test_what_a_model_says_passes_the_gate_too(config: CurateConfig) -> None:
     verdicts = {name: verdict[1:] for name, verdict in found.items()}
     assert {verdict for name, verdict in verdicts.items() if "red" in name} == {("dropped", "unsafe_words")}
     assert {status for name, (status, _) in verdicts.items() if "red" not in name} == {"kept"}
+    assert tally.counts["encode"] == 7
 
 
 def test_nonsense_costs_its_own_clips_until_the_next_run(tally: Tally, config: CurateConfig) -> None:
