@@ -195,10 +195,9 @@ def blind() -> Method | None:
 
 def by_looks(names: list[str], clips: list[Frames], folder: Path) -> Method:
     """The fingerprint: nothing is put into the frames; what is found must be the clip itself among all of them."""
-    with Ledger.open(f"sqlite:///{folder}/ledger.db") as ledger:
-        known = Likenesses(ledger)
-        for name, frames in zip(names, clips, strict=True):
-            known.remember(name, looks(frames))
+    known = Likenesses(Ledger.open(f"sqlite:///{folder}/ledger.db"))
+    for name, frames in zip(names, clips, strict=True):
+        known.remember(name, looks(frames))
 
     def holds(frames: Frames, number: int) -> bool:
         found = filter(None, map(known.find, looks(frames)))

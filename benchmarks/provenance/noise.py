@@ -1,7 +1,7 @@
 """A mark in the noise that a video begins from: read back by running the sampler backwards, before and after H.264.
 
-``make bench NAME=provenance.noise [ARGS="--checkpoint URI --frames 17 --side 64"]``: some two minutes of one core with
-the shipped model.
+``make bench NAME=provenance.noise [ARGS="--checkpoint URI --frames 17 --side 64"]``: some ten minutes of one core
+with the shipped model.
 
 The signs of the noise are a keyed repetition of 64 bits, their sizes those of a normal law, so nothing about the video
 changes (Gaussian Shading, Yang et al. 2024). A reader encodes the frames and follows the flow from data to noise,
