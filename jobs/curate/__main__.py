@@ -3,6 +3,7 @@
 ``python -m jobs.curate --config FILE.toml --set source=s3://bucket/footage output=s3://bucket/curated``
 ``python -m jobs.curate judge --config FILE.toml ...``: other thresholds on the stored scores, without decoding
 ``python -m jobs.curate why CLIP_OR_URI --set output=...``: what became of it
+``python -m jobs.curate export FOLDER --set output=... [form=folder]``: the kept clips as files, for other tools
 ``python -m jobs.curate forget CLIP_OR_URI --set output=... checkpoints='["s3://.../run"]'``: takes it out for good
 
 ``--limit N`` and ``--sample SHARE`` take some of the footage; ``--dry-run`` says what would be done, what it would cost
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from jobs.curate.ask.export import ExportConfig, export
 from jobs.curate.ask.forget import ForgetConfig, forget
 from jobs.curate.ask.judge import judge_again
 from jobs.curate.ask.why import WhyConfig, why
@@ -43,6 +45,8 @@ if __name__ == "__main__":
             run("curate", CurateConfig, judge_again, rest)
         case ["forget", what, *rest] if not what.startswith("-"):
             run("curate", ForgetConfig, partial(forget, what), rest)
+        case ["export", into, *rest] if not into.startswith("-"):
+            run("curate", ExportConfig, partial(export, into), rest)
         case ["why", what, *rest] if not what.startswith("-"):
             run("curate", WhyConfig, partial(why, what), rest)
         case rest:

@@ -1,4 +1,4 @@
-"""``python -m services.video.admin keys|jobs|cases|usage``: administration from the command line, on the ledger.
+"""``python -m services.video.admin keys|jobs|cases|usage|certificates``: administration from the command line.
 
     python -m services.video.admin --ledger URL keys list [--owner NAME]
     python -m services.video.admin --ledger URL keys add OWNER [--name TEXT] [--scope make --scope read] [--days N]
@@ -8,8 +8,10 @@
     python -m services.video.admin --ledger URL cases list [--owner NAME] [--open] [--limit N]
     python -m services.video.admin --ledger URL cases overrule CASE_ID
     python -m services.video.admin --ledger URL usage [--owner NAME] [--by owner|key|day] [--days N]
+    python -m services.video.admin certificates URI ORGANISATION [--days N]
 
-Each prints a line of JSON for each row. Exit 0 done, 1 failed, 2 wrong input.
+Each prints a line of JSON for each row; ``certificates`` leaves a file of them with a mark's secret at a URI, for
+``provenance.keys``. Exit 0 done, 1 failed, 2 wrong input.
 """
 
 import argparse
@@ -36,7 +38,8 @@ from services.video.accounts.schemas import (
 )
 from services.video.job import Status
 from services.video.ledger import Ledger
-from sora_core.errors import SoraError
+from services.video.provenance.keys import write_keys
+from sora_core.errors import InputError, SoraError, StorageError
 
 _DAY_S = 86_400.0
 T = TypeVar("T")
@@ -48,7 +51,12 @@ class _NotThere(SoraError):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit status."""
-    asked = _parser().parse_args(arguments)
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    if asked.what == "certificates":
+        return _certificates(asked)
+    if asked.ledger is None:
+        parser.error("--ledger is required: the service's, such as sqlite:////path")
     try:
         ledger = Ledger.open(asked.ledger)
         try:
@@ -94,6 +102,19 @@ def _run(asked: argparse.Namespace, admin: Administration, actor: str) -> Iterab
     return [UsageRow.of(used) for used in admin.usage(since, None, asked.owner, asked.by)]
 
 
+def _certificates(asked: argparse.Namespace) -> int:
+    try:
+        written = write_keys(asked.uri, asked.organisation, asked.days)
+    except (InputError, StorageError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    if not written:
+        sys.stderr.write(f"{asked.uri} is there already, and stays\n")
+        return 1
+    sys.stdout.write(f"{asked.uri} written: keep it secret, and give it as provenance.keys\n")
+    return 0
+
+
 def _there(found: T | None, name: str) -> T:
     if found is None:
         raise _NotThere(f"{name} is not in the ledger: list what is")
@@ -102,7 +123,7 @@ def _there(found: T | None, name: str) -> T:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m services.video.admin", description="Keys, jobs, refusals, usage.")
-    parser.add_argument("--ledger", required=True, help="the service's: sqlite:////path or postgresql://user@host/name")
+    parser.add_argument("--ledger", help="the service's: sqlite:////path or postgresql://user@host/name")
     what = parser.add_subparsers(dest="what", required=True)
     keys = what.add_parser("keys").add_subparsers(dest="do", required=True)
     keys.add_parser("list").add_argument("--owner")
@@ -128,6 +149,10 @@ def _parser() -> argparse.ArgumentParser:
     usage.add_argument("--owner")
     usage.add_argument("--by", choices=get_args(GroupBy), default="key")
     usage.add_argument("--days", type=float, help="of the last so many days; of all time unless given")
+    certificates = what.add_parser("certificates", help="a test authority's, with a mark's secret, in one file")
+    certificates.add_argument("uri", help="where the file shall be, such as s3://my-bucket/keys.toml")
+    certificates.add_argument("organisation", help="the name that readers are shown")
+    certificates.add_argument("--days", type=int, default=365, help="how long the certificates are valid")
     return parser
 
 

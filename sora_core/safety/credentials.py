@@ -133,7 +133,7 @@ def check_certificates(chain_pem: bytes, key_pem: bytes | None) -> x509.Certific
     if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
         raise ConfigError(
             f"the certificate is valid from {leaf.not_valid_before_utc} to {leaf.not_valid_after_utc}, now is {now}: "
-            "renew it; python -m services.video.provenance makes one for trying"
+            "renew it; python -m services.video.admin certificates makes one for trying"
         )
     return leaf
 

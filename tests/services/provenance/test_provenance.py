@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 from prometheus_client import generate_latest
 
+from services.video.admin import main
 from services.video.ledger import Ledger
 from services.video.moderation.guard import Guard
-from services.video.provenance.__main__ import main
 from services.video.provenance.keys import ProvenanceKeys
 from services.video.provenance.likenesses import ALIKE
 from services.video.provenance.seals import Seals, warn_of_end
@@ -219,8 +219,8 @@ def test_origins_are_remembered_once_a_mark(ledger: Ledger) -> None:
 
 def test_keys_that_cannot_be_used_are_named_at_start(tmp_path: Path, learned: str) -> None:
     uri = str(tmp_path / "keys.toml")
-    assert main([uri, "Ann"]) == 0
-    assert main([uri, "Ann"]) == 1  # what is there stays
+    assert main(["certificates", uri, "Ann"]) == 0
+    assert main(["certificates", uri, "Ann"]) == 1  # what is there stays
     config = config_in(tmp_path, learned, provenance={"keys": uri})
     assert ProvenanceKeys.load(config).mark_keys[0].name == "k1"
     text = Path(uri).read_text()
