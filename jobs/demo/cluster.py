@@ -1,17 +1,16 @@
 """A Ray head node as a child process of its own group, so that ending it ends nothing else on the machine."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from jobs.demo.processes import CLUSTERS, remove_cluster
 from jobs.demo.s3 import free_port
 from sora_core.errors import StorageUnavailable
 
@@ -49,8 +48,7 @@ class LocalCluster:
         self.dashboard_port = dashboard_port or free_port()
         self.gcs_port = free_port()
         self.metrics_port = free_port()
-        # A socket's path has 107 bytes, and Ray's own take 60 of them.
-        self._tmp = Path(f"/tmp/sora-ray-{os.getpid()}-{self.gcs_port}")
+        self._tmp = Path(f"{CLUSTERS}{os.getpid()}-{self.gcs_port}")
         self.environment = (
             os.environ
             | {
@@ -130,10 +128,7 @@ class LocalCluster:
                 time.sleep(0.2)
         self._process.wait()
         self._process = None
-        for pid in _processes_of(str(self._tmp)):  # jobs, and workers just starting, are in groups of their own
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(self._tmp, ignore_errors=True)
+        remove_cluster(str(self._tmp))
 
     def _alive(self, group: int) -> bool:
         """Whether a process of the group is left, apart from a zombie that only waits for us."""
@@ -150,20 +145,6 @@ class LocalCluster:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-def _processes_of(folder: str) -> list[int]:
-    """The living processes of a cluster: its folder stands on their command line, or as Ray's in their environment."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            named = folder.encode() in (entry / "cmdline").read_bytes()
-            told = f"RAY_TMPDIR={folder}".encode() in (entry / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if named or told:
-            found.append(int(entry.name))
-    return found
 
 
 def _signal_group(group: int, kind: signal.Signals) -> None:

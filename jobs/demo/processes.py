@@ -2,11 +2,16 @@
 
 import json
 import os
+import shutil
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 PATIENCE_S = 15.0
+_FOLDER = "RAY_TMPDIR="
+CLUSTERS = "/tmp/sora-ray-"
+"""How the folders of a demo's clusters begin. A socket's path has 107 bytes, and Ray's own take 60 of them."""
 
 
 class ProcessBook:
@@ -21,6 +26,7 @@ class ProcessBook:
     def end_all(self) -> int:
         """End every group in the book that is still the one we started; how many there were."""
         groups = [group for group, started in self._read() if started and _started(group) == started]
+        clusters = {folder for group in groups if (folder := _cluster_of(group))}
         for kind in (signal.SIGTERM, signal.SIGKILL):
             deadline = time.monotonic() + PATIENCE_S
             alive = [group for group in groups if _signal(group, kind)]
@@ -29,6 +35,8 @@ class ProcessBook:
                 alive = [group for group in alive if _signal(group, None)]
             if not alive:
                 break
+        for folder in clusters:
+            remove_cluster(folder)
         self._path.unlink(missing_ok=True)
         return len(groups)
 
@@ -39,6 +47,40 @@ class ProcessBook:
 
     def _write(self, entries: list[tuple[int, str]]) -> None:
         self._path.write_text(json.dumps(entries))
+
+
+def remove_cluster(folder: str) -> None:
+    """End what a Ray head left behind, whose folder this is: jobs and workers have groups of their own."""
+    for pid in _processes_of(folder):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _cluster_of(pid: int) -> str:
+    """The folder of the demo's Ray cluster that a process belongs to; empty for one of no cluster, or of another's."""
+    told = next((entry.removeprefix(_FOLDER) for entry in _environment(pid) if entry.startswith(_FOLDER)), "")
+    return told if told.startswith(CLUSTERS) else ""
+
+
+def _processes_of(folder: str) -> list[int]:
+    """The living processes of a cluster: its folder stands on their command line, or as Ray's in their environment."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            named = folder.encode() in (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if named or f"{_FOLDER}{folder}" in _environment(int(entry.name)):
+            found.append(int(entry.name))
+    return found
+
+
+def _environment(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_text(errors="replace").split("\0")
+    except OSError:
+        return []
 
 
 def _started(pid: int) -> str:

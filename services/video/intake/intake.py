@@ -190,9 +190,9 @@ class Intake:
         return Decided(sizing, film, sound, material.parts, cast, remixed_from, self._signed(asked))
 
     def _signed(self, asked: Asked) -> list[Path]:
-        """Those of the files of a request that carry content credentials."""
+        """Those of the files of a request that carry content credentials, where what comes of them will."""
         files = [*asked.used, *asked.files.values()]
-        if not files:
+        if not (files and self._config.provenance.credentials):
             return []
         with self.decoders.process() as process:
             return with_credentials(files, process)

@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.demo.processes import ProcessBook
+from jobs.demo.processes import CLUSTERS, ProcessBook
 from jobs.demo.s3 import EmbeddedS3
 from sora_core import storage
 from sora_core.errors import ConfigError
@@ -36,6 +37,28 @@ def test_a_book_of_a_killed_demo_ends_every_process_it_names(tmp_path: Path) -> 
     assert reader.end_all() == 1
     assert not group_lives(family.pid)
     assert reader.end_all() == 0
+
+
+def test_workers_of_its_cluster_end_with_it_and_those_of_another_stay(tmp_path: Path) -> None:
+    """Workers of Ray have groups of their own, and outlive a head that was killed for a while."""
+    ours, other = f"{CLUSTERS}{os.getpid()}-test", str(tmp_path / "ray")
+    folders = (ours, ours, other, other)
+    head, worker, s3, foreign = (
+        subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(60)"],
+            start_new_session=True, env=os.environ | {"RAY_TMPDIR": folder},
+        )
+        for folder in folders
+    )  # fmt: skip
+    book = ProcessBook(tmp_path / "book")
+    for server in (head, s3):  # this one has the variable from the user's shell
+        threading.Thread(target=server.wait, daemon=True).start()
+        book.add(server.pid)
+    assert book.end_all() == 2
+    assert worker.wait(20) == -signal.SIGKILL
+    assert foreign.poll() is None
+    foreign.kill()
+    foreign.wait()
 
 
 def test_a_pid_that_now_belongs_to_another_process_is_left_alone(tmp_path: Path) -> None:
