@@ -29,7 +29,7 @@ from sora_core.pipeline.generation import Request
 from sora_core.shapes import LatentShape
 
 BITS = 64
-INVERSION_STEPS = 50
+INVERSION_STEPS = 30
 FPS = 8.0
 _LEAST_SIGMA = 1e-3
 PROMPTS = tuple(
