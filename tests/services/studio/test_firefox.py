@@ -29,7 +29,9 @@ def test_firefox_makes_and_plays_a_film_and_shows_every_view(service: LiveServic
         tab.run(f"location.hash = '#/video/{video_id}'")
         tab.until("document.querySelector('video')?.readyState >= 2")
         assert tab.run("Math.round(document.querySelector('video').duration * 8)") == 9
-        tab.run("(film => { film.pause(); film.currentTime = 0 })(document.querySelector('video'))")  # it plays by itself
+        tab.run(
+            "(film => { film.pause(); film.currentTime = 0 })(document.querySelector('video'))"
+        )  # it plays by itself
         tab.until("document.querySelector('.film-frame').textContent === '1 / 9'")
         tab.run("document.querySelector('[aria-label=\"Next frame\"]').click()")
         tab.until("document.querySelector('.film-frame').textContent === '2 / 9'")
