@@ -15,6 +15,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -50,11 +51,25 @@ def coded(frames: Frames, crf: int) -> Frames:
         return media.decode_clip(path)
 
 
+def scaled(frames: Frames, factor: float) -> Frames:
+    height, width = (round(side * factor) for side in frames.shape[1:3])
+    return np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames])
+
+
+def cropped(frames: Frames) -> Frames:
+    height, width = frames.shape[1:3]
+    inside = frames[:, height // 20 : -(height // 20), width // 20 : -(width // 20)]
+    return np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR) for frame in inside])
+
+
 SEEN: dict[str, Callable[[Frames], Frames]] = {
     "frames as they are": lambda frames: frames,
     "H.264 at crf 18": lambda frames: coded(frames, 18),
     "H.264 at crf 23": lambda frames: coded(frames, 23),
     "H.264 at crf 28": lambda frames: coded(frames, 28),
+    "half the size and back, crf 23": lambda frames: scaled(coded(scaled(frames, 0.5), 23), 2.0),
+    "10 % cropped and back, crf 23": lambda frames: cropped(coded(frames, 23)),
+    "without its first frame, crf 23": lambda frames: coded(np.concatenate([frames[1:], frames[-1:]]), 23),
 }
 
 
@@ -110,6 +125,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=17)
     parser.add_argument("--side", type=int, default=64)
     wanted = parser.parse_args()
+    torch.set_num_threads(1)
     pipeline = Pipeline.load(wanted.checkpoint, "cpu")
     told: dict[tuple[float, str], list[tuple[float, float]]] = defaultdict(list)
     for guidance in (1.0, pipeline.sampling.guidance_scale):
