@@ -53,6 +53,11 @@ class Pictures:
             if self.is_due(time_s):
                 self.add(time_s, frame)
 
+    def see(self, time_s: float, frame: np.ndarray) -> None:
+        """The next frame, uint8 ``(h, w, 3)``; it is kept when it is due."""
+        if self.is_due(time_s):
+            self.add(time_s, cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+
     def is_due(self, time_s: float) -> bool:
         """Whether a frame of that time is to be added."""
         return not self._kept or time_s - self._kept[-1][0] >= self._every_s - 1e-6

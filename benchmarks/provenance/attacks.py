@@ -200,15 +200,16 @@ def by_looks(names: list[str], clips: list[Frames], folder: Path) -> Method:
         known.remember(name, looks(frames))
 
     def holds(frames: Frames, number: int) -> bool:
-        found = filter(None, map(known.find, looks(frames)))
-        alike = next(found, None)
+        alike = known.find(looks(frames))
         return alike is not None and alike.job_id == names[number]
 
     return Method(LOOKS, lambda frames, _: frames, holds)
 
 
 def looks(frames: Frames) -> list[bytes]:
-    pictures = Pictures((i / FPS, cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)) for i, frame in enumerate(frames))
+    pictures = Pictures()
+    for number, frame in enumerate(frames):
+        pictures.see(number / FPS, frame)
     return list(spans(pictures, len(frames) / FPS))
 
 

@@ -1,6 +1,6 @@
 """A mark in the noise that a video begins from: read back by running the sampler backwards, before and after H.264.
 
-``make bench NAME=provenance.noise [ARGS="--checkpoint URI --frames 17 --side 64"]``: some ten minutes of one core
+``make bench NAME=provenance.noise [ARGS="--checkpoint URI --frames 17 --side 64"]``: some two minutes of one core
 with the shipped model.
 
 The signs of the noise are a keyed repetition of 64 bits, their sizes those of a normal law, so nothing about the video
@@ -9,19 +9,18 @@ without the prompt, which it doesn't know; the sum of the signs says each bit.
 """
 
 import argparse
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
-from sora_core import media, shipped
+from benchmarks.provenance.attacks import Frames, coded, scaled
+from sora_core import shipped
 from sora_core.diffusion.solvers import sigmas
 from sora_core.dit.model import Context
 from sora_core.dit.packing import Clip, pack, unpack
@@ -41,19 +40,6 @@ PROMPTS = tuple(
         ("red", "square", "right", "snow"), ("blue", "square", "left", "sand"),
     )
 )  # fmt: skip
-Frames = UInt8[np.ndarray, "t h w 3"]
-
-
-def coded(frames: Frames, crf: int) -> Frames:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "coded.mp4"
-        media.encode_mp4(path, iter(np.ascontiguousarray(frames)), FPS, crf=crf)
-        return media.decode_clip(path)
-
-
-def scaled(frames: Frames, factor: float) -> Frames:
-    height, width = (round(side * factor) for side in frames.shape[1:3])
-    return np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames])
 
 
 def cropped(frames: Frames) -> Frames:
@@ -64,12 +50,12 @@ def cropped(frames: Frames) -> Frames:
 
 SEEN: dict[str, Callable[[Frames], Frames]] = {
     "frames as they are": lambda frames: frames,
-    "H.264 at crf 18": lambda frames: coded(frames, 18),
-    "H.264 at crf 23": lambda frames: coded(frames, 23),
-    "H.264 at crf 28": lambda frames: coded(frames, 28),
-    "half the size and back, crf 23": lambda frames: scaled(coded(scaled(frames, 0.5), 23), 2.0),
-    "10 % cropped and back, crf 23": lambda frames: cropped(coded(frames, 23)),
-    "without its first frame, crf 23": lambda frames: coded(np.concatenate([frames[1:], frames[-1:]]), 23),
+    "H.264 at crf 18": lambda frames: coded(frames, 18, FPS),
+    "H.264 at crf 23": lambda frames: coded(frames, 23, FPS),
+    "H.264 at crf 28": lambda frames: coded(frames, 28, FPS),
+    "half the size and back, crf 23": lambda frames: scaled(coded(scaled(frames, 0.5), 23, FPS), 2.0),
+    "10 % cropped and back, crf 23": lambda frames: cropped(coded(frames, 23, FPS)),
+    "without its first frame, crf 23": lambda frames: coded(np.concatenate([frames[1:], frames[-1:]]), 23, FPS),
 }
 
 

@@ -3,14 +3,16 @@ footage.
 
 ``webdataset``: a tar for each part of the ledger, which holds ``ID.mp4`` (a photograph ``ID.png``), ``ID.txt`` and
 ``ID.json`` of each clip. ``folder``: the same files in a folder for each part, with a ``metadata.jsonl`` as `datasets`
-reads them; ``jobs.curate`` takes them as a source again. A part is whole or not there, so a run that was ended goes on.
+reads them, which comes last; ``jobs.curate`` takes them as a source again. A part that is whole is not made again, so a
+run that was ended goes on.
 """
 
 import json
 import logging
 import tarfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +25,7 @@ from jobs.curate.books import ledger
 from jobs.curate.books.parts import read_parts
 from jobs.curate.config import Limits
 from jobs.curate.rows import Clip, Examined
-from jobs.curate.stages.pixels import DECODER_KILLED, STORAGE_FAULTS, clips_pixels, decode_pixels
+from jobs.curate.stages.pixels import DECODER_KILLED, STORAGE_FAULTS, clips_pixels, decode_apart
 from jobs.launch import JobConfig, ray_session
 from jobs.progress import counted, say
 from sora_core import media, storage
@@ -88,7 +90,7 @@ class Exporter:
     def __init__(self, into: str, config: ExportConfig) -> None:
         self._into = into
         self._config = config
-        self._isolated = Isolated(config.limits.of_a_process())
+        self._decode = partial(decode_apart, Isolated(config.limits.of_a_process()))
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """What became of a part, by its name: clips ``kept`` and the reasons of others, or 1 ``late`` part."""
@@ -112,10 +114,6 @@ class Exporter:
                         facts = _write_clip(folder, row, clip, frames, self._config.crf)
                         words.write(json.dumps(facts, ensure_ascii=False) + "\n")
         return told
-
-    def _decode(self, path: Path, kind: str | None, clips: Sequence[Clip]) -> Iterator[np.ndarray]:
-        with self._isolated.lent(path) as readable:
-            yield from self._isolated.each(decode_pixels, readable, kind, clips)
 
 
 def _write_clip(folder: Path, row: Examined, clip: Clip, frames: np.ndarray, crf: int) -> dict[str, Any]:

@@ -7,10 +7,10 @@ import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import pyarrow as pa
 from ray.actor import ActorHandle
 
@@ -30,11 +30,11 @@ from jobs.curate.rows import (
 from jobs.curate.stages.attempts import KILLED_ITS_ACTOR, Attempts
 from jobs.curate.stages.examine import examine, examine_again
 from jobs.curate.stages.latents import LatentEncoder, Maker
-from jobs.curate.stages.pixels import InARow, decode_pixels
+from jobs.curate.stages.pixels import InARow, decode_apart
 from jobs.curate.words.endpoint import CaptionWriter
 from jobs.launch import bind_ray_metrics
 from sora_core import precision, telemetry
-from sora_core.media import Isolated, ProcessDied
+from sora_core.media import Isolated
 from sora_core.shards import Row
 
 
@@ -48,6 +48,7 @@ class Stage:
         self._config = config
         self._board = board
         self._isolated = Isolated(config.limits.of_a_process())
+        self._decode = partial(decode_apart, self._isolated)
         self._unread = InARow(config.max_faults_in_a_row)
         self._attempts = Attempts(config.output, self.name)
 
@@ -55,20 +56,6 @@ class Stage:
         """These sources have left the stage, which was at them since ``began``."""
         done = Amount.of((source.size for source in sources), time.perf_counter() - began)
         self._board.add.remote(self.name, done, clips or Counter())
-
-    def _decode(self, path: Path, kind: str | None, clips: Sequence[Clip]) -> Iterator[np.ndarray]:
-        """`decode_pixels` in the other process; what brings that down is tried once more, alone."""
-        done, fell_at = 0, -1
-        with self._isolated.lent(path) as readable:
-            while done < len(clips):
-                try:
-                    for frames in self._isolated.each(decode_pixels, readable, kind, clips[done:]):
-                        yield frames
-                        done += 1
-                except ProcessDied:
-                    if fell_at == done:
-                        raise
-                    fell_at = done
 
 
 class ExamineStage(Stage):

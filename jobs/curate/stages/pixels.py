@@ -20,7 +20,7 @@ from sora_core.errors import (
     StorageUnavailable,
     UnreadableMedia,
 )
-from sora_core.media import DecoderKilled
+from sora_core.media import DecoderKilled, Isolated, ProcessDied
 
 logger = logging.getLogger(__name__)
 
@@ -186,6 +186,21 @@ def decode_pixels(path: Path, kind: str | None, clips: Sequence[Clip]) -> Iterat
         decoded = media.decode_spans(path, [_span(clip) for clip in clips])
     for clip, frames in zip(clips, decoded, strict=True):
         yield frames[:, clip.top : clip.top + clip.height, clip.left : clip.left + clip.width]
+
+
+def decode_apart(isolated: Isolated, path: Path, kind: str | None, clips: Sequence[Clip]) -> Iterator[np.ndarray]:
+    """`decode_pixels` in the other process; what brings that down is tried once more, alone."""
+    done, fell_at = 0, -1
+    with isolated.lent(path) as readable:
+        while done < len(clips):
+            try:
+                for frames in isolated.each(decode_pixels, readable, kind, clips[done:]):
+                    yield frames
+                    done += 1
+            except ProcessDied:
+                if fell_at == done:
+                    raise
+                fell_at = done
 
 
 def _span(clip: Clip) -> media.Span:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 from pydantic import BaseModel
@@ -138,8 +137,7 @@ class Checker:
         return _looked_at(decoder.each(media.clip_frames, path), info.fps or _USUAL_FPS)
 
     def _fingerprint(self, looks: Sequence[bytes]) -> FingerprintResult:
-        found = filter(None, map(self._likenesses.find, looks))
-        alike = next(found, None)
+        alike = self._likenesses.find(looks)
         if alike is None:
             return FingerprintResult(outcome="not_detected")
         return _copy_of(alike, self._store.by_mark(mark_of(alike.job_id)))
@@ -156,8 +154,7 @@ def _looked_at(frames: Iterable[UInt8[np.ndarray, "h w 3"]], fps: float) -> _See
     for number, frame in enumerate(frames):
         if number < _MOST_FRAMES:
             kept.append(frame)
-        if looks.is_due(number / fps):
-            looks.add(number / fps, cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+        looks.see(number / fps, frame)
         length_s = (number + 1) / fps
         if number >= _MOST_FRAMES and length_s >= _SPANS * SPAN_S:
             break

@@ -64,8 +64,13 @@ class Likenesses:
             if rows:
                 db.execute(likenesses.insert(), rows)
 
-    def find(self, fingerprint: bytes) -> Alike | None:
-        """The file that a fingerprint is of, mirrored perhaps; None when none is like enough."""
+    def find(self, fingerprints: Sequence[bytes]) -> Alike | None:
+        """The file that one of a file's spans is of, mirrored perhaps; None when none is like enough."""
+        with self._lock:
+            self._catch_up()
+        return next(filter(None, map(self._found, fingerprints)), None)
+
+    def _found(self, fingerprint: bytes) -> Alike | None:
         ours = opened(fingerprint)
         near = self._near(vector(ours))
         if not near:
@@ -73,7 +78,8 @@ class Likenesses:
         with database(self._engine, writes=False) as db:
             asked = sa.select(likenesses).where(likenesses.c.number.in_(near))
             rows = db.execute(asked).all()
-        best = max((_alike(ours, row, mirrored=near[row.number]) for row in rows), key=_how_much, default=None)
+        found = (_alike(ours, row, mirrored=near[row.number]) for row in rows)
+        best = max(found, key=lambda alike: alike.likeness, default=None)
         return best if best is not None and best.likeness > ALIKE else None
 
     def _near(self, looks: np.ndarray) -> dict[int, bool]:
@@ -81,7 +87,6 @@ class Likenesses:
         if np.linalg.norm(looks) <= _PLAIN:
             return {}
         with self._lock:
-            self._catch_up()
             if not len(self._index):
                 return {}
             asked = np.stack([looks, looks * MIRRORED]).astype(np.float32)
@@ -114,7 +119,3 @@ def _alike(ours: np.ndarray, row: sa.Row[tuple[int, str, bytes, bytes]], *, mirr
     if mirrored:
         theirs = np.ascontiguousarray(theirs[:, :, ::-1])
     return Alike(row.job_id, round(float(np.median(likeness(ours, theirs))), 3))
-
-
-def _how_much(alike: Alike) -> float:
-    return alike.likeness

@@ -8,7 +8,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Self
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
@@ -84,8 +83,7 @@ class Seals:
         """The frames as they pass by; small grey pictures of some stay."""
         self._looks = Pictures()
         for number, frame in enumerate(frames):
-            if self._looks.is_due(number / fps):
-                self._looks.add(number / fps, cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+            self._looks.see(number / fps, frame)
             yield frame
 
     def metadata(self, job: Job) -> dict[str, str]:

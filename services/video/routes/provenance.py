@@ -92,11 +92,11 @@ class Asking:
                 self._checker = Checker(keys.mark_keys, keys.anchors, store, looks, self._service.config.api)
             return self._checker
 
-    def file(self, owner: str, body: Body, folder: Path) -> Path:
+    def file(self, owner: str, way: str, body: Body, folder: Path) -> Path:
         """What is to be checked, in a folder: what was sent, an own video, or what lies at a URL."""
-        if FILE in body.files:
+        if way == FILE:
             return body.files[FILE]
-        if VIDEO_ID in body.values:
+        if way == VIDEO_ID:
             job = self._sources.own(owner, str(body.values[VIDEO_ID]), VIDEO_ID)
             return self._sources.fetch(job, VIDEO_ID, folder)
         limits = self._service.config.api
@@ -146,15 +146,16 @@ async def check_provenance(
         raise refused(name, f"unknown parameter {name!r}: send {FILE!r} alone", "unknown_parameter")
     if len(given) != 1 or FILE in body.values:
         raise refused(FILE, "send one of file (a video or a picture), video_id and url", "missing_parameter")
-    return await service.turns.run(owner, partial(_checked, asking, owner, body, uploads, service.ledger.now()))
+    [way] = given
+    return await service.turns.run(owner, partial(_checked, asking, owner, way, body, uploads, service.ledger.now()))
 
 
-def _checked(asking: Asking, owner: str, body: Body, folder: Path, now: float) -> ProvenanceCheck:
-    file = asking.file(owner, body, folder)
+def _checked(asking: Asking, owner: str, way: str, body: Body, folder: Path, now: float) -> ProvenanceCheck:
+    file = asking.file(owner, way, body, folder)
     try:
         return asking.checker().check(file, now)
     except UnreadableMedia as error:
-        raise refused(next(iter({**body.files, **body.values})), str(error), "invalid_file") from error
+        raise refused(way, str(error), "invalid_file") from error
 
 
 class Algorithm(BaseModel):

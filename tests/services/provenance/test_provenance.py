@@ -182,10 +182,11 @@ def test_an_own_video_and_one_at_a_url_are_checked_without_sending_them(service:
 
     with serving(Handler) as address, httpx.Client(base_url=f"{service.url}/v1", headers=ANN, timeout=60) as client:
 
-        def asked(**body: str) -> httpx.Response:
+        def asked(**body: str | None) -> httpx.Response:
             return client.post("/content_provenance_checks", json=body)
 
-        for body in ({"video_id": video_id}, {"url": f"http://{address}/film.mp4"}):
+        url = f"http://{address}/film.mp4"
+        for body in ({"video_id": video_id}, {"url": url}, {"video_id": None, "url": url}):  # null means left out
             c2pa, *_ = asked(**body).json()["results"]
             assert (c2pa["validation_state"], c2pa["id"]) == ("trusted", video_id)
         assert asked(url="http://10.0.0.1/film.mp4").json()["error"]["code"] == "forbidden_url"

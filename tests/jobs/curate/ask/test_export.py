@@ -62,7 +62,7 @@ def test_tars_hold_films_photographs_and_words(
         with tarfile.open(path) as tar:
             names = tar.getnames()
             assert names == sorted(names), "files of a clip lie together, or readers of WebDataset fail"
-            found |= {name: tar.extractfile(name).read() for name in names}  # type: ignore[union-attr]
+            found |= {name: tar.extractfile(name).read() for name in names}
     assert len(list(into.iterdir())) == 2
     facts = [json.loads(data) for name, data in found.items() if name.endswith(".json")]
     assert sorted((fact["caption"], fact["frames"]) for fact in facts) == [
