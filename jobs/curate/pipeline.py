@@ -178,9 +178,7 @@ def run_stages(
     work: list[list[Source]], kinds: Sequence[type[Stage]], config: CurateConfig, board: ActorHandle
 ) -> Iterator[pa.Table]:
     """The DAG. One block is one part, so a block that comes out is a part that is committed."""
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    quiet_datasets()
     items = [part_to_item(part) for part in work]
     dataset = ray.data.from_items(items, override_num_blocks=len(work))
     for kind in kinds:
@@ -189,6 +187,12 @@ def run_stages(
         yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
     except Exception as error:
         raise _own_error(error) or error from error
+
+
+def quiet_datasets() -> None:
+    """Ray Data's own bars and progress are not the job's, which has a line of its own."""
+    DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
 def stage(dataset: Dataset, kind: type[Stage], config: CurateConfig, board: ActorHandle, num_stages: int) -> Dataset:

@@ -24,6 +24,7 @@ from ray.data import ActorPoolStrategy
 from jobs.curate.books import ledger
 from jobs.curate.books.parts import read_parts
 from jobs.curate.config import Limits
+from jobs.curate.pipeline import quiet_datasets
 from jobs.curate.rows import Clip, Examined
 from jobs.curate.stages.pixels import DECODER_KILLED, STORAGE_FAULTS, clips_pixels, decode_apart
 from jobs.launch import JobConfig, ray_session
@@ -74,8 +75,8 @@ def export(into: str, config: ExportConfig) -> None:
 
 
 def _on_actors(due: Sequence[str], into: str, config: ExportConfig) -> Counter[str]:
+    quiet_datasets()
     parts = ray.data.from_items(list(due), override_num_blocks=len(due))
-    ray.data.DataContext.get_current().enable_progress_bars = False
     pool = ActorPoolStrategy(min_size=1, max_size=config.num_exporters)
     done = parts.map(Exporter, fn_constructor_args=(into, config), compute=pool, num_cpus=1)
     told = Counter[str]()
